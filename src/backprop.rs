@@ -1,0 +1,177 @@
+//! Backward rules at rectifiers: plain, guided, deconvolution.
+//!
+//! The guided and deconvolution rules depend on the sign of the incoming cotangent, so no composition of
+//! ordinary tensor operations expresses them. They are a differentiable operation of our own, whose
+//! forward is the rectifier itself on every backend.
+
+use burn::backend::autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::tensor::Tensor;
+
+/// How a cotangent passes back through a rectifier `y = f(x)`.
+///
+/// | rule | cotangent of `x`, given `g`, the cotangent of `y` |
+/// | --- | --- |
+/// | plain | `g · f′(x)` |
+/// | guided | `max(g, 0) · f′(x)` |
+/// | deconvolution | `max(g, 0)` |
+///
+/// `f′` is 0 where a rectifier is closed (`relu`: x ≤ 0; `relu6`: x ≤ 0 or x ≥ 6), 1 where it is open, and
+/// the slope on the negative side of a leaky rectifier.
+///
+/// Guided and deconvolution give sharp pictures that depend little on the class or even on the weights of
+/// the deeper layers: they show edges the network could use, not what it did use (Adebayo et al. 2018).
+///
+/// Sources: Springenberg et al. 2014, *Striving for Simplicity*, figure 1; Zeiler & Fergus 2013.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The derivative.
+    #[default]
+    Plain,
+    /// The derivative, for positive cotangents only.
+    #[doc(alias = "guided_relu")]
+    Guided,
+    /// Positive cotangents, whether or not the rectifier was open.
+    #[doc(alias = "rectified")]
+    #[doc(alias = "deconv")]
+    Deconvolution,
+}
+
+impl Rule {
+    /// The rule's name in lower case.
+    ///
+    /// ```
+    /// assert_eq!(vis::Rule::Guided.name(), "guided");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Guided => "guided",
+            Self::Deconvolution => "deconvolution",
+        }
+    }
+}
+
+/// A piecewise linear activation that backward rules apply to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rectifier {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` where positive, else `slope · x`; the slope is positive.
+    Leaky(f32),
+}
+
+/// A rectifier whose gradient follows a [`Rule`].
+///
+/// Models call it through [`Taps::relu`](crate::model::Taps::relu) and its siblings.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::{Rule, backprop::{rectify, Rectifier}};
+///
+/// let x = Tensor::<1>::from_floats([-1.0, 2.0, 3.0], &Device::default().autodiff()).require_grad();
+/// let weights = Tensor::<1>::from_floats([3.0, 5.0, -7.0], &Device::default());
+/// let gradients = (rectify(x.clone(), Rectifier::Relu, Rule::Guided) * weights).sum().backward();
+/// let gradient = x.grad(&gradients).unwrap().into_data();
+/// assert_eq!(gradient.as_slice::<f32>().unwrap(), [0.0, 5.0, 0.0]);
+/// ```
+pub fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: Rule) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as RectifierOps>::rectify(x.into_dispatch(), rectifier, rule))
+}
+
+/// The rectifier as an operation of a backend.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Autodiff,
+)]
+trait RectifierOps: Backend {
+    fn rectify(x: FloatTensor<Self>, rectifier: Rectifier, rule: Rule) -> FloatTensor<Self> {
+        let _ = rule; // only the gradient differs
+        match rectifier {
+            Rectifier::Relu => Self::relu(x),
+            Rectifier::Relu6 => Self::float_clamp(x, 0f32.into(), 6f32.into()),
+            Rectifier::Leaky(slope) => Self::leaky_relu(x, slope.into()),
+        }
+    }
+}
+
+#[cfg(feature = "flex")]
+impl RectifierOps for burn::backend::Flex {}
+#[cfg(feature = "ndarray")]
+impl RectifierOps for burn::backend::NdArray {}
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl RectifierOps for burn::backend::Cube {}
+
+impl<B: RectifierOps, C: CheckpointStrategy> RectifierOps for Autodiff<B, C> {
+    fn rectify(x: FloatTensor<Self>, rectifier: Rectifier, rule: Rule) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct RectifierBackward;
+        impl<B: Backend> Backward<B, 1> for RectifierBackward {
+            // The output is enough to know where the rectifier was open, and the next layer keeps it anyway.
+            type State = (FloatTensor<B>, Rectifier, Rule);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let (y, rectifier, rule) = ops.state;
+                let [parent] = ops.parents;
+                let cotangent = gradients.consume::<B>(&ops.node);
+                if let Some(node) = parent {
+                    gradients.register::<B>(node.id, pull_back::<B>(y, cotangent, rectifier, rule));
+                }
+            }
+        }
+
+        match RectifierBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let y = B::rectify(x.into_primitive(), rectifier, rule);
+                prepared.finish((y.clone(), rectifier, rule), y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::rectify(x.into_primitive(), rectifier, rule)),
+        }
+    }
+}
+
+/// The cotangent of `x` from the output `y` of the rectifier and the cotangent of `y`.
+pub(crate) fn pull_back<B: Backend>(
+    y: FloatTensor<B>,
+    cotangent: FloatTensor<B>,
+    rectifier: Rectifier,
+    rule: Rule,
+) -> FloatTensor<B> {
+    let cotangent = match rule {
+        Rule::Plain => cotangent,
+        Rule::Guided | Rule::Deconvolution => B::relu(cotangent),
+    };
+    if rule == Rule::Deconvolution {
+        return cotangent;
+    }
+    // `relu_backward(z, g)` is g where z > 0 and 0 elsewhere: the only mask needed.
+    match rectifier {
+        Rectifier::Relu => B::relu_backward(y, cotangent),
+        Rectifier::Relu6 => {
+            let below = B::float_add_scalar(B::float_neg(y.clone()), 6f32.into());
+            B::relu_backward(below, B::relu_backward(y, cotangent))
+        }
+        Rectifier::Leaky(slope) => {
+            let open = B::relu_backward(y, cotangent.clone());
+            B::float_add(
+                B::float_mul_scalar(cotangent, slope.into()),
+                B::float_mul_scalar(open, (1.0 - slope).into()),
+            )
+        }
+    }
+}

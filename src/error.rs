@@ -1,0 +1,190 @@
+//! What can go wrong, and how it is said: what was asked, what was got, what there is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Tensor;
+
+/// The result of everything in this crate that depends on data, names, files or weights.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that can go wrong and is not a bug.
+///
+/// Broken tensor contracts inside a user's own [`Loss`](crate::Loss) or [`Model`](crate::Model) are
+/// bugs and panic with a shape message; everything else that fails is one of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A layer was named that the model does not report.
+    #[error("there is no layer `{name}`{}; the layers are: {}", suggestion(nearest.as_deref()), available.join(", "))]
+    UnknownLayer {
+        /// The name that was asked for.
+        name: String,
+        /// The name that it resembles most, if any does.
+        nearest: Option<String>,
+        /// Every layer the model reports, in the order of the forward pass.
+        available: Vec<String>,
+    },
+
+    /// A filter, class, channel or position lies outside what a layer has.
+    #[error("{what} {index} is out of range: {place} has {len} (0 to {})", len.saturating_sub(1))]
+    OutOfRange {
+        /// What was counted: `filter`, `class`, `row`, …
+        what: &'static str,
+        /// The index that was asked for.
+        index: usize,
+        /// Where: a layer, an image, a list.
+        place: String,
+        /// How many there are.
+        len: usize,
+    },
+
+    /// A setting has a value it can't have.
+    #[error("{name} must be {expected}, not {got}")]
+    InvalidParameter {
+        /// The setting.
+        name: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        got: String,
+    },
+
+    /// An image or a layer has another shape than the one needed.
+    #[error("{what} has shape {got:?}, expected {expected}")]
+    Shape {
+        /// What has the wrong shape.
+        what: String,
+        /// The shape needed, in words or numbers.
+        expected: String,
+        /// The shape it has.
+        got: Vec<usize>,
+    },
+
+    /// A file of weights does not fit its network: nothing was loaded.
+    #[error("{} does not fit the network{}{}{}", path.display(), listed("missing", missing), listed("unused", unused), listed("of another shape", misshapen))]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Tensors that the network needs and the file lacks.
+        missing: Vec<String>,
+        /// Tensors that the file has and the network has no use for.
+        unused: Vec<String>,
+        /// Tensors with another shape, as `name: [file] instead of [network]`.
+        misshapen: Vec<String>,
+    },
+
+    /// A file exists and can be read, but holds something else than its name or use says.
+    #[error("{} is not a readable {kind}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it should have been: `PNG or JPEG picture`, `safetensors file`, …
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The operating system refused to read or write a file.
+    #[error("can't {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A loss or its gradient became NaN or infinite; the run stopped.
+    #[error("{what} became NaN or infinite at step {step}{}", if best.is_some() { "; the best image before it is kept in the error" } else { "" })]
+    NonFinite {
+        /// The loss by name, or `the gradient`.
+        what: String,
+        /// The step, counted from 0.
+        step: usize,
+        /// The best finite image before that step, `[batch, channels, height, width]`.
+        best: Option<Box<Tensor<4>>>,
+    },
+
+    /// The gradient is zero everywhere, so there is nothing to follow or to draw.
+    #[error("the gradient of {what} is zero everywhere: {hint}")]
+    ZeroGradient {
+        /// What was differentiated.
+        what: String,
+        /// What to try.
+        hint: String,
+    },
+
+    /// A backward rule for rectifiers was asked for, but the forward pass met no rectifier.
+    #[error(
+        "the rule {rule} changed nothing: no rectifier was met before `{layer}`; does the model call `taps.relu`?"
+    )]
+    NoRectifier {
+        /// The rule.
+        rule: &'static str,
+        /// The layer at which the forward pass ended.
+        layer: String,
+    },
+
+    /// No layer before the target has more than one position, so no map can be drawn from one.
+    #[error("no layer before `{target}` has more than one position: name the layer to draw the map at")]
+    NoSpatialLayer {
+        /// The target layer.
+        target: String,
+    },
+
+    /// A callback asked for the run to stop, or failed itself.
+    #[error("the run was stopped at step {step}: {reason}")]
+    Stopped {
+        /// The step, counted from 0.
+        step: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Names the file that an operation failed on: for use with `map_err`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::InvalidParameter`] from anything that can be printed.
+    pub fn invalid(name: &'static str, expected: impl Into<String>, got: impl fmt::Display) -> Self {
+        Self::InvalidParameter { name, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// An [`Error::UnknownLayer`] with the nearest match filled in.
+    pub fn unknown_layer(name: impl Into<String>, available: Vec<String>) -> Self {
+        let name = name.into();
+        let nearest = nearest(&name, available.iter().map(String::as_str)).map(str::to_owned);
+        Self::UnknownLayer { name, nearest, available }
+    }
+}
+
+/// The candidate that resembles `name` most, if one does: for "did you mean" in errors.
+///
+/// ```
+/// let layers = ["block1_conv1", "block1_pool"];
+/// assert_eq!(vis::error::nearest("blok1_conv1", layers), Some("block1_conv1"));
+/// assert_eq!(vis::error::nearest("xyz", layers), None);
+/// ```
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |candidate: &&str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    candidates
+        .into_iter()
+        .map(|candidate| (likeness(&candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+fn listed(what: &str, names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
+}

@@ -1,0 +1,205 @@
+//! The one primitive: values of losses, and their gradient with respect to the image or to a layer.
+//!
+//! Everything else in this crate calls [`Gradient`], and nothing else touches automatic differentiation.
+
+use burn::tensor::Tensor;
+use ndarray::{Array1, Array2};
+
+use crate::losses::{Losses, Scene};
+use crate::model::{Model, Taps, run};
+use crate::{Result, Rule};
+
+/// The gradient of a weighted sum of losses, per image of the batch, with respect to the image or to the
+/// activation of a layer, under a backward [`Rule`].
+///
+/// The weights of the network are constants: their gradients are never computed. Nothing deeper than the
+/// deepest layer that a loss names is computed either.
+///
+/// ```
+/// use vis::gradient::Gradient;
+/// use vis::losses::ActivationMaximization;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = model.input().zeros(&model.device());
+/// let losses = ActivationMaximization::new("conv2", 3).into();
+/// let at_image = Gradient::new(&model, &losses).evaluate(image.clone())?;
+/// assert_eq!(at_image.gradient.dims(), image.dims());
+///
+/// let at_layer = Gradient::new(&model, &losses).at_layer("conv1").evaluate(image)?;
+/// assert_eq!(at_layer.gradient.dims(), at_layer.value.dims());
+/// # Ok::<(), vis::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gradient<'a, M: Model + ?Sized> {
+    model: &'a M,
+    losses: &'a Losses,
+    rule: Rule,
+    layer: Option<String>,
+}
+
+/// The values of the losses and the gradient at one point.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The weighted values.
+    pub losses: LossValues,
+    /// The gradient of the total with respect to [`value`](Self::value), of the same shape; each image's
+    /// gradient is that of its own total. Zeros where no loss depends on it.
+    pub gradient: Tensor<4>,
+    /// What the gradient is with respect to: the image, the layer's activation, or the variable that an
+    /// image was decoded from.
+    pub value: Tensor<4>,
+    /// The image, before any transform.
+    pub image: Tensor<4>,
+}
+
+/// The weighted values of a list of losses for each image of a batch.
+#[derive(Debug, Clone)]
+pub struct LossValues {
+    names: Vec<String>,
+    weighted: Tensor<2>,
+}
+
+impl<'a, M: Model + ?Sized> Gradient<'a, M> {
+    /// The gradient of these losses with respect to the image.
+    pub fn new(model: &'a M, losses: &'a Losses) -> Self {
+        Self { model, losses, rule: Rule::Plain, layer: None }
+    }
+
+    /// Sets the backward rule at rectifiers.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Takes the gradient with respect to a layer's activation instead of the image.
+    #[doc(alias = "wrt_tensor")]
+    pub fn at_layer(mut self, layer: impl Into<String>) -> Self {
+        self.layer = Some(layer.into());
+        self
+    }
+
+    /// The values and the gradient at a batch of images, `[batch, channels, height, width]`.
+    ///
+    /// Costs one forward and one backward pass, as deep as the deepest layer named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`](crate::Error::UnknownLayer), [`Error::Shape`](crate::Error::Shape) for an
+    /// image the model can't take, [`Error::NoRectifier`](crate::Error::NoRectifier) when a special rule
+    /// met no rectifier, and whatever a loss finds.
+    pub fn evaluate(&self, image: Tensor<4>) -> Result<Evaluation> {
+        self.evaluate_through(image, |image| (image.clone(), image))
+    }
+
+    /// The same through a decoder: the gradient is with respect to `variable`, and `decode` gives the image
+    /// that the losses see and the one that the model sees, both by differentiable operations.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_through(
+        &self,
+        variable: Tensor<4>,
+        decode: impl FnOnce(Tensor<4>) -> (Tensor<4>, Tensor<4>),
+    ) -> Result<Evaluation> {
+        self.losses.check()?;
+        let leaf = variable.inner().autodiff();
+        let leaf = if self.layer.is_none() { leaf.require_grad() } else { leaf };
+        let (image, seen) = decode(leaf.clone());
+
+        let (scene, leaf) = {
+            let mut taps = Taps::new().rule(self.rule).record(self.losses.layers());
+            if let Some(layer) = &self.layer {
+                taps = taps.open(layer);
+            }
+            if self.layer.is_some() || self.rule != Rule::Plain || !self.losses.layers().is_empty() {
+                run(self.model, seen, &mut taps)?;
+            } else {
+                self.model.input().check(seen.dims())?; // regularizers alone need no forward pass
+            }
+            let leaf = match &self.layer {
+                Some(layer) => taps.opened(layer)?,
+                None => leaf,
+            };
+            (Scene::new(image.clone(), taps.into_recorded()), leaf)
+        };
+
+        let terms = self.losses.build(&scene)?;
+        drop(scene);
+        let weighted = Tensor::<1>::stack::<2>(terms, 0);
+        let total = weighted.clone().sum();
+        let gradient = if total.is_tracked() {
+            leaf.grad_remove(&mut total.backward())
+        } else {
+            None // no loss depends on the leaf
+        };
+        let value = leaf.inner();
+        Ok(Evaluation {
+            losses: LossValues { names: self.losses.names(), weighted: weighted.inner() },
+            gradient: gradient.map_or_else(|| value.zeros_like(), Tensor::inner),
+            value,
+            image: image.inner(),
+        })
+    }
+
+    /// The values alone, without a backward pass.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::TotalVariation, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = TotalVariation::default().into();
+    /// let values = Gradient::new(&model, &losses).values(model.input().zeros(&model.device()))?;
+    /// assert_eq!(values.totals(), [0.0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn values(&self, image: Tensor<4>) -> Result<LossValues> {
+        self.losses.check()?;
+        let image = image.inner();
+        let mut taps = Taps::new().record(self.losses.layers());
+        if self.losses.layers().is_empty() {
+            self.model.input().check(image.dims())?;
+        } else {
+            run(self.model, image.clone(), &mut taps)?;
+        }
+        let terms = self.losses.build(&Scene::new(image, taps.into_recorded()))?;
+        Ok(LossValues { names: self.losses.names(), weighted: Tensor::stack(terms, 0) })
+    }
+}
+
+impl LossValues {
+    /// The names of the losses.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The weighted values on the device, `[losses, batch]`.
+    pub fn tensor(&self) -> Tensor<2> {
+        self.weighted.clone()
+    }
+
+    /// The total of each image on the device, `[batch]`.
+    pub fn total(&self) -> Tensor<1> {
+        self.weighted.clone().sum_dim(0).flatten(0, 1)
+    }
+
+    /// The weighted values on the host, `[losses, batch]`; waits for the device.
+    pub fn values(&self) -> Array2<f32> {
+        crate::host::array2(self.weighted.clone())
+    }
+
+    /// The total of each image on the host; waits for the device.
+    pub fn totals(&self) -> Vec<f32> {
+        self.values().sum_axis(ndarray::Axis(0)).to_vec()
+    }
+
+    /// The weighted value of each image for one loss by name, if there is such a loss.
+    pub fn named(&self, name: &str) -> Option<Array1<f32>> {
+        let index = self.names.iter().position(|other| other == name)?;
+        Some(self.values().row(index).to_owned())
+    }
+}

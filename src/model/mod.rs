@@ -1,0 +1,269 @@
+//! What is looked at: a network that reports its layers while it runs.
+//!
+//! A [`Model`] runs its ordinary forward code and hands each activation worth a name to an observer,
+//! [`Taps`]. There are no hooks, no graph surgery and no global state, and a plain forward pass pays
+//! nothing. To look inside a network of your own, write its forward pass once more with the taps in it:
+//!
+//! ```
+//! use burn::nn::conv::{Conv2d, Conv2dConfig};
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//! use vis::model::{InputSpec, Model, Stop, Taps};
+//!
+//! struct Small { conv: Conv2d, dense: Linear, input: InputSpec }
+//!
+//! impl Model for Small {
+//!     fn input(&self) -> &InputSpec { &self.input }
+//!
+//!     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+//!         let x = taps.relu(self.conv.forward(image / 255.0));   // preprocessing belongs to the model
+//!         let x = taps.layer("conv", x)?;                        // `?` lets a run end here
+//!         let x = self.dense.forward(x.flatten::<2>(1, 3));
+//!         taps.layer("logits", x)?;                              // the last layer tapped is the output
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let device = Device::default();
+//! let model = Small {
+//!     conv: Conv2dConfig::new([3, 4], [3, 3]).init(&device),
+//!     dense: LinearConfig::new(4 * 6 * 6, 10).init(&device),
+//!     input: InputSpec::rgb(8, 8),
+//! };
+//! let layers = model.layers()?;
+//! assert_eq!(layers[0].to_string(), "conv  activation  4x6x6");
+//! # Ok::<(), vis::Error>(())
+//! ```
+//!
+//! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
+//! gradient, which is never computed for them.
+
+mod preset;
+mod taps;
+mod tiny;
+
+use std::fmt;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::{Error, Result};
+
+pub use preset::{Preset, Prior, UpdateRule};
+pub use taps::{Stop, Taps};
+pub use tiny::Tiny;
+
+/// A network that reports its layers.
+///
+/// The image is `[batch, channels, height, width]`, RGB, in the range that [`input`](Model::input)
+/// declares; scaling, mean subtraction and channel order happen inside [`forward`](Model::forward), so
+/// that gradients, regularizers and pictures all speak of the same image.
+///
+/// Every method but the first two has a default.
+pub trait Model: Send + Sync {
+    /// The image that the network takes.
+    fn input(&self) -> &InputSpec;
+
+    /// Runs the network and shows each named activation to `taps`.
+    ///
+    /// Pass every rectifier through [`Taps::relu`] and its siblings, or backward rules such as guided
+    /// backprop can't reach it. The last layer tapped is the output.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`], handed on with `?` from [`Taps::layer`], when nothing deeper is wanted.
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop>;
+
+    /// The device that holds the weights; the default device unless the model says otherwise.
+    fn device(&self) -> Device {
+        Device::default()
+    }
+
+    /// The layer that holds the class scores before softmax; `None` means the last layer tapped.
+    fn logits(&self) -> Option<&str> {
+        None
+    }
+
+    /// The name of a class, if the model knows one.
+    fn class_name(&self, class: usize) -> Option<&str> {
+        let _ = class;
+        None
+    }
+
+    /// The settings of activation maximisation that suit this network.
+    fn preset(&self) -> Preset {
+        Preset::default()
+    }
+
+    /// The table of layers, in the order of the forward pass, from one run on a black image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when the model refuses its own [`InputSpec`].
+    fn layers(&self) -> Result<Vec<Layer>> {
+        let mut taps = Taps::new().table();
+        run(self, self.input().zeros(&self.device()), &mut taps)?;
+        Ok(taps.into_table())
+    }
+
+    /// The activation of one layer for a batch of images: `[batch, channels, height, width]`, where the
+    /// output of a dense layer is a 1×1 map. Nothing deeper than the layer is computed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`], and [`Error::Shape`] for an image that the model can't take.
+    fn activation(&self, image: Tensor<4>, layer: &str) -> Result<Tensor<4>> {
+        let mut taps = Taps::new().record([layer]);
+        run(self, image, &mut taps)?;
+        taps.activation(layer)
+    }
+
+    /// The class scores before softmax, `[batch, classes]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for an image that the model can't take.
+    fn classify(&self, image: Tensor<4>) -> Result<Tensor<2>> {
+        let [batch, ..] = image.dims();
+        let scores = match self.logits() {
+            Some(layer) => self.activation(image, layer)?,
+            None => {
+                let mut taps = Taps::new().record_last();
+                run(self, image, &mut taps)?;
+                taps.last()?
+            }
+        };
+        let [_, classes, height, width] = scores.dims();
+        Ok(scores.reshape([batch, classes * height * width]))
+    }
+}
+
+/// Runs a model on an image under the given taps, after checking that it can take the image and that
+/// every layer wanted is met.
+///
+/// # Errors
+///
+/// [`Error::Shape`] and [`Error::UnknownLayer`].
+pub fn run<M: Model + ?Sized>(model: &M, image: Tensor<4>, taps: &mut Taps) -> Result<()> {
+    model.input().check(image.dims())?;
+    // `Stop` only says that the run ended early because all that was wanted has been met.
+    let _ = model.forward(image, taps);
+    taps.check_met()
+}
+
+/// The image that a model takes: its channels, size and range of values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputSpec {
+    channels: usize,
+    height: usize,
+    width: usize,
+    range: (f32, f32),
+    smallest: Option<usize>,
+}
+
+impl InputSpec {
+    /// An RGB image of exactly this size with values in `0..255`, as in keras-vis.
+    ///
+    /// ```
+    /// let input = vis::model::InputSpec::rgb(224, 224);
+    /// assert_eq!(input.shape(), [3, 224, 224]);
+    /// assert_eq!(input.range(), (0.0, 255.0));
+    /// ```
+    pub fn rgb(height: usize, width: usize) -> Self {
+        Self::new([3, height, width], (0.0, 255.0))
+    }
+
+    /// An image `[channels, height, width]` of exactly this size with values in `range`.
+    ///
+    /// ```
+    /// let digits = vis::model::InputSpec::new([1, 28, 28], (0.0, 1.0));
+    /// assert_eq!(digits.channels(), 1);
+    /// ```
+    pub fn new([channels, height, width]: [usize; 3], range: (f32, f32)) -> Self {
+        Self { channels, height, width, range, smallest: None }
+    }
+
+    /// The same, but any size from `smallest` pixels a side is taken; the declared size is the default.
+    ///
+    /// ```
+    /// let input = vis::model::InputSpec::rgb(224, 224).with_any_size_from(32);
+    /// assert!(input.check([1, 3, 96, 64]).is_ok());
+    /// assert!(input.check([1, 3, 31, 64]).is_err());
+    /// ```
+    pub fn with_any_size_from(mut self, smallest: usize) -> Self {
+        self.smallest = Some(smallest);
+        self
+    }
+
+    /// The number of channels: 3 for RGB, 1 for grey.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The height and width in pixels: the only ones taken, or the default ones.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+
+    /// The lowest and highest value of a pixel.
+    pub fn range(&self) -> (f32, f32) {
+        self.range
+    }
+
+    /// The smallest side the model takes, if it takes other sizes than its default.
+    pub fn smallest(&self) -> Option<usize> {
+        self.smallest
+    }
+
+    /// Whether the model can take a batch of images of this shape, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] says what it takes instead.
+    pub fn check(&self, shape: [usize; 4]) -> Result<()> {
+        let [batch, channels, height, width] = shape;
+        let fits = match self.smallest {
+            Some(smallest) => height >= smallest && width >= smallest,
+            None => (height, width) == self.size(),
+        };
+        if batch > 0 && channels == self.channels && fits {
+            return Ok(());
+        }
+        let expected = match self.smallest {
+            Some(smallest) => format!("[batch, {}, {smallest} or more, {smallest} or more]", self.channels),
+            None => format!("[batch, {}, {}, {}]", self.channels, self.height, self.width),
+        };
+        Err(Error::Shape { what: "the image".into(), expected, got: shape.to_vec() })
+    }
+
+    /// One image of zeros.
+    pub fn zeros(&self, device: &Device) -> Tensor<4> {
+        Tensor::zeros([1, self.channels, self.height, self.width], device)
+    }
+}
+
+/// One row of the table of layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layer {
+    /// The name it is addressed by. A name that is tapped again gets `#2`, `#3`, … appended.
+    pub name: String,
+    /// What computed it, in the model's words; `activation` when the model doesn't say.
+    pub kind: &'static str,
+    /// The shape for one image, `[channels, height, width]`; the output of a dense layer is a 1×1 map.
+    pub shape: [usize; 3],
+    /// The number of its parameters, as far as the model says.
+    pub parameters: usize,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [channels, height, width] = self.shape;
+        write!(f, "{}  {}  {channels}x{height}x{width}", self.name, self.kind)?;
+        if self.parameters > 0 { write!(f, "  {} parameters", self.parameters) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,99 @@
+//! The settings of activation maximisation that suit a network.
+
+/// The settings of activation maximisation that suit a network: they travel with the model, because
+/// settings tuned to one network give noise on another.
+///
+/// ```
+/// use vis::Model;
+/// let preset = vis::model::Tiny::new(&Default::default()).preset();
+/// assert_eq!(preset.tv_weight, 10.0);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    /// How the image is written down while it is optimised.
+    pub prior: Prior,
+    /// The rule by which the gradient moves it.
+    pub update: UpdateRule,
+    /// The learning rate of that rule; in pixel values for [`UpdateRule::RmsProp`] on pixels.
+    pub learning_rate: f64,
+    /// The number of steps.
+    pub max_iter: usize,
+    /// The largest circular shift between the image and the model, as a fraction of its size.
+    pub jitter: f32,
+    /// Zoom factors between the image and the model, one drawn a step; empty for none.
+    pub scales: Vec<f32>,
+    /// Rotations in degrees between the image and the model, one drawn a step; empty for none.
+    pub rotations: Vec<f32>,
+    /// The weight of the activation.
+    pub act_max_weight: f32,
+    /// The weight of the L-p norm.
+    pub lp_norm_weight: f32,
+    /// The weight of total variation.
+    pub tv_weight: f32,
+}
+
+/// How an image is written down while it is optimised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Prior {
+    /// By its pixels.
+    Pixels,
+    /// By its Fourier spectrum in decorrelated colours, which makes every spatial frequency equally easy
+    /// to move; high frequencies are damped by `frequency^-decay`.
+    Fourier {
+        /// The exponent; 1 matches the spectrum of natural images.
+        decay: f32,
+    },
+}
+
+/// The rule by which a gradient moves an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateRule {
+    /// The RMSprop of keras-vis.
+    RmsProp,
+    /// Adam.
+    Adam,
+}
+
+impl Preset {
+    /// The settings of keras-vis: pixels, RMSprop in steps of about one pixel value, 200 steps, no transforms,
+    /// and weights 1, 10 and 10. Suits VGG16.
+    pub fn keras_vis() -> Self {
+        Self {
+            prior: Prior::Pixels,
+            update: UpdateRule::RmsProp,
+            learning_rate: 1.0,
+            max_iter: 200,
+            jitter: 0.0,
+            scales: Vec::new(),
+            rotations: Vec::new(),
+            act_max_weight: 1.0,
+            lp_norm_weight: 10.0,
+            tv_weight: 10.0,
+        }
+    }
+
+    /// The settings of lucid: a Fourier image in decorrelated colours, Adam, and an objective that must
+    /// hold under jitter, zoom and rotation. Suits networks of every kind.
+    ///
+    /// Source: Olah, Mordvintsev & Schubert 2017, *Feature Visualization*, distill.pub.
+    pub fn robust() -> Self {
+        Self {
+            prior: Prior::Fourier { decay: 1.0 },
+            update: UpdateRule::Adam,
+            learning_rate: 0.05,
+            max_iter: 256,
+            jitter: 0.05,
+            scales: vec![0.9, 0.95, 1.0, 1.05, 1.1],
+            rotations: vec![-10.0, -5.0, 0.0, 0.0, 0.0, 5.0, 10.0],
+            act_max_weight: 1.0,
+            lp_norm_weight: 0.0,
+            tv_weight: 0.0,
+        }
+    }
+}
+
+impl Default for Preset {
+    fn default() -> Self {
+        Self::keras_vis()
+    }
+}

@@ -1,0 +1,313 @@
+//! The observer of a forward pass.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+use super::Layer;
+use crate::backprop::{self, Rectifier, Rule};
+use crate::{Error, Result};
+
+/// Says that a forward pass may end: everything wanted has been met.
+///
+/// Only [`Taps`] makes one; a [`Model`](super::Model) hands it on with `?`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop(());
+
+/// The observer of a forward pass: records named activations, ends the run early, opens a gradient at a
+/// layer, replaces an activation, and sets the backward rule at rectifiers.
+///
+/// ```
+/// use vis::model::{run, Model, Taps};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = model.input().zeros(&model.device());
+/// let mut taps = Taps::new().record(["conv1"]);
+/// run(&model, image, &mut taps)?;
+/// assert_eq!(taps.activation("conv1")?.dims(), [1, 4, 8, 8]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Taps {
+    wanted: Vec<String>,
+    record: Record,
+    recorded: BTreeMap<String, Tensor<4>>,
+    seen: Vec<String>,
+    edits: Vec<(String, Edit)>,
+    opened: BTreeMap<String, Tensor<4>>,
+    rule: Rule,
+    rectifiers: usize,
+    described: (&'static str, usize),
+    table: Vec<Layer>,
+}
+
+/// What is kept of a forward pass.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    /// The layers named, and the run ends with the last of them; all of it runs when none is named.
+    #[default]
+    Named,
+    /// The output.
+    Last,
+    /// Every layer.
+    All,
+    /// Names and shapes only.
+    Table,
+}
+
+enum Edit {
+    Open,
+    Replace(Box<dyn FnOnce(Tensor<4>) -> Tensor<4> + Send>),
+}
+
+impl Taps {
+    /// Taps that want nothing: a plain forward pass.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the activations of these layers, and ends the run when the last of them has been met.
+    pub fn record<S: Into<String>>(mut self, layers: impl IntoIterator<Item = S>) -> Self {
+        for layer in layers.into_iter().map(Into::into) {
+            if !self.wanted.contains(&layer) {
+                self.wanted.push(layer);
+            }
+        }
+        self
+    }
+
+    /// Keeps the activation of every layer.
+    pub fn record_all(mut self) -> Self {
+        self.record = Record::All;
+        self
+    }
+
+    /// Keeps the output: the activation of the last layer tapped.
+    pub fn record_last(mut self) -> Self {
+        self.record = Record::Last;
+        self
+    }
+
+    /// Keeps names and shapes only.
+    pub(crate) fn table(mut self) -> Self {
+        self.record = Record::Table;
+        self
+    }
+
+    /// Makes a layer's activation a leaf of the gradient: what lies below it is cut off, and
+    /// [`opened`](Self::opened) gives the leaf.
+    ///
+    /// Takes effect on an autodiff device only.
+    pub fn open(mut self, layer: impl Into<String>) -> Self {
+        let layer = layer.into();
+        self.edits.push((layer.clone(), Edit::Open));
+        self.record([layer])
+    }
+
+    /// Replaces a layer's activation by a function of it, and goes on from there.
+    ///
+    /// The replacement may have a larger batch than the activation, which then must have a batch of one:
+    /// so a hundred variations of a layer cost one run below it.
+    pub fn replace(
+        mut self,
+        layer: impl Into<String>,
+        with: impl FnOnce(Tensor<4>) -> Tensor<4> + Send + 'static,
+    ) -> Self {
+        let layer = layer.into();
+        self.edits.push((layer.clone(), Edit::Replace(Box::new(with))));
+        self.record([layer])
+    }
+
+    /// Sets the backward rule at every rectifier.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    // ---- what a model calls ----
+
+    /// Shows the activation of a named layer; use what comes back from here on.
+    ///
+    /// `x` is `[batch, channels, height, width]`, or `[batch, features]`, which counts as a 1×1 map, or
+    /// `[batch, channels, length]`, which counts as a map of width 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when nothing deeper is wanted.
+    pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
+        let described = std::mem::replace(&mut self.described, ("activation", 0));
+        let times = self.seen.iter().filter(|seen| seen.split('#').next() == Some(name)).count();
+        let name = if times == 0 { name.to_owned() } else { format!("{name}#{}", times + 1) };
+        self.seen.push(name.clone());
+
+        let x = match self.edits.iter().position(|(layer, _)| *layer == name) {
+            None => x,
+            Some(index) => {
+                let map = as_map(x.clone());
+                match self.edits.swap_remove(index).1 {
+                    Edit::Open => {
+                        let leaf = map.detach();
+                        let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
+                        self.opened.insert(name.clone(), leaf.clone());
+                        from_map(leaf, &x)
+                    }
+                    Edit::Replace(with) => from_map(with(map), &x),
+                }
+            }
+        };
+
+        match self.record {
+            Record::Table => {
+                let [_, channels, height, width] = as_map(x.clone()).dims();
+                let (kind, parameters) = described;
+                self.table.push(Layer { name, kind, shape: [channels, height, width], parameters });
+            }
+            Record::All => {
+                self.wanted.retain(|wanted| *wanted != name);
+                self.recorded.insert(name, as_map(x.clone()));
+            }
+            Record::Last => {
+                self.wanted.retain(|wanted| *wanted != name);
+                self.recorded.clear();
+                self.recorded.insert(name, as_map(x.clone()));
+            }
+            Record::Named => {
+                if let Some(index) = self.wanted.iter().position(|wanted| *wanted == name) {
+                    self.wanted.swap_remove(index);
+                    self.recorded.insert(name, as_map(x.clone()));
+                    if self.wanted.is_empty() {
+                        return Err(Stop(()));
+                    }
+                }
+            }
+        }
+        Ok(x)
+    }
+
+    /// Says what the next layer tapped is, for the table of layers.
+    pub fn describe(&mut self, kind: &'static str, parameters: usize) {
+        self.described = (kind, self.described.1 + parameters);
+    }
+
+    /// The rectifier `max(x, 0)` under the backward rule of this run.
+    pub fn relu<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
+        self.rectify(x, Rectifier::Relu)
+    }
+
+    /// The clipped rectifier `min(max(x, 0), 6)` under the backward rule of this run.
+    pub fn relu6<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
+        self.rectify(x, Rectifier::Relu6)
+    }
+
+    /// The leaky rectifier, `x` where positive and `slope · x` elsewhere, under the rule of this run.
+    pub fn leaky_relu<const D: usize>(&mut self, x: Tensor<D>, slope: f32) -> Tensor<D> {
+        self.rectify(x, Rectifier::Leaky(slope))
+    }
+
+    /// Any [`Rectifier`] under the backward rule of this run.
+    pub fn rectify<const D: usize>(&mut self, x: Tensor<D>, rectifier: Rectifier) -> Tensor<D> {
+        backprop::rectify(x, rectifier, self.meet_rectifier())
+    }
+
+    /// The rule at the next rectifier, for an operation that contains one; counts it as met.
+    pub fn meet_rectifier(&mut self) -> Rule {
+        self.rectifiers += 1;
+        self.rule
+    }
+
+    // ---- what a caller reads afterwards ----
+
+    /// The activation recorded for a layer, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`] when it was not recorded.
+    pub fn activation(&self, layer: &str) -> Result<Tensor<4>> {
+        self.recorded.get(layer).cloned().ok_or_else(|| self.unknown(layer))
+    }
+
+    /// The output: the activation of the last layer tapped, if it was recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`] when no layer was tapped.
+    pub fn last(&self) -> Result<Tensor<4>> {
+        self.activation(self.seen.last().map_or("the output", String::as_str))
+    }
+
+    /// The leaf opened at a layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`] when the run met no such layer.
+    pub fn opened(&self, layer: &str) -> Result<Tensor<4>> {
+        self.opened.get(layer).cloned().ok_or_else(|| self.unknown(layer))
+    }
+
+    /// Everything recorded, by name.
+    pub fn into_recorded(self) -> BTreeMap<String, Tensor<4>> {
+        self.recorded
+    }
+
+    /// The names of the layers met, in order.
+    pub fn seen(&self) -> &[String] {
+        &self.seen
+    }
+
+    /// The number of rectifiers met.
+    pub fn rectifiers(&self) -> usize {
+        self.rectifiers
+    }
+
+    pub(crate) fn into_table(self) -> Vec<Layer> {
+        self.table
+    }
+
+    /// Whether every layer wanted was met, and a special rule met a rectifier.
+    pub(crate) fn check_met(&self) -> Result<()> {
+        if let Some(name) = self.wanted.first() {
+            return Err(self.unknown(name));
+        }
+        if self.rule != Rule::Plain && self.rectifiers == 0 {
+            let layer = self.seen.last().cloned().unwrap_or_default();
+            return Err(Error::NoRectifier { rule: self.rule.name(), layer });
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        Error::unknown_layer(name, self.seen.clone())
+    }
+}
+
+impl fmt::Debug for Taps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taps")
+            .field("wanted", &self.wanted)
+            .field("recorded", &self.recorded.keys())
+            .field("seen", &self.seen)
+            .field("rule", &self.rule)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Any activation as `[batch, channels, height, width]`.
+fn as_map<const D: usize>(x: Tensor<D>) -> Tensor<4> {
+    let dims = x.dims();
+    let shape = match *dims.as_slice() {
+        [batch, channels, height, width] => [batch, channels, height, width],
+        [batch, channels, length] => [batch, channels, length, 1],
+        [batch, features] => [batch, features, 1, 1],
+        _ => panic!(
+            "a layer is [batch, channels, height, width], [batch, channels, length] or [batch, features], not {dims:?}"
+        ),
+    };
+    x.reshape(shape)
+}
+
+/// The inverse of [`as_map`] for a map that may have another batch than `like`.
+fn from_map<const D: usize>(map: Tensor<4>, like: &Tensor<D>) -> Tensor<D> {
+    let mut shape = like.dims();
+    shape[0] = map.dims()[0];
+    map.reshape(shape)
+}
