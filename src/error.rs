@@ -134,17 +134,27 @@ pub enum Error {
         target: String,
     },
 
-    /// A callback asked for the run to stop, or failed itself.
-    #[error("the run was stopped at step {step}: {reason}")]
+    /// A callback failed, and the run stopped.
+    #[error("the run was stopped at step {step}: {source}{}", if best.is_some() { "; the best image so far is kept in the error" } else { "" })]
     Stopped {
         /// The step, counted from 0.
         step: usize,
-        /// Why.
-        reason: String,
+        /// What failed.
+        source: Box<Self>,
+        /// The best image so far, `[batch, channels, height, width]`.
+        best: Option<Box<Tensor<4>>>,
     },
 }
 
 impl Error {
+    /// The best image found before the run stopped, if the error ended a run that had found one.
+    pub fn best_image(&self) -> Option<&Tensor<4>> {
+        match self {
+            Self::NonFinite { best, .. } | Self::Stopped { best, .. } => best.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Names the file that an operation failed on: for use with `map_err`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();

@@ -1,13 +1,19 @@
 //! vis
 pub mod backprop;
+pub mod callbacks;
 pub mod error;
 pub mod gradient;
 pub mod host;
 pub mod losses;
 pub mod model;
+pub mod optimizer;
+pub mod parametrization;
+pub mod random;
 pub mod regularizers;
+pub mod transforms;
 
 pub use backprop::Rule;
 pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
+pub use optimizer::{Minimized, Optimizer};

@@ -37,7 +37,7 @@ pub struct Taps {
     opened: BTreeMap<String, Tensor<4>>,
     rule: Rule,
     rectifiers: usize,
-    described: (&'static str, usize),
+    described: (Option<&'static str>, usize),
     table: Vec<Layer>,
 }
 
@@ -135,7 +135,7 @@ impl Taps {
     ///
     /// [`Stop`] when nothing deeper is wanted.
     pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
-        let described = std::mem::replace(&mut self.described, ("activation", 0));
+        let described = std::mem::take(&mut self.described);
         let times = self.seen.iter().filter(|seen| seen.split('#').next() == Some(name)).count();
         let name = if times == 0 { name.to_owned() } else { format!("{name}#{}", times + 1) };
         self.seen.push(name.clone());
@@ -160,6 +160,7 @@ impl Taps {
             Record::Table => {
                 let [_, channels, height, width] = as_map(x.clone()).dims();
                 let (kind, parameters) = described;
+                let kind = kind.unwrap_or("activation");
                 self.table.push(Layer { name, kind, shape: [channels, height, width], parameters });
             }
             Record::All => {
@@ -186,7 +187,7 @@ impl Taps {
 
     /// Says what the next layer tapped is, for the table of layers.
     pub fn describe(&mut self, kind: &'static str, parameters: usize) {
-        self.described = (kind, self.described.1 + parameters);
+        self.described = (Some(kind), self.described.1 + parameters);
     }
 
     /// The rectifier `max(x, 0)` under the backward rule of this run.

@@ -1,0 +1,376 @@
+//! Minimises a weighted sum of losses by gradient descent on the image.
+
+mod history;
+mod steps;
+mod update;
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+use crate::callbacks::Callback;
+use crate::losses::Losses;
+use crate::model::{Model, Preset, Prior, UpdateRule};
+use crate::parametrization::{Fourier, Parametrization, Pixels};
+use crate::transforms::{Jitter, Rotate, Scale, Transform};
+use crate::{Error, Result, Rule};
+
+pub use history::History;
+pub use steps::{Step, Steps};
+pub use update::{BurnUpdate, GradientModifier, Normalization, RmsProp, Update};
+
+/// Minimises a weighted sum of losses by gradient descent on the image.
+///
+/// ```
+/// use vis::losses::{ActivationMaximization, LPNorm, TotalVariation};
+/// use vis::{Optimizer, losses};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let losses = losses![
+///     (ActivationMaximization::new("conv2", [1, 2, 3]), 1.0),
+///     (LPNorm::default(), 10.0),
+///     (TotalVariation::default(), 10.0),
+/// ];
+/// let result = Optimizer::new(&model, losses).max_iter(5).minimize()?;
+/// assert_eq!(result.image.dims(), [1, 3, 8, 8]);
+/// assert_eq!(result.losses.steps(), 5);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// The defaults are those of keras-vis: noise around the middle of the range, 200 steps of its RMSprop on
+/// gradients divided by their root mean square, no jitter. Batches are independent runs: every image has its
+/// own gradient normalisation, loss and best.
+///
+/// One step costs one forward and one backward pass, as deep as the deepest layer that a loss names.
+pub struct Optimizer<'a> {
+    model: &'a dyn Model,
+    losses: Losses,
+    start: Start,
+    seed: u64,
+    max_iter: usize,
+    learning_rate: f64,
+    update: Box<dyn Update>,
+    normalization: Normalization,
+    modifier: Option<GradientModifier>,
+    rule: Rule,
+    parametrization: Option<Box<dyn Parametrization>>,
+    transforms: Vec<Box<dyn Transform>>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+    read_every: usize,
+}
+
+#[derive(Clone)]
+enum Start {
+    Image(Tensor<4>),
+    Noise { batch: usize, first: usize, size: Option<(usize, usize)> },
+}
+
+/// What a run found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Minimized {
+    /// The best image of each run of the batch, `[batch, channels, height, width]`, in the model's input range
+    /// and not clipped to it. It is the very image whose loss is [`best_loss`](Self::best_loss).
+    pub image: Tensor<4>,
+    /// The gradient at that image, as the update saw it: normalised and modified.
+    pub gradient: Tensor<4>,
+    /// The total loss of the best image, one a run.
+    pub best_loss: Vec<f32>,
+    /// The step at which it was met, counted from 0, one a run.
+    pub best_step: Vec<usize>,
+    /// Every weighted loss of every step, each evaluated before the step's update.
+    pub losses: History,
+}
+
+impl<'a> Optimizer<'a> {
+    /// A run on this model that minimises these losses, with the settings of keras-vis.
+    pub fn new(model: &'a dyn Model, losses: impl Into<Losses>) -> Self {
+        Self {
+            model,
+            losses: losses.into(),
+            start: Start::Noise { batch: 1, first: 0, size: None },
+            seed: 0,
+            max_iter: 200,
+            learning_rate: 1.0,
+            update: Box::new(RmsProp::default()),
+            normalization: Normalization::default(),
+            modifier: None,
+            rule: Rule::Plain,
+            parametrization: None,
+            transforms: Vec::new(),
+            callbacks: Vec::new(),
+            read_every: 1,
+        }
+    }
+
+    /// Takes the settings of a [`Preset`], but for the weights of the losses, which are already given.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, model::Preset};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let class = ActivationMaximization::new("logits", 2);
+    /// let result = Optimizer::new(&model, class).preset(&Preset::robust()).max_iter(3).minimize()?;
+    /// assert!(vis::host::values(result.image).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn preset(mut self, preset: &Preset) -> Self {
+        self.max_iter = preset.max_iter;
+        self.learning_rate = preset.learning_rate;
+        match preset.update {
+            UpdateRule::RmsProp => self.update = Box::new(RmsProp::default()),
+            UpdateRule::Adam => {
+                self.update = Box::new(BurnUpdate::new(burn::optim::AdamConfig::new().build()));
+            }
+        }
+        if let Prior::Fourier { decay } = preset.prior {
+            let (height, width) = self.size();
+            let range = self.model.input().range();
+            self.parametrization = Some(Box::new(Fourier::new([height, width], range).with_decay(decay)));
+        }
+        if preset.jitter > 0.0 {
+            self.transforms.push(Box::new(Jitter::Fraction(preset.jitter)));
+        }
+        if !preset.scales.is_empty() {
+            self.transforms.push(Box::new(Scale(preset.scales.clone())));
+        }
+        if !preset.rotations.is_empty() {
+            self.transforms.push(Box::new(Rotate(preset.rotations.clone())));
+        }
+        self
+    }
+
+    /// Starts from this batch of images, `[batch, channels, height, width]`, in the model's input range,
+    /// instead of noise.
+    #[doc(alias = "seed_input")]
+    pub fn seed_img(mut self, images: Tensor<4>) -> Self {
+        self.start = Start::Image(images);
+        self
+    }
+
+    /// Starts from noise in so many images at once; each is a run of its own.
+    pub fn batch(self, images: usize) -> Self {
+        self.batch_from(0, images)
+    }
+
+    /// As [`batch`](Self::batch), where the first image takes the noise of image `first` of the seed: so a
+    /// long list of pictures can be cut into batches without changing any of them.
+    pub fn batch_from(mut self, first: usize, images: usize) -> Self {
+        let size = Some(self.size());
+        self.start = Start::Noise { batch: images, first, size };
+        self
+    }
+
+    /// Starts from noise of this height and width, for models that take any size.
+    ///
+    /// Call it before [`preset`](Self::preset), whose image has a size of its own.
+    pub fn size_of_image(mut self, height: usize, width: usize) -> Self {
+        let (batch, first) = match self.start {
+            Start::Noise { batch, first, .. } => (batch, first),
+            Start::Image(_) => (1, 0),
+        };
+        self.start = Start::Noise { batch, first, size: Some((height, width)) };
+        self
+    }
+
+    /// Sets the seed of all randomness: the same seed gives the same picture. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the number of steps. Default 200; 0 evaluates nothing and returns the start.
+    #[doc(alias = "n_iter")]
+    #[doc(alias = "steps")]
+    pub fn max_iter(mut self, steps: usize) -> Self {
+        self.max_iter = steps;
+        self
+    }
+
+    /// Sets the learning rate. Default 1, in pixel values per step for the default update.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the update rule: [`RmsProp`] of keras-vis by default, or any optimizer of `burn::optim` in a
+    /// [`BurnUpdate`].
+    ///
+    /// ```
+    /// use burn::optim::AdamConfig;
+    /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::BurnUpdate};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let result = Optimizer::new(&model, ActivationMaximization::new("conv2", 0))
+    ///     .update(BurnUpdate::new(AdamConfig::new().build()))
+    ///     .max_iter(2)
+    ///     .minimize()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn update(mut self, update: impl Update + 'static) -> Self {
+        self.update = Box::new(update);
+        self
+    }
+
+    /// Sets how each image's gradient is normalised. Default: divided by its root mean square.
+    #[doc(alias = "norm_grads")]
+    pub fn normalize(mut self, normalization: Normalization) -> Self {
+        self.normalization = normalization;
+        self
+    }
+
+    /// Changes the normalised gradient before the update.
+    #[doc(alias = "grad_modifier")]
+    pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
+        self.modifier = Some(modifier);
+        self
+    }
+
+    /// Sets the backward rule at rectifiers.
+    #[doc(alias = "backprop_modifier")]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Sets how the image is written down. Default: by its pixels.
+    pub fn parametrization(mut self, parametrization: impl Parametrization + 'static) -> Self {
+        self.parametrization = Some(Box::new(parametrization));
+        self
+    }
+
+    /// Shifts the image at random between itself and the model, by up to so many pixels or, for a number
+    /// with a fraction, by that share of each side.
+    pub fn jitter(self, jitter: impl Into<Jitter>) -> Self {
+        self.transform(jitter.into())
+    }
+
+    /// Adds a transform between the image and the model; they apply in the order added.
+    #[doc(alias = "input_modifiers")]
+    pub fn transform(mut self, transform: impl Transform + 'static) -> Self {
+        self.transforms.push(Box::new(transform));
+        self
+    }
+
+    /// Adds a callback, told of every step and of the end, whether that is good or bad.
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Reads the losses back from the device every so many steps instead of at each. Between two readings
+    /// nothing waits for the device, which is worth much on a GPU; that a loss turned NaN is then noticed at
+    /// the next reading. Default 1.
+    pub fn read_every(mut self, steps: usize) -> Self {
+        self.read_every = steps.max(1);
+        self
+    }
+
+    /// Runs all steps and returns the best images.
+    ///
+    /// # Errors
+    ///
+    /// Settings out of range, unknown layers, filters out of range; [`Error::NonFinite`] when a loss or the
+    /// gradient becomes NaN or infinite and [`Error::Stopped`] when a callback fails, both with the best image
+    /// so far inside.
+    pub fn minimize(self) -> Result<Minimized> {
+        let mut steps = self.steps()?;
+        for step in steps.by_ref() {
+            step?;
+        }
+        Ok(steps.finish())
+    }
+
+    /// The same run, step by step, for callers who want control: leave the loop whenever you like, then call
+    /// [`Steps::finish`].
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut steps = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).steps()?;
+    /// for step in &mut steps {
+    ///     let step = step?;
+    ///     if step.losses.totals()[0] < -0.5 || step.index == 9 {
+    ///         break;
+    ///     }
+    /// }
+    /// let result = steps.finish();
+    /// assert!(result.losses.steps() <= 10);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Settings out of range.
+    pub fn steps(self) -> Result<Steps<'a>> {
+        self.losses.check()?;
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            let expected = "a finite number of 0 or more";
+            return Err(Error::invalid("the learning rate", expected, self.learning_rate));
+        }
+        for transform in &self.transforms {
+            transform.check()?;
+        }
+        let range = self.model.input().range();
+        let parametrization = self.parametrization.unwrap_or_else(|| Box::new(Pixels::new(range)));
+        let device = self.model.device();
+        let variable = match self.start {
+            Start::Image(images) => {
+                self.model.input().check(images.dims())?;
+                parametrization.encode(images.inner())?
+            }
+            Start::Noise { batch, first, size } => {
+                let [channels, height, width] = self.model.input().shape();
+                let (height, width) = size.unwrap_or((height, width));
+                let shape = [batch, channels, height, width];
+                self.model.input().check(shape)?;
+                parametrization.start(shape, self.seed, first, &device)
+            }
+        };
+        Ok(Steps::new(steps::Run {
+            model: self.model,
+            losses: self.losses,
+            rule: self.rule,
+            parametrization,
+            transforms: self.transforms,
+            normalization: self.normalization,
+            modifier: self.modifier,
+            update: self.update,
+            learning_rate: self.learning_rate,
+            max_iter: self.max_iter,
+            read_every: self.read_every,
+            callbacks: self.callbacks,
+            random: crate::random::stream(self.seed, u64::MAX),
+            variable,
+        }))
+    }
+
+    fn size(&self) -> (usize, usize) {
+        match &self.start {
+            Start::Image(images) => {
+                let [_, _, height, width] = images.dims();
+                (height, width)
+            }
+            Start::Noise { size, .. } => size.unwrap_or(self.model.input().size()),
+        }
+    }
+}
+
+impl Minimized {
+    /// The best images on the host, `[batch, channels, height, width]`.
+    pub fn array(&self) -> ndarray::Array4<f32> {
+        crate::host::array4(self.image.clone())
+    }
+}
+
+impl fmt::Debug for Optimizer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("losses", &self.losses)
+            .field("seed", &self.seed)
+            .field("max_iter", &self.max_iter)
+            .field("learning_rate", &self.learning_rate)
+            .field("update", &self.update)
+            .field("normalization", &self.normalization)
+            .field("rule", &self.rule)
+            .field("transforms", &self.transforms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! A run, step by step.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+use ndarray::{Array3, ArrayView2, Axis, s};
+
+use super::{GradientModifier, History, Minimized, Normalization, Update};
+use crate::callbacks::{Callback, End};
+use crate::gradient::{Gradient, LossValues};
+use crate::losses::Losses;
+use crate::model::Model;
+use crate::parametrization::Parametrization;
+use crate::random::Stream;
+use crate::transforms::Transform;
+use crate::{Error, Result, Rule};
+
+/// One step of a run, as it was evaluated: before its update.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Step {
+    /// The number of the step, counted from 0.
+    pub index: usize,
+    /// The number of steps that the run will take at most.
+    pub of: usize,
+    /// The images, `[batch, channels, height, width]`, in the model's input range.
+    pub image: Tensor<4>,
+    /// The weighted losses of these images.
+    pub losses: LossValues,
+    /// The gradient as the update sees it: normalised and modified; with respect to the variable.
+    pub gradient: Tensor<4>,
+}
+
+/// A run in progress: an iterator over its steps.
+///
+/// Ends after `max_iter` steps, after an error, or when a callback breaks it off;
+/// [`finish`](Self::finish) gives the result so far at any time.
+pub struct Steps<'a> {
+    run: Run<'a>,
+    index: usize,
+    over: bool,
+    best: Option<Best>,
+    /// Rows of the history that are still on the device: each loss, then the mean square of the gradient.
+    unread: Vec<Tensor<2>>,
+    /// Rows read, `[steps, losses + 1, batch]`.
+    read: Vec<ndarray::Array2<f32>>,
+}
+
+pub(super) struct Run<'a> {
+    pub(super) model: &'a dyn Model,
+    pub(super) losses: Losses,
+    pub(super) rule: Rule,
+    pub(super) parametrization: Box<dyn Parametrization>,
+    pub(super) transforms: Vec<Box<dyn Transform>>,
+    pub(super) normalization: Normalization,
+    pub(super) modifier: Option<GradientModifier>,
+    pub(super) update: Box<dyn Update>,
+    pub(super) learning_rate: f64,
+    pub(super) max_iter: usize,
+    pub(super) read_every: usize,
+    pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
+    pub(super) random: Stream,
+    pub(super) variable: Tensor<4>,
+}
+
+/// The best so far, kept on the device so that a step waits for nothing.
+struct Best {
+    loss: Tensor<1>,
+    image: Tensor<4>,
+    gradient: Tensor<4>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(run: Run<'a>) -> Self {
+        Self { run, index: 0, over: false, best: None, unread: Vec::new(), read: Vec::new() }
+    }
+
+    /// The best images so far and the history of the steps taken.
+    pub fn finish(mut self) -> Minimized {
+        self.over = true;
+        self.read_back();
+        let names = self.run.losses.names();
+        let batch = self.run.variable.dims()[0];
+        let rows: Vec<_> = self.read.iter().map(|row| row.slice(s![..names.len(), ..])).collect();
+        let values = match rows.is_empty() {
+            true => Array3::zeros((0, names.len(), batch)),
+            false => stack(&rows),
+        };
+        let losses = History { names, values };
+        let totals = losses.totals();
+        let (best_step, best_loss) = totals
+            .axis_iter(Axis(1))
+            .map(|totals| {
+                let first_lowest = |best: (usize, f32), (step, &total): (usize, &f32)| {
+                    if total < best.1 { (step, total) } else { best }
+                };
+                totals.iter().enumerate().fold((0, f32::INFINITY), first_lowest)
+            })
+            .unzip();
+        let (image, gradient) = match self.best.take() {
+            Some(best) => (best.image, best.gradient),
+            None => {
+                (self.run.parametrization.decode(self.run.variable.clone()), self.run.variable.zeros_like())
+            }
+        };
+        Minimized { image, gradient, best_loss, best_step, losses }
+    }
+
+    /// The best images so far.
+    pub fn best(&self) -> Option<Tensor<4>> {
+        self.best.as_ref().map(|best| best.image.clone())
+    }
+
+    fn advance(&mut self) -> Result<Step> {
+        let run = &mut self.run;
+        let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
+        let evaluation = Gradient::new(run.model, &run.losses).rule(run.rule).evaluate_through(
+            run.variable.clone(),
+            |variable| {
+                let image = parametrization.decode(variable);
+                let seen = transforms.iter().fold(image.clone(), |seen, t| t.apply(seen, random));
+                (image, seen)
+            },
+        )?;
+
+        let batch = evaluation.image.dims()[0];
+        let mean_square = evaluation.gradient.clone().square().mean_dims(&[1, 2, 3]);
+        let gradient = run.normalization.apply(evaluation.gradient, mean_square.clone());
+        let gradient = match run.modifier {
+            Some(modifier) => modifier.apply(gradient),
+            None => gradient,
+        };
+        let total = evaluation.losses.total();
+        let row = vec![evaluation.losses.tensor(), mean_square.reshape([1, batch])];
+        self.unread.push(Tensor::cat(row, 0));
+
+        self.best = Some(match self.best.take() {
+            None => Best { loss: total, image: evaluation.image.clone(), gradient: gradient.clone() },
+            Some(best) => {
+                // NaN is lower than nothing, so what is not finite never becomes the best.
+                let better = total.clone().lower(best.loss.clone());
+                let each = better.clone().reshape([batch, 1, 1, 1]);
+                let images = each.clone().expand(evaluation.image.dims());
+                let gradients = each.expand(gradient.dims());
+                Best {
+                    loss: best.loss.mask_where(better, total),
+                    image: best.image.mask_where(images, evaluation.image.clone()),
+                    gradient: best.gradient.mask_where(gradients, gradient.clone()),
+                }
+            }
+        });
+
+        let step = Step {
+            index: self.index,
+            of: run.max_iter,
+            image: evaluation.image,
+            losses: evaluation.losses,
+            gradient,
+        };
+        run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
+        self.index += 1;
+        if self.unread.len() >= self.run.read_every || self.index == self.run.max_iter {
+            let first = self.read.len();
+            self.read_back();
+            self.check_finite(first)?;
+        }
+        self.tell(&step)?;
+        Ok(step)
+    }
+
+    /// Brings the rows of the history that are still on the device to the host.
+    fn read_back(&mut self) {
+        if self.unread.is_empty() {
+            return;
+        }
+        let rows = crate::host::array2(Tensor::cat(std::mem::take(&mut self.unread), 0));
+        let height = self.run.losses.built().count() + 1;
+        self.read.extend(rows.axis_chunks_iter(Axis(0), height).map(|row| row.to_owned()));
+    }
+
+    fn check_finite(&self, first: usize) -> Result<()> {
+        for (step, row) in self.read.iter().enumerate().skip(first) {
+            if let Some(index) = row.outer_iter().position(|values| values.iter().any(|v| !v.is_finite())) {
+                let names = self.run.losses.names();
+                let what =
+                    names.get(index).map_or("the gradient".into(), |name| format!("the loss `{name}`"));
+                // At the first step there is no image before it.
+                let best = self.best().filter(|_| step > 0).map(Box::new);
+                return Err(Error::NonFinite { what, step, best });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, step: &Step) -> Result<()> {
+        for callback in &mut self.run.callbacks {
+            match callback.on_step(step) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => self.over = true,
+                Err(source) => {
+                    let best = self.best.as_ref().map(|best| Box::new(best.image.clone()));
+                    return Err(Error::Stopped { step: step.index, source: Box::new(source), best });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every callback that the run is over; the first failure is reported.
+    fn end(&mut self, error: Option<&Error>) -> Result<()> {
+        self.over = true;
+        let end = End { steps: self.index, error };
+        let failed = self.run.callbacks.iter_mut().filter_map(|callback| callback.on_end(&end).err());
+        let failed: Vec<_> = failed.collect();
+        self.run.callbacks.clear();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(source) => {
+                let best = self.best.as_ref().map(|best| Box::new(best.image.clone()));
+                let step = self.index.saturating_sub(1);
+                Err(Error::Stopped { step, source: Box::new(source), best })
+            }
+        }
+    }
+}
+
+impl Iterator for Steps<'_> {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return self.end(None).err().map(Err);
+        }
+        if self.index == self.run.max_iter {
+            return self.end(None).err().map(Err);
+        }
+        match self.advance() {
+            Ok(step) => Some(Ok(step)),
+            Err(error) => {
+                // The error that ended the run is worth more than one about its end.
+                let _ = self.end(Some(&error));
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        let _ = self.end(None);
+    }
+}
+
+impl std::fmt::Debug for Steps<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Steps").field("index", &self.index).field("of", &self.run.max_iter).finish()
+    }
+}
+
+fn stack(rows: &[ArrayView2<f32>]) -> Array3<f32> {
+    ndarray::stack(Axis(0), rows).expect("every step has the same losses and batch")
+}

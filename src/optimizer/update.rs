@@ -1,0 +1,145 @@
+//! How a gradient moves the image.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+/// How a gradient moves the variable; keeps what it must remember between steps.
+pub trait Update: fmt::Debug + Send {
+    /// The variable after one step against the gradient.
+    fn step(&mut self, variable: Tensor<4>, gradient: Tensor<4>, learning_rate: f64) -> Tensor<4>;
+}
+
+/// The RMSprop of keras-vis, with the epsilon inside the root:
+///
+/// ```text
+/// c ← d·c + (1 − d)·g²        x ← x − r·g / √(c + ε)
+/// ```
+///
+/// with decay `d` = 0.95, `ε` = 1e-7 and `c` = 0 at the start, so that the first step is `4.47·r` long
+/// wherever there is a gradient at all. (`burn::optim` has the epsilon outside the root.)
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use vis::optimizer::{RmsProp, Update};
+/// let one = Tensor::ones([1, 1, 1, 1], &Default::default());
+/// let moved = RmsProp::default().step(one.zeros_like(), one, 1.0);
+/// assert!((moved.into_scalar::<f32>() + 4.472131).abs() < 1e-4);
+/// ```
+#[derive(Debug, Clone)]
+pub struct RmsProp {
+    /// The share of the past in the running mean of squares, `d`.
+    pub decay: f32,
+    /// Keeps the step finite, `ε`.
+    pub epsilon: f32,
+    squares: Option<Tensor<4>>,
+}
+
+impl Default for RmsProp {
+    fn default() -> Self {
+        Self { decay: 0.95, epsilon: 1e-7, squares: None }
+    }
+}
+
+impl Update for RmsProp {
+    fn step(&mut self, variable: Tensor<4>, gradient: Tensor<4>, learning_rate: f64) -> Tensor<4> {
+        let squares = gradient.clone().square() * (1.0 - self.decay);
+        let squares = match self.squares.take() {
+            Some(past) => past * self.decay + squares,
+            None => squares,
+        };
+        self.squares = Some(squares.clone());
+        variable - gradient / (squares + self.epsilon).sqrt() * learning_rate
+    }
+}
+
+/// Any optimizer of `burn::optim`, moving the image.
+#[derive(Clone)]
+pub struct BurnUpdate<O: burn::optim::Optimizer> {
+    optimizer: O,
+    state: Option<O::State<4>>,
+}
+
+impl<O: burn::optim::Optimizer> BurnUpdate<O> {
+    /// An update by this optimizer, such as `AdamConfig::new().build()`.
+    pub fn new(optimizer: O) -> Self {
+        Self { optimizer, state: None }
+    }
+}
+
+impl<O: burn::optim::Optimizer> Update for BurnUpdate<O> {
+    fn step(&mut self, variable: Tensor<4>, gradient: Tensor<4>, learning_rate: f64) -> Tensor<4> {
+        let (variable, state) = self.optimizer.step(learning_rate, variable, gradient, self.state.take());
+        self.state = state;
+        variable
+    }
+}
+
+impl<O: burn::optim::Optimizer> fmt::Debug for BurnUpdate<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<O>())
+    }
+}
+
+/// How each image's gradient is normalised, so that the step does not depend on the scale of the losses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Normalization {
+    /// `g / (√mean(g²) + 1e-7)`: the root mean square becomes 1, as in keras-vis up to 0.4.
+    #[default]
+    RootMeanSquare,
+    /// `g / √max(Σ g², 1e-12)`: the length becomes 1, as in keras-vis 0.5.
+    L2,
+    /// `g`.
+    None,
+}
+
+impl Normalization {
+    /// Normalises each image's gradient, given its mean square, `[batch, 1, 1, 1]`.
+    pub(super) fn apply(self, gradient: Tensor<4>, mean_square: Tensor<4>) -> Tensor<4> {
+        let [_, channels, height, width] = gradient.dims();
+        match self {
+            Self::RootMeanSquare => gradient / (mean_square.sqrt() + 1e-7),
+            Self::L2 => {
+                let sum = mean_square * (channels * height * width) as f32;
+                gradient / sum.clamp_min(1e-12).sqrt()
+            }
+            Self::None => gradient,
+        }
+    }
+}
+
+/// A change of the normalised gradient before the update, by the words of keras-vis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GradientModifier {
+    /// `−g`: what would decrease the output.
+    Negate,
+    /// `|g|`: what would change it.
+    Absolute,
+    /// `1 / (g + 1e-7)`.
+    Invert,
+    /// `max(g, 0)`.
+    Relu,
+    /// `|1 / (g + 1e-7)|`: what keeps the output as it is.
+    SmallValues,
+}
+
+impl GradientModifier {
+    /// The modified gradient.
+    ///
+    /// ```
+    /// use burn::tensor::Tensor;
+    /// use vis::optimizer::GradientModifier;
+    /// let gradient = Tensor::<1>::from_floats([-2.0, 3.0], &Default::default());
+    /// let modified = GradientModifier::Absolute.apply(gradient);
+    /// assert_eq!(vis::host::values(modified), [2.0, 3.0]);
+    /// ```
+    pub fn apply<const D: usize>(self, gradient: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Negate => gradient.neg(),
+            Self::Absolute => gradient.abs(),
+            Self::Invert => (gradient + 1e-7).recip(),
+            Self::Relu => burn::tensor::activation::relu(gradient),
+            Self::SmallValues => (gradient + 1e-7).recip().abs(),
+        }
+    }
+}

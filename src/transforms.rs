@@ -1,0 +1,293 @@
+//! What sits between the image and the model: jitter, pad, scale, rotate.
+//!
+//! A picture that excites a filter only when each pixel is just so is noise. A transform drawn anew at each
+//! step asks for a picture that still works when moved, zoomed or turned. Transforms are differentiable, and
+//! the image itself is never moved, so it does not drift as in keras-vis.
+
+use std::fmt;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::Rng;
+
+use crate::random::Stream;
+use crate::{Error, Result};
+
+/// A random, differentiable change of the image before the model sees it.
+///
+/// One draw serves the whole batch, so that a batch of pictures equals as many single runs.
+///
+/// ```
+/// use vis::transforms::{Jitter, Transform};
+/// let image = vis::random::noise([1, 3, 8, 8], (0.0, 1.0), 0, 0, &Default::default());
+/// let still = Jitter::pixels(0).apply(image.clone(), &mut vis::random::stream(0, 0));
+/// assert_eq!(vis::host::values(still), vis::host::values(image));
+/// ```
+#[doc(alias = "InputModifier")]
+pub trait Transform: fmt::Debug + Send + Sync {
+    /// Draws one change and applies it to `[batch, channels, height, width]`.
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4>;
+
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Shifts the image circularly by up to so many pixels along each axis, both directions alike.
+///
+/// Made from a number of pixels or from a fraction of each side.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Jitter {
+    /// So many pixels.
+    Pixels(usize),
+    /// This fraction of each side, rounded down to whole pixels; keras-vis takes 0.05.
+    Fraction(f32),
+}
+
+impl Jitter {
+    /// Up to so many pixels.
+    ///
+    /// ```
+    /// assert_eq!(vis::transforms::Jitter::pixels(8), 8.into());
+    /// ```
+    pub fn pixels(pixels: usize) -> Self {
+        Self::Pixels(pixels)
+    }
+
+    /// Up to this fraction of each side, from 0 to 1.
+    ///
+    /// ```
+    /// assert_eq!(vis::transforms::Jitter::fraction(0.05), 0.05.into());
+    /// ```
+    pub fn fraction(fraction: f32) -> Self {
+        Self::Fraction(fraction)
+    }
+
+    fn reach(self, side: usize) -> i64 {
+        match self {
+            Self::Pixels(pixels) => pixels as i64,
+            Self::Fraction(fraction) => (fraction * side as f32) as i64,
+        }
+    }
+}
+
+impl From<usize> for Jitter {
+    fn from(pixels: usize) -> Self {
+        Self::Pixels(pixels)
+    }
+}
+
+impl From<f32> for Jitter {
+    fn from(fraction: f32) -> Self {
+        Self::Fraction(fraction)
+    }
+}
+
+impl Transform for Jitter {
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
+        let [_, _, height, width] = image.dims();
+        let mut draw = |side| {
+            let reach = self.reach(side);
+            random.random_range(-reach..=reach)
+        };
+        let (down, right) = (draw(height), draw(width));
+        roll(roll(image, 2, down), 3, right)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Fraction(fraction) if !(0.0..=1.0).contains(fraction) => {
+                Err(Error::invalid("jitter", "a number of pixels, or a fraction from 0 to 1", fraction))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Shifts circularly along one axis.
+pub(crate) fn roll(image: Tensor<4>, axis: usize, shift: i64) -> Tensor<4> {
+    let side = image.dims()[axis];
+    let shift = shift.rem_euclid(side as i64) as usize;
+    if shift == 0 {
+        return image;
+    }
+    let head = image.clone().narrow(axis, 0, side - shift);
+    let tail = image.narrow(axis, side - shift, shift);
+    Tensor::cat(vec![tail, head], axis)
+}
+
+/// Adds a border of one value on every side; only for models that take any size.
+///
+/// ```
+/// use vis::transforms::{Pad, Transform};
+/// let image = vis::random::noise([1, 3, 8, 8], (0.0, 1.0), 0, 0, &Default::default());
+/// let padded = Pad { pixels: 2, value: 0.5 }.apply(image, &mut vis::random::stream(0, 0));
+/// assert_eq!(padded.dims(), [1, 3, 12, 12]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pad {
+    /// The width of the border.
+    pub pixels: usize,
+    /// Its value, in the model's input range.
+    pub value: f32,
+}
+
+impl Transform for Pad {
+    fn apply(&self, image: Tensor<4>, _random: &mut Stream) -> Tensor<4> {
+        let [batch, channels, height, width] = image.dims();
+        let device = image.device();
+        let border = |height, width| Tensor::full([batch, channels, height, width], self.value, &device);
+        let rows = vec![border(self.pixels, width), image, border(self.pixels, width)];
+        let height = height + 2 * self.pixels;
+        let columns = vec![border(height, self.pixels), Tensor::cat(rows, 2), border(height, self.pixels)];
+        Tensor::cat(columns, 3)
+    }
+}
+
+/// Zooms about the centre by a factor drawn from a list, keeping the size: above 1 the margins are cropped,
+/// below 1 they are filled with the pixels at the edge. Bilinear.
+///
+/// ```
+/// use vis::transforms::{Scale, Transform};
+/// let image = vis::random::noise([1, 3, 9, 7], (0.0, 1.0), 0, 0, &Default::default());
+/// let zoomed = Scale(vec![1.1]).apply(image, &mut vis::random::stream(0, 0));
+/// assert_eq!(zoomed.dims(), [1, 3, 9, 7]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scale(pub Vec<f32>);
+
+impl Transform for Scale {
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
+        let Some(factor) = draw(&self.0, random).filter(|factor| *factor != 1.0) else { return image };
+        let [_, _, height, width] = image.dims();
+        let device = image.device();
+        let along = |side: usize| {
+            let centre = (side as f32 - 1.0) / 2.0;
+            interpolation(side, side, |to| centre + (to as f32 - centre) / factor, &device)
+        };
+        resample(image, along(height), along(width))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.iter().find(|factor| !(**factor > 0.0 && factor.is_finite())) {
+            Some(factor) => Err(Error::invalid("a zoom factor", "a finite number above 0", factor)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Turns about the centre by an angle in degrees drawn from a list, keeping the size: corners are filled
+/// with the pixels at the edge. Bilinear.
+///
+/// ```
+/// use vis::transforms::{Rotate, Transform};
+/// let image = vis::random::noise([1, 3, 9, 7], (0.0, 1.0), 0, 0, &Default::default());
+/// let turned = Rotate(vec![-10.0, 10.0]).apply(image, &mut vis::random::stream(0, 0));
+/// assert_eq!(turned.dims(), [1, 3, 9, 7]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotate(pub Vec<f32>);
+
+impl Transform for Rotate {
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
+        let Some(degrees) = draw(&self.0, random).filter(|degrees| *degrees != 0.0) else { return image };
+        let [batch, channels, height, width] = image.dims();
+        let device = image.device();
+        let (sine, cosine) = degrees.to_radians().sin_cos();
+        let (middle_row, middle_column) = ((height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0);
+
+        // Each pixel is the weighted sum of four: four selections with constant weights, which are
+        // differentiable on every backend.
+        let count = height * width;
+        let (mut indices, mut weights) =
+            (vec![Vec::with_capacity(count); 4], vec![Vec::with_capacity(count); 4]);
+        for row in 0..height {
+            for column in 0..width {
+                let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);
+                let (top, bottom, down) = neighbours(middle_row + cosine * y - sine * x, height);
+                let (left, right, across) = neighbours(middle_column + sine * y + cosine * x, width);
+                let corners = [
+                    (top, left, (1.0 - down) * (1.0 - across)),
+                    (top, right, (1.0 - down) * across),
+                    (bottom, left, down * (1.0 - across)),
+                    (bottom, right, down * across),
+                ];
+                for (corner, (row, column, weight)) in corners.into_iter().enumerate() {
+                    indices[corner].push((row * width + column) as i64);
+                    weights[corner].push(weight);
+                }
+            }
+        }
+        let flat = image.reshape([batch, channels, count]);
+        let terms = indices.into_iter().zip(weights).map(|(indices, weights)| {
+            let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &device);
+            let weights = Tensor::<3>::from_data(TensorData::new(weights, [1, 1, count]), &device);
+            flat.clone().select(2, indices) * weights
+        });
+        let turned = terms.reduce(|sum, term| sum + term).unwrap_or(flat.clone());
+        turned.reshape([batch, channels, height, width])
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.iter().find(|degrees| !degrees.is_finite()) {
+            Some(degrees) => Err(Error::invalid("an angle", "a finite number of degrees", degrees)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn draw(choices: &[f32], random: &mut Stream) -> Option<f32> {
+    if choices.is_empty() { None } else { Some(choices[random.random_range(0..choices.len())]) }
+}
+
+/// The two samples around a position, and how far it lies towards the second; clamped to the image.
+fn neighbours(position: f32, side: usize) -> (usize, usize, f32) {
+    let position = position.clamp(0.0, side as f32 - 1.0);
+    let first = position.floor();
+    (first as usize, (first as usize + 1).min(side - 1), position - first)
+}
+
+/// Resizes to `height` × `width`, bilinear, with half-pixel centres, by two matrix products: exact gradients
+/// on every backend.
+///
+/// ```
+/// let ramp = burn::tensor::Tensor::<1>::from_floats([0.0, 1.0], &Default::default()).reshape([1, 1, 1, 2]);
+/// let wide = vis::transforms::resize(ramp, 1, 4);
+/// assert_eq!(vis::host::values(wide), [0.0, 0.25, 0.75, 1.0]);
+/// ```
+pub fn resize(image: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    let [_, _, from_height, from_width] = image.dims();
+    if (from_height, from_width) == (height, width) {
+        return image;
+    }
+    let device = image.device();
+    let along = |from: usize, to: usize| {
+        let ratio = from as f32 / to as f32;
+        interpolation(from, to, |index| (index as f32 + 0.5) * ratio - 0.5, &device)
+    };
+    resample(image, along(from_height, height), along(from_width, width))
+}
+
+/// The matrix `[to, from]` that samples at the given positions, bilinear, clamped to the edge.
+fn interpolation(from: usize, to: usize, position: impl Fn(usize) -> f32, device: &Device) -> Tensor<2> {
+    let mut weights = vec![0.0_f32; to * from];
+    for (index, row) in weights.chunks_mut(from).enumerate() {
+        let (first, second, towards) = neighbours(position(index), from);
+        row[first] += 1.0 - towards;
+        row[second] += towards;
+    }
+    Tensor::from_data(TensorData::new(weights, [to, from]), device)
+}
+
+/// `rows · image · columnsᵀ` for every channel.
+fn resample(image: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
+    let [batch, channels, height, width] = image.dims();
+    let ([to_height, _], [to_width, _]) = (rows.dims(), columns.dims());
+    let image = image.reshape([batch * channels * height, width]).matmul(columns.transpose());
+    let image = rows.unsqueeze::<3>().matmul(image.reshape([batch * channels, height, to_width]));
+    image.reshape([batch, channels, to_height, to_width])
+}
