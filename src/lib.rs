@@ -11,9 +11,11 @@ pub mod parametrization;
 pub mod random;
 pub mod regularizers;
 pub mod transforms;
+pub mod visualization;
 
 pub use backprop::Rule;
 pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
+pub use visualization::visualize_activation;

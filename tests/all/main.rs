@@ -1,4 +1,5 @@
 //! One binary for all integration tests: linking Burn once is enough.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,0 +1,5 @@
+//! The front door: one call a picture.
+
+mod activation;
+
+pub use activation::{Activation, Activations, VisualizeActivation, visualize_activation};
