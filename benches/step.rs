@@ -9,7 +9,12 @@
 use std::process::Command;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData, activation::relu, module, ops::{ConvOptions, MaxPoolOptions}};
+use burn::tensor::{
+    Device, Tensor, TensorData,
+    activation::relu,
+    module,
+    ops::{ConvOptions, MaxPoolOptions},
+};
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{InputSpec, Model, Stop, Taps, run};

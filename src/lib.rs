@@ -8,6 +8,7 @@ pub mod losses;
 pub mod model;
 pub mod optimizer;
 pub mod parametrization;
+pub mod picture;
 pub mod random;
 pub mod regularizers;
 pub mod transforms;

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use burn::tensor::Tensor;
+use image::RgbImage;
 use ndarray::{Array3, Axis};
 
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
-use crate::model::{Model, Preset};
+use crate::model::{Model, Preset, Prior};
 use crate::optimizer::{History, Optimizer, Step};
+use crate::picture::{self, Grid};
 use crate::{Error, Result};
 
 /// Makes one picture for each entry of a list of filters of a layer, or classes of a dense one: the image that
@@ -101,6 +104,8 @@ pub struct Activation {
     pub losses: History,
     /// Whether the filters never fired and their gradient stayed zero: the picture shows nothing of them.
     pub dead: bool,
+    prior: Prior,
+    range: (f32, f32),
 }
 
 impl<'a> VisualizeActivation<'a> {
@@ -314,6 +319,8 @@ impl<'a> VisualizeActivation<'a> {
             after: -after[index],
             losses: result.losses.of_image(index),
             dead: !fired[index] && after[index] == before[index],
+            prior: self.preset.prior,
+            range: self.model.input().range(),
         });
         Ok((made.collect(), broken_off))
     }
@@ -395,7 +402,67 @@ impl Activation {
     }
 }
 
+impl Activation {
+    /// The picture as it is shown, by what [`Prior`] it was optimised: pixels have their contrast normalised as in
+    /// keras-vis ([`deprocess`](crate::picture::deprocess)), a Fourier image is in range already. Black for a dead
+    /// filter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for an image of neither one nor three channels.
+    pub fn picture(&self) -> Result<RgbImage> {
+        match self.prior {
+            _ if self.dead => {
+                let (_, height, width) = self.image.dim();
+                Ok(RgbImage::new(width as u32, height as u32))
+            }
+            Prior::Pixels => picture::deprocess(self.image.view()),
+            Prior::Fourier { .. } => picture::from_array(self.image.view(), self.range),
+        }
+    }
+}
+
 impl Activations {
+    /// All pictures as a grid with their captions; dead filters are black and say so.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// let grid = pictures.grid()?;
+    /// assert!(grid.width() > 3 * 8 && grid.height() > 2 * 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`].
+    pub fn grid(&self) -> Result<RgbImage> {
+        self.grid_with(|grid| grid)
+    }
+
+    /// The same with other settings of the grid, such as its title or the number of columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`], and settings out of range.
+    pub fn grid_with(&self, change: impl FnOnce(Grid<'_>) -> Grid<'_>) -> Result<RgbImage> {
+        let pictures = self.pictures.iter().map(Activation::picture).collect::<Result<Vec<_>>>()?;
+        let captions = self.pictures.iter().map(|picture| match picture.dead {
+            true => format!("{} (dead)", picture.label),
+            false => picture.label.clone(),
+        });
+        change(Grid::new(&pictures).captions(captions)).render()
+    }
+
+    /// Saves the grid as PNG or JPEG, by the extension.
+    ///
+    /// # Errors
+    ///
+    /// As [`grid`](Self::grid) and [`picture::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        picture::save(&self.grid()?, path)
+    }
+
     /// The captions of the pictures of dead filters, which show nothing of them.
     pub fn dead(&self) -> Vec<&str> {
         self.pictures.iter().filter(|picture| picture.dead).map(|picture| picture.label.as_str()).collect()

@@ -2,4 +2,4 @@
 
 mod activation;
 
-pub use activation::{Activation, Activations, VisualizeActivation, visualize_activation};
+pub use activation::{Activation, Activations, Progress, VisualizeActivation, visualize_activation};
