@@ -9,6 +9,7 @@ mod normalize;
 mod overlay;
 mod resize;
 mod save;
+mod tensor;
 
 pub use array::{from_array, to_array, to_grey_array};
 pub use caption::{Corner, FittedText, TextStyle, draw_text, fit_text, measure_text, stamp};
@@ -23,3 +24,4 @@ pub use normalize::{
 pub use overlay::{Opacity, overlay, overlay_heat};
 pub use resize::{resize_map, resize_to_cover_and_crop};
 pub use save::{save, write_atomically};
+pub use tensor::{from_tensor, to_input, to_tensor};
