@@ -5,6 +5,8 @@
 mod support;
 
 mod losses;
+mod models;
+mod npy;
 mod optimizer;
 mod parametrization;
 mod rectifiers;
