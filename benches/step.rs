@@ -6,9 +6,6 @@
 //! The case `tracked` computes the gradients of the weights as well, as a framework does unless told otherwise:
 //! what it takes more is what frozen weights save.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and stops where it fails")]
-#![allow(missing_docs, reason = "a bench is a program")]
-
 use std::process::Command;
 use std::time::Instant;
 

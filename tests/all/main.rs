@@ -1,5 +1,4 @@
 //! One binary for all integration tests: linking Burn once is enough.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod support;
