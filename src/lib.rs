@@ -5,6 +5,7 @@
 
 pub mod backprop;
 pub mod callbacks;
+mod convolution;
 pub mod error;
 pub mod gradient;
 pub mod host;
@@ -19,6 +20,7 @@ pub mod transforms;
 pub mod visualization;
 
 pub use backprop::Rule;
+pub use convolution::Arithmetic;
 pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
