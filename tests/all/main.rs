@@ -11,3 +11,4 @@ mod parametrization;
 mod rectifiers;
 mod taps;
 mod transforms;
+mod weights;
