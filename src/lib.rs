@@ -1,4 +1,5 @@
 //! vis
+pub mod attribution;
 pub mod backprop;
 pub mod callbacks;
 pub mod error;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod attribution;
 mod losses;
 mod models;
 mod npy;
