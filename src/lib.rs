@@ -3,6 +3,7 @@
 // The library never prints and never panics on bad input.
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro, clippy::todo, clippy::unwrap_used)]
 
+pub mod attribution;
 pub mod backprop;
 pub mod callbacks;
 mod convolution;

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attribution;
 mod losses;
 mod models;
 mod npy;
