@@ -38,9 +38,11 @@
 //! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
 //! gradient, which is never computed for them.
 
+pub mod layers;
 mod preset;
 mod taps;
 mod tiny;
+pub mod weights;
 
 use std::fmt;
 
