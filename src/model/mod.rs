@@ -38,10 +38,12 @@
 //! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
 //! gradient, which is never computed for them.
 
+pub mod imagenet;
 pub mod layers;
 mod preset;
 mod taps;
 mod tiny;
+mod vgg;
 pub mod weights;
 
 use std::fmt;
@@ -53,6 +55,7 @@ use crate::{Error, Result};
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
+pub use vgg::{Vgg, Vgg16, Vgg19};
 
 /// A network that reports its layers.
 ///
