@@ -38,6 +38,8 @@
 //! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
 //! gradient, which is never computed for them.
 
+mod digits;
+mod efficientnet;
 pub mod imagenet;
 pub mod layers;
 mod preset;
@@ -52,6 +54,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Error, Result};
 
+pub use digits::Digits;
+pub use efficientnet::EfficientNetLite0;
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
