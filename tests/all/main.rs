@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+mod npy;
 mod support;
 
 mod losses;
+mod models;
 mod optimizer;
 mod parametrization;
 mod rectifiers;
