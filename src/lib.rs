@@ -1,4 +1,8 @@
 //! vis
+
+// The library never prints and never panics on bad input.
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro, clippy::todo, clippy::unwrap_used)]
+
 pub mod backprop;
 pub mod callbacks;
 pub mod error;
