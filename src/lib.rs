@@ -10,7 +10,9 @@ pub mod optimizer;
 pub mod parametrization;
 pub mod random;
 pub mod regularizers;
+pub mod tiles;
 pub mod transforms;
+pub mod visualization;
 
 pub use backprop::Rule;
 pub use error::{Error, Result};
