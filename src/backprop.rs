@@ -95,6 +95,10 @@ pub fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: Rule) -
     Autodiff,
 )]
 trait RectifierOps: Backend {
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")),
+        allow(unused)
+    )]
     fn rectify(x: FloatTensor<Self>, rectifier: Rectifier, rule: Rule) -> FloatTensor<Self> {
         let _ = rule; // only the gradient differs
         match rectifier {

@@ -74,6 +74,27 @@ pub enum Error {
         misshapen: Vec<String>,
     },
 
+    /// A file of bundled weights is in none of the places where it could be.
+    #[error(
+        "there are no bundled weights {file}; looked in: {}. Get the folder `weights` from the repository of vis, and name it in VIS_WEIGHTS or put it beside the program",
+        places(looked_in)
+    )]
+    NotBundled {
+        /// The name of the file.
+        file: String,
+        /// The folders looked at.
+        looked_in: Vec<PathBuf>,
+    },
+
+    /// A name means no class, or more than one.
+    #[error("{}", which_class(name, candidates))]
+    UnknownClass {
+        /// The name that was asked for.
+        name: String,
+        /// The classes it could mean, as `index name`.
+        candidates: Vec<String>,
+    },
+
     /// A file exists and can be read, but holds something else than its name or use says.
     #[error("{} is not a readable {kind}: {reason}", path.display())]
     Format {
@@ -193,6 +214,18 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 fn suggestion(nearest: Option<&str>) -> String {
     nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+fn places(looked_in: &[PathBuf]) -> String {
+    looked_in.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn which_class(name: &str, candidates: &[String]) -> String {
+    match candidates {
+        [] => format!("there is no class `{name}`"),
+        [candidate] => format!("there is no class `{name}` (did you mean `{candidate}`?)"),
+        _ => format!("`{name}` could mean any of: {}", candidates.join("; ")),
+    }
 }
 
 fn listed(what: &str, names: &[String]) -> String {

@@ -203,8 +203,7 @@ impl Transform for Rotate {
         // Each pixel is the weighted sum of four: four selections with constant weights, which are
         // differentiable on every backend.
         let count = height * width;
-        let (mut indices, mut weights) =
-            (vec![Vec::with_capacity(count); 4], vec![Vec::with_capacity(count); 4]);
+        let (mut indices, mut weights) = (vec![vec![]; 4], vec![vec![]; 4]);
         for row in 0..height {
             for column in 0..width {
                 let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);

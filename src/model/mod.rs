@@ -38,9 +38,15 @@
 //! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
 //! gradient, which is never computed for them.
 
+mod digits;
+mod efficientnet;
+pub mod imagenet;
+pub mod layers;
 mod preset;
 mod taps;
 mod tiny;
+mod vgg;
+pub mod weights;
 
 use std::fmt;
 
@@ -48,9 +54,12 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Error, Result};
 
+pub use digits::Digits;
+pub use efficientnet::EfficientNetLite0;
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
+pub use vgg::{Vgg, Vgg16, Vgg19};
 
 /// A network that reports its layers.
 ///

@@ -1,6 +1,6 @@
 //! The losses of a run, step by step.
 
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 /// The weighted losses of a run, step by step, each evaluated before the step's update.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,5 +42,14 @@ impl History {
     /// The totals, `[steps, batch]`.
     pub fn totals(&self) -> Array2<f32> {
         self.values.sum_axis(Axis(1))
+    }
+
+    /// The history of one image of the batch, with a batch of one.
+    ///
+    /// # Panics
+    ///
+    /// When the batch has no such image.
+    pub fn of_image(&self, image: usize) -> Self {
+        Self { names: self.names.clone(), values: self.values.slice(s![.., .., image..=image]).to_owned() }
     }
 }

@@ -62,7 +62,7 @@ pub struct Optimizer<'a> {
 
 #[derive(Clone)]
 enum Start {
-    Image(Tensor<4>),
+    Image(Box<Tensor<4>>),
     Noise { batch: usize, first: usize, size: Option<(usize, usize)> },
 }
 
@@ -144,7 +144,7 @@ impl<'a> Optimizer<'a> {
     /// instead of noise.
     #[doc(alias = "seed_input")]
     pub fn seed_img(mut self, images: Tensor<4>) -> Self {
-        self.start = Start::Image(images);
+        self.start = Start::Image(Box::new(images));
         self
     }
 

@@ -1,0 +1,140 @@
+//! A small network that reads handwritten digits.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+
+use super::layers::{Convolution, Dense, Padding, Standardization, flatten, max_pool_2x2, softmax};
+use super::weights::Parameters;
+use super::{InputSpec, Model, Preset, Stop, Taps};
+use crate::Result;
+use crate::backprop::Rectifier;
+
+/// A network of three convolutions and two dense layers that reads the digits of MNIST.
+///
+/// Its layers are `conv1`, `pool1`, `conv2`, `pool2`, `conv3`, `pool3`, `flatten`, `dense1`, `predictions`
+/// (the class scores) and `softmax`; the activations of `conv1`, `conv2`, `conv3` and `dense1` are what
+/// leaves the rectifier.
+///
+/// Images are 28×28, grey in `0..1`, white strokes on black.
+///
+/// A file of weights has `conv_layers.0`, `.3`, `.6` and `fc_layers.0`, `.2`, each with `.weight`
+/// (`[out, in, height, width]` or `[out, in]`) and `.bias`.
+///
+/// ```no_run
+/// use vis::{Model, model::Digits};
+/// let model = Digits::bundled(&Default::default())?;
+/// assert_eq!(model.class_name(7), Some("7"));
+/// # Ok::<(), vis::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias = "MNIST")]
+pub struct Digits {
+    input: InputSpec,
+    standardization: Standardization,
+    convolutions: [Convolution; 3],
+    dense1: Dense,
+    predictions: Dense,
+    device: Device,
+}
+
+const SIDE: usize = 28;
+const NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+impl Digits {
+    /// The network as trained on MNIST, from the bundled folder of weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    pub fn bundled(device: &Device) -> Result<Self> {
+        Parameters::from_bundled("mnist_cnn_f16.safetensors", device)?.load(Self::assemble)
+    }
+
+    /// The network with the weights of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't
+    /// be read, and [`Error::Weights`](crate::Error::Weights) for one of another network.
+    pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Parameters::from_file(path, device)?.load(Self::assemble)
+    }
+
+    /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
+    /// that has learned nothing.
+    ///
+    /// # Errors
+    ///
+    /// None: the result is one as that of every other constructor.
+    pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
+        Parameters::random(seed, device).load(Self::assemble)
+    }
+
+    fn assemble(parameters: &mut Parameters) -> Result<Self> {
+        let mut convolution = |name: &str, outputs, inputs| -> Result<Convolution> {
+            let weight = parameters.tensor(&format!("conv_layers.{name}.weight"), [outputs, inputs, 3, 3])?;
+            let bias = parameters.tensor(&format!("conv_layers.{name}.bias"), [outputs])?;
+            Ok(Convolution::new(weight, Some(bias)).with_padding(Padding::Pixels(1)))
+        };
+        let convolutions = [convolution("0", 32, 1)?, convolution("3", 64, 32)?, convolution("6", 128, 64)?];
+        let mut dense = |name: &str, outputs, inputs| -> Result<Dense> {
+            let weight = parameters.tensor(&format!("fc_layers.{name}.weight"), [outputs, inputs])?;
+            let bias = parameters.tensor(&format!("fc_layers.{name}.bias"), [outputs])?;
+            Ok(Dense::new(weight, bias))
+        };
+        // Three poolings leave 28 / 8 = 3 pixels a side.
+        let (dense1, predictions) = (dense("0", 256, 128 * 3 * 3)?, dense("2", NAMES.len(), 256)?);
+        let device = parameters.device().clone();
+        Ok(Self {
+            input: InputSpec::new([1, SIDE, SIDE], (0.0, 1.0)),
+            standardization: Standardization::new([0.1307], [0.3081], &device),
+            convolutions,
+            dense1,
+            predictions,
+            device,
+        })
+    }
+}
+
+impl Model for Digits {
+    fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        let mut x = self.standardization.forward(image);
+        for (number, convolution) in (1..).zip(&self.convolutions) {
+            x = convolution.rectified(x, taps, Rectifier::Relu);
+            x = taps.layer(&format!("conv{number}"), x)?;
+            x = max_pool_2x2(x, taps);
+            x = taps.layer(&format!("pool{number}"), x)?;
+        }
+        let x = flatten(x, taps);
+        let x = taps.layer("flatten", x)?;
+        let x = self.dense1.rectified(x, taps, Rectifier::Relu);
+        let x = taps.layer("dense1", x)?;
+        let x = self.predictions.forward(x, taps);
+        let x = taps.layer("predictions", x)?;
+        let x = softmax(x, taps);
+        taps.layer("softmax", x)?;
+        Ok(())
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn logits(&self) -> Option<&str> {
+        Some("predictions")
+    }
+
+    fn class_name(&self, class: usize) -> Option<&str> {
+        NAMES.get(class).copied()
+    }
+
+    fn preset(&self) -> Preset {
+        // A step of one pixel value in 255 is a step of 1/255 in images of 0..1.
+        Preset { learning_rate: 1.0 / 255.0, ..Preset::keras_vis() }
+    }
+}

@@ -1,0 +1,224 @@
+//! EfficientNet-Lite0.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+
+use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
+use super::weights::Parameters;
+use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
+use crate::Result;
+use crate::backprop::Rectifier;
+
+/// EfficientNet-Lite0, a small network of inverted residuals with clipped rectifiers, without
+/// squeeze-and-excitation.
+///
+/// Its layers are `stem`; for each of 16 blocks `blocks.N.expand` (not in block 0), `blocks.N.depthwise`,
+/// `blocks.N.project` and `blocks.N`, the output of the block after the residual sum; `head`,
+/// `global_pool`, `predictions` (the class scores) and `softmax`. The activation of a convolution is what
+/// leaves its rectifier; `project` has none.
+///
+/// Images are RGB in `0..255`, of any size from 32 pixels and 224 by default.
+///
+/// A file of weights has `stem`, `blocks.N.expand`, `blocks.N.depthwise`, `blocks.N.project`, `head` and
+/// `predictions`, each with `.weight` (`[out, in, height, width]`, `predictions` `[out, in]`) and `.bias`,
+/// batch normalisation folded into them.
+///
+/// Sources: Tan & Le 2019, *EfficientNet*; the Lite variant is from TensorFlow's `tpu` repository,
+/// `models/official/efficientnet/lite`.
+///
+/// ```no_run
+/// use vis::{Model, model::EfficientNetLite0};
+/// let model = EfficientNetLite0::bundled(&Default::default())?;
+/// assert_eq!(model.class_name(285), Some("Egyptian cat"));
+/// # Ok::<(), vis::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias = "MobileNet")]
+pub struct EfficientNetLite0 {
+    input: InputSpec,
+    standardization: Standardization,
+    stem: Convolution,
+    blocks: Vec<Block>,
+    head: Convolution,
+    predictions: Dense,
+    device: Device,
+}
+
+/// An inverted residual: expand, convolve channel by channel, project.
+#[derive(Debug, Clone)]
+struct Block {
+    expand: Option<Convolution>,
+    depthwise: Convolution,
+    project: Convolution,
+    residual: bool,
+}
+
+/// Some blocks of the same sizes in a row.
+struct Stage {
+    repeats: usize,
+    kernel: usize,
+    /// Of the first block; the others have 1.
+    stride: usize,
+    expansion: usize,
+    outputs: usize,
+}
+
+const fn stage(repeats: usize, kernel: usize, stride: usize, expansion: usize, outputs: usize) -> Stage {
+    Stage { repeats, kernel, stride, expansion, outputs }
+}
+
+const STEM: usize = 32;
+const STAGES: [Stage; 7] = [
+    stage(1, 3, 1, 1, 16),
+    stage(2, 3, 2, 6, 24),
+    stage(2, 5, 2, 6, 40),
+    stage(3, 3, 2, 6, 80),
+    stage(3, 5, 1, 6, 112),
+    stage(4, 5, 2, 6, 192),
+    stage(1, 3, 1, 6, 320),
+];
+const HEAD: usize = 1280;
+
+impl EfficientNetLite0 {
+    /// The network as trained on ImageNet, from the bundled folder of weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    pub fn bundled(device: &Device) -> Result<Self> {
+        Parameters::from_bundled("efficientnet_lite0_f16.safetensors", device)?.load(Self::assemble)
+    }
+
+    /// The network with the weights of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't
+    /// be read, and [`Error::Weights`](crate::Error::Weights) for one of another network.
+    pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Parameters::from_file(path, device)?.load(Self::assemble)
+    }
+
+    /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
+    /// that has learned nothing.
+    ///
+    /// # Errors
+    ///
+    /// None: the result is one as that of every other constructor.
+    pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
+        Parameters::random(seed, device).load(Self::assemble)
+    }
+
+    fn assemble(parameters: &mut Parameters) -> Result<Self> {
+        let stem = convolution(parameters, "stem", [STEM, 3, 3, 3])?.with_stride(2);
+        let mut channels = STEM;
+        let mut blocks = Vec::new();
+        for stage in STAGES {
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
+                let name = format!("blocks.{}", blocks.len());
+                blocks.push(Block::assemble(parameters, &name, &stage, stride, channels)?);
+                channels = stage.outputs;
+            }
+        }
+        let head = convolution(parameters, "head", [HEAD, channels, 1, 1])?;
+        let weight = parameters.tensor("predictions.weight", [imagenet::CLASSES, HEAD])?;
+        let bias = parameters.tensor("predictions.bias", [imagenet::CLASSES])?;
+        let device = parameters.device().clone();
+        Ok(Self {
+            input: InputSpec::rgb(224, 224).with_any_size_from(32),
+            standardization: Standardization::new([127.0; 3], [128.0; 3], &device),
+            stem,
+            blocks,
+            head,
+            predictions: Dense::new(weight, bias),
+            device,
+        })
+    }
+}
+
+impl Block {
+    fn assemble(
+        parameters: &mut Parameters,
+        name: &str,
+        stage: &Stage,
+        stride: usize,
+        inputs: usize,
+    ) -> Result<Self> {
+        let &Stage { kernel, expansion, outputs, .. } = stage;
+        let inner = inputs * expansion;
+        let expand = match expansion {
+            1 => None,
+            _ => Some(convolution(parameters, &format!("{name}.expand"), [inner, inputs, 1, 1])?),
+        };
+        let depthwise = convolution(parameters, &format!("{name}.depthwise"), [inner, 1, kernel, kernel])?;
+        let project = convolution(parameters, &format!("{name}.project"), [outputs, inner, 1, 1])?;
+        let residual = stride == 1 && inputs == outputs;
+        Ok(Self { expand, depthwise: depthwise.with_stride(stride), project, residual })
+    }
+
+    fn forward(&self, name: &str, x: Tensor<4>, taps: &mut Taps) -> Result<Tensor<4>, Stop> {
+        let mut y = x.clone();
+        if let Some(expand) = &self.expand {
+            y = expand.rectified(y, taps, Rectifier::Relu6);
+            y = taps.layer(&format!("{name}.expand"), y)?;
+        }
+        y = self.depthwise.rectified(y, taps, Rectifier::Relu6);
+        y = taps.layer(&format!("{name}.depthwise"), y)?;
+        y = self.project.forward(y, taps);
+        y = taps.layer(&format!("{name}.project"), y)?;
+        if self.residual {
+            y = y + x;
+        }
+        taps.describe(if self.residual { "residual sum" } else { "block" }, 0);
+        taps.layer(name, y)
+    }
+}
+
+/// A convolution with TensorFlow's padding and stride 1.
+fn convolution(parameters: &mut Parameters, name: &str, shape: [usize; 4]) -> Result<Convolution> {
+    let weight = parameters.tensor(&format!("{name}.weight"), shape)?;
+    let bias = parameters.tensor(&format!("{name}.bias"), [shape[0]])?;
+    Ok(Convolution::new(weight, Some(bias)).with_padding(Padding::Same))
+}
+
+impl Model for EfficientNetLite0 {
+    fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        let x = self.standardization.forward(image);
+        let x = self.stem.rectified(x, taps, Rectifier::Relu6);
+        let mut x = taps.layer("stem", x)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&format!("blocks.{index}"), x, taps)?;
+        }
+        let x = self.head.rectified(x, taps, Rectifier::Relu6);
+        let x = taps.layer("head", x)?;
+        let x = global_average_pool(x, taps);
+        let x = taps.layer("global_pool", x)?;
+        let x = self.predictions.forward(x, taps);
+        let x = taps.layer("predictions", x)?;
+        let x = softmax(x, taps);
+        taps.layer("softmax", x)?;
+        Ok(())
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn logits(&self) -> Option<&str> {
+        Some("predictions")
+    }
+
+    fn class_name(&self, class: usize) -> Option<&str> {
+        imagenet::name(class)
+    }
+
+    fn preset(&self) -> Preset {
+        Preset::robust()
+    }
+}

@@ -1,0 +1,442 @@
+//! Words on pictures, in an anti-aliased font that travels with the crate.
+
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
+use image::{Rgb, RgbImage};
+
+use super::overlay::mix;
+
+/// Ubuntu for reading, Hack for what Ubuntu lacks (mathematics, arrows, boxes); emoji are in neither.
+static FONTS: LazyLock<Vec<FontRef<'static>>> = LazyLock::new(|| {
+    use epaint_default_fonts::{HACK_REGULAR, UBUNTU_LIGHT};
+    let files = [UBUNTU_LIGHT, HACK_REGULAR];
+    files.into_iter().filter_map(|file| FontRef::try_from_slice(file).ok()).collect()
+});
+
+/// The light cut of the font is thin at small sizes; coverage to this power makes its strokes a little stronger.
+const STROKE_GAMMA: f32 = 0.7;
+
+/// How words are drawn.
+///
+/// ```
+/// use vis::picture::TextStyle;
+/// let style = TextStyle { size: 20.0, ..TextStyle::default() };
+/// assert_eq!(style.color.0, [255; 3]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TextStyle {
+    /// The height of a line in pixels, from the top of the highest letter to the bottom of the lowest: 1 to
+    /// 1000. From about 11 small letters can be read.
+    pub size: f32,
+    /// The colour of the letters.
+    pub color: Rgb<u8>,
+    /// The colour of a rim around the letters that keeps them readable on any ground, or none.
+    pub halo: Option<Rgb<u8>>,
+}
+
+impl Default for TextStyle {
+    /// White with a black halo, 16 pixels high.
+    fn default() -> Self {
+        Self { size: 16.0, color: Rgb([255; 3]), halo: Some(Rgb([0; 3])) }
+    }
+}
+
+/// A corner of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Corner {
+    /// Top left.
+    #[default]
+    TopLeft,
+    /// Top right.
+    TopRight,
+    /// Bottom left.
+    BottomLeft,
+    /// Bottom right.
+    BottomRight,
+}
+
+/// Text broken and shortened to fit a width: what [`fit_text`] returns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedText {
+    /// The size at which every line fits.
+    pub size: f32,
+    /// The lines, at least one.
+    pub lines: Vec<String>,
+}
+
+/// The width in pixels of one line of text at a size ([`TextStyle::size`]).
+///
+/// ```
+/// use vis::picture::measure_text;
+/// assert_eq!(measure_text("", 16.0), 0.0);
+/// assert!(measure_text("wide", 16.0) > measure_text("i", 16.0));
+/// ```
+pub fn measure_text(text: &str, size: f32) -> f32 {
+    text.chars().map(|letter| advance(letter, size)).sum()
+}
+
+/// Draws one line of text with its top left corner at `(x, y)`; what lies outside the picture is cut off.
+///
+/// A character that the fonts lack becomes an empty box, a tab or line break a space; accents that are
+/// characters of their own and scripts whose letters change shape are not composed.
+///
+/// ```
+/// use vis::picture::{TextStyle, draw_text};
+/// let mut picture = image::RgbImage::new(100, 20);
+/// draw_text(&mut picture, "tabby, 97 %", (2, 1), &TextStyle::default());
+/// assert!(picture.pixels().any(|pixel| pixel[0] > 200));
+/// ```
+pub fn draw_text(picture: &mut RgbImage, text: &str, (x, y): (i32, i32), style: &TextStyle) {
+    let size = style.size.clamp(1.0, 1000.0);
+    let halo = style.halo.map(|color| (color, (size / 12.0).clamp(1.0, 4.0)));
+    // All of the halo lies under all of the letters.
+    for (color, radius) in halo.into_iter().chain([(style.color, 0.0)]) {
+        let mut pen = x as f32;
+        for letter in text.chars() {
+            if pen > picture.width() as f32 + size {
+                break;
+            }
+            draw_letter(picture, letter, size, (pen, y as f32), color, radius);
+            pen += advance(letter, size);
+        }
+    }
+}
+
+/// Fits text to a width: first by a smaller size, then by more lines, then by leaving out the middle.
+///
+/// The size is the largest in `sizes` at which the text fits on one line. If there is none it is the smallest,
+/// and the text is broken into at most `lines` lines, after a space or one of `_-/,.:;` where possible; what
+/// still does not fit loses its middle to an ellipsis, for names often differ at their ends. Line breaks in the
+/// text are kept, each line counting for itself. A width too small for even an ellipsis gives empty lines.
+///
+/// ```
+/// use vis::picture::{fit_text, measure_text};
+/// let name = "mixed_4e_3x3_bottleneck_pre_relu channel 476";
+/// for width in [400.0, 150.0, 80.0, 20.0, 1.0] {
+///     let fitted = fit_text(name, width, 12.0..=20.0, 2);
+///     assert!(fitted.lines.iter().all(|line| measure_text(line, fitted.size) <= width));
+/// }
+/// assert_eq!(fit_text(name, 80.0, 12.0..=20.0, 1).lines, ["mixed_…l 476"]);
+/// ```
+pub fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize) -> FittedText {
+    let (smallest, largest) = (sizes.start().clamp(1.0, 1000.0), sizes.end().clamp(1.0, 1000.0));
+    let hard_lines: Vec<&str> = text.split('\n').map(str::trim).collect();
+    let widest = hard_lines.iter().map(|line| measure_text(line, 1000.0)).fold(0.0, f32::max);
+    // Widths grow in proportion to sizes; the hair's breadth covers rounding.
+    let size = if widest > 0.0 { (width / widest * 999.9).min(largest) } else { largest };
+    if size >= smallest {
+        return FittedText { size, lines: hard_lines.into_iter().map(str::to_owned).collect() };
+    }
+    let mut broken = Vec::new();
+    for line in hard_lines {
+        let mut rest = line;
+        for _ in 1..lines.max(1) {
+            if measure_text(rest, smallest) <= width {
+                break;
+            }
+            let (first, second) = rest.split_at(break_at(rest, width, smallest));
+            broken.push(first.trim_end().to_owned());
+            rest = second.trim_start();
+        }
+        broken.push(without_middle(rest, width, smallest));
+    }
+    FittedText { size: smallest, lines: broken }
+}
+
+/// Draws a short text, such as the number of a step, into a corner of a picture: white with a black halo, its
+/// size chosen by the picture's, and never wider than it.
+///
+/// ```
+/// let mut frame = image::RgbImage::from_pixel(224, 224, image::Rgb([127; 3]));
+/// vis::picture::stamp(&mut frame, "128", vis::picture::Corner::TopLeft);
+/// assert!(frame.get_pixel(0, 223).0 == [127; 3] && frame.pixels().any(|pixel| pixel[0] == 255));
+/// ```
+pub fn stamp(picture: &mut RgbImage, text: &str, corner: Corner) {
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let size = (height.min(width) * 0.09).clamp(11.0, 48.0);
+    let margin = (size * 0.25).ceil();
+    let fitted = fit_text(&text.replace('\n', " "), width - 2.0 * margin, 6.0..=size, 1);
+    let Some(line) = fitted.lines.first() else { return };
+    let right = (width - margin - measure_text(line, fitted.size)).floor() as i32;
+    let bottom = (height - margin - fitted.size).floor() as i32;
+    let (x, y) = match corner {
+        Corner::TopLeft => (margin as i32, margin as i32),
+        Corner::TopRight => (right, margin as i32),
+        Corner::BottomLeft => (margin as i32, bottom),
+        Corner::BottomRight => (right, bottom),
+    };
+    draw_text(picture, line, (x, y), &TextStyle { size: fitted.size, ..TextStyle::default() });
+}
+
+/// Black or white, whichever can be read on a ground.
+pub(super) fn ink_on(ground: Rgb<u8>) -> Rgb<u8> {
+    let [red, green, blue] = ground.0.map(f32::from);
+    if 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 { Rgb([25; 3]) } else { Rgb([255; 3]) }
+}
+
+/// The character to show for one in a text, and none for what has no shape of its own.
+fn shown(letter: char) -> Option<char> {
+    match letter {
+        letter if letter.is_whitespace() => Some(' '),
+        // Joiners, direction marks, variation selectors and the byte order mark.
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => None,
+        '\u{fe00}'..='\u{fe0f}' | '\u{feff}' => None,
+        letter if letter.is_control() => None,
+        letter => Some(letter),
+    }
+}
+
+/// The first font that has the character, or the first font's box for what is missing.
+fn glyph(letter: char) -> Option<(&'static FontRef<'static>, GlyphId)> {
+    let letter = shown(letter)?;
+    let with_it = FONTS.iter().map(|font| (font, font.glyph_id(letter))).find(|(_, glyph)| glyph.0 != 0);
+    with_it.or_else(|| FONTS.first().map(|font| (font, GlyphId(0))))
+}
+
+fn advance(letter: char, size: f32) -> f32 {
+    glyph(letter).map_or(0.0, |(font, glyph)| PxScaleFont { font, scale: size.into() }.h_advance(glyph))
+}
+
+/// Draws a letter whose line starts at `(x, y)`, thickened by a radius.
+fn draw_letter(
+    picture: &mut RgbImage,
+    letter: char,
+    size: f32,
+    (x, y): (f32, f32),
+    color: Rgb<u8>,
+    radius: f32,
+) {
+    let Some((font, glyph)) = glyph(letter) else { return };
+    // All letters of a line stand on the base line of the first font.
+    let base = FONTS.first().map_or(0.0, |font| PxScaleFont { font, scale: size.into() }.ascent());
+    let glyph = glyph.with_scale_and_position(size, point(x, (y + base).round()));
+    let Some(outline) = font.outline_glyph(glyph) else { return };
+    let bounds = outline.px_bounds();
+    let reach = radius.ceil() as i32;
+    let visible = |low: f32, high: f32, side: u32| high + radius >= 0.0 && low - radius <= side as f32 + 1.0;
+    if !visible(bounds.min.x, bounds.max.x, picture.width())
+        || !visible(bounds.min.y, bounds.max.y, picture.height())
+    {
+        return;
+    }
+    let (width, height) = (bounds.width() as i32 + 2 * reach, bounds.height() as i32 + 2 * reach);
+    let (left, top) = (bounds.min.x as i32 - reach, bounds.min.y as i32 - reach);
+    let mut covered = vec![0.0_f32; (width * height) as usize];
+    outline.draw(|x, y, coverage| {
+        let coverage = coverage.clamp(0.0, 1.0).powf(STROKE_GAMMA);
+        for down in -reach..=reach {
+            for across in -reach..=reach {
+                let distance = ((down * down + across * across) as f32).sqrt();
+                let coverage = coverage * (radius + 1.0 - distance).clamp(0.0, 1.0);
+                let index = (y as i32 + reach + down) * width + x as i32 + reach + across;
+                // The outline's rasteriser may step a pixel over its own bounds.
+                if let Some(covered) = covered.get_mut(index as usize) {
+                    *covered = covered.max(coverage);
+                }
+            }
+        }
+    });
+    for (index, coverage) in covered.into_iter().enumerate() {
+        let (x, y) = (left + index as i32 % width, top + index as i32 / width);
+        if coverage > 0.0
+            && let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
+            && let Some(pixel) = picture.get_pixel_mut_checked(x, y)
+        {
+            *pixel = mix(*pixel, color, coverage);
+        }
+    }
+}
+
+/// Where to break a line that is too long: after the last space or joint that fits, or else after the last
+/// letter that does.
+fn break_at(line: &str, width: f32, size: f32) -> usize {
+    let mut used = 0.0;
+    let (mut after_letter, mut after_joint) = (0, 0);
+    for (at, letter) in line.char_indices() {
+        used += advance(letter, size);
+        // A space may hang over the edge: it is cut off.
+        if used > width && !letter.is_whitespace() {
+            break;
+        }
+        after_letter = at + letter.len_utf8();
+        if letter.is_whitespace() || "_-/,.:;".contains(letter) {
+            after_joint = after_letter;
+        }
+    }
+    // A joint near the start would leave the line almost empty.
+    if after_joint * 3 >= after_letter { after_joint } else { after_letter }
+}
+
+fn without_middle(line: &str, width: f32, size: f32) -> String {
+    if measure_text(line, size) <= width {
+        return line.to_owned();
+    }
+    let room = width - advance('…', size);
+    if room < 0.0 {
+        return String::new();
+    }
+    let taken = |letters: &mut dyn Iterator<Item = char>, room: f32| -> (usize, f32) {
+        let (mut bytes, mut used) = (0, 0.0);
+        for letter in letters {
+            let wider = used + advance(letter, size);
+            if wider > room {
+                break;
+            }
+            (bytes, used) = (bytes + letter.len_utf8(), wider);
+        }
+        (bytes, used)
+    };
+    let (head, used) = taken(&mut line.chars(), room * 0.55);
+    let (tail, _) = taken(&mut line.chars().rev(), room - used);
+    // A width that is right to the last bit may round up when it is measured again: the head gives way.
+    let mut head = line[..head].trim_end().to_owned();
+    let tail = line[line.len() - tail..].trim_start();
+    while measure_text(&format!("{head}…{tail}"), size) > width && head.pop().is_some() {}
+    format!("{head}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ink_columns(picture: &RgbImage) -> Vec<u32> {
+        (0..picture.width())
+            .filter(|x| (0..picture.height()).any(|y| picture.get_pixel(*x, y)[0] > 40))
+            .collect()
+    }
+
+    #[test]
+    fn all_fonts_can_be_read() {
+        assert_eq!(FONTS.len(), 2);
+    }
+
+    #[test]
+    fn the_ink_is_as_wide_as_measured_and_as_high_as_the_size() {
+        for size in [11.0, 16.0, 40.0] {
+            let (text, origin) = ("Hamburg lüfty (gjpq) |", 20);
+            let mut picture = RgbImage::new(600, 100);
+            draw_text(
+                &mut picture,
+                text,
+                (origin, 30),
+                &TextStyle { size, halo: None, ..TextStyle::default() },
+            );
+            let columns = ink_columns(&picture);
+            let (first, last) = (columns[0] as f32, columns[columns.len() - 1] as f32 + 1.0);
+            // Letters have some white on either side, within their advance.
+            assert!(first >= 20.0 && first < 20.0 + size * 0.3, "{size}: {first}");
+            let end = 20.0 + measure_text(text, size);
+            assert!(last <= end + 0.5 && last > end - size * 0.5, "{size}: {last} of {end}");
+            let rows: Vec<_> =
+                (0..100).filter(|y| (0..600).any(|x| picture.get_pixel(x, *y)[0] > 40)).collect();
+            assert!(rows[0] >= 30 && rows[rows.len() - 1] < 30 + size.ceil() as u32, "{size}: {rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_halo_surrounds_the_letters_and_keeps_them_readable_on_their_own_colour() {
+        let mut picture = RgbImage::from_pixel(60, 30, Rgb([255; 3]));
+        draw_text(&mut picture, "12", (5, 5), &TextStyle { size: 20.0, ..TextStyle::default() });
+        let dark = picture.pixels().filter(|pixel| pixel[0] < 60).count();
+        assert!(dark > 40, "{dark}");
+    }
+
+    #[test]
+    fn text_beyond_the_picture_and_any_unicode_do_not_panic() {
+        let odd = "中文 🦀👩‍🔬 e\u{301} \u{202e}rtl \0\u{7}\t\n\u{feff} ﷽ 𝔘 → ≤ λ ∂ \u{10ffff}";
+        for (x, y) in [(-500, -5), (0, 0), (95, 15), (i32::MAX, i32::MIN), (i32::MIN, i32::MAX)] {
+            let mut picture = RgbImage::new(100, 20);
+            for size in [f32::MIN_POSITIVE, 0.0, -3.0, 16.0, 300.0, f32::INFINITY] {
+                draw_text(&mut picture, odd, (x, y), &TextStyle { size, ..TextStyle::default() });
+            }
+        }
+        stamp(&mut RgbImage::new(0, 0), odd, Corner::BottomRight);
+        stamp(&mut RgbImage::new(3, 1), odd, Corner::TopRight);
+        assert!(fit_text(odd, 30.0, 8.0..=9.0, 2).lines.len() >= 2);
+    }
+
+    #[test]
+    fn what_the_first_font_lacks_comes_from_the_second_and_the_rest_is_a_box() {
+        for letter in ['a', 'ü', '…', '–', '→', '≤', 'λ', '∂', '×'] {
+            assert!(glyph(letter).is_some_and(|(_, glyph)| glyph.0 != 0), "{letter}");
+        }
+        assert!(glyph('中').is_some_and(|(_, glyph)| glyph.0 == 0));
+        assert!(advance('中', 16.0) > 3.0);
+        assert_eq!(measure_text("a\u{200d}\u{fe0f}\u{7}", 16.0), measure_text("a", 16.0));
+    }
+
+    #[test]
+    fn a_short_text_gets_the_largest_size_and_a_longer_one_the_size_that_just_fits() {
+        assert_eq!(
+            fit_text("cat", 200.0, 10.0..=20.0, 2),
+            FittedText { size: 20.0, lines: vec!["cat".into()] }
+        );
+        let text = "Egyptian cat 86 %";
+        let width = measure_text(text, 15.0);
+        let fitted = fit_text(text, width, 10.0..=20.0, 2);
+        assert!((fitted.size - 15.0).abs() < 0.01 && fitted.lines == [text], "{fitted:?}");
+    }
+
+    #[test]
+    fn a_text_too_long_for_one_line_is_broken_at_a_joint() {
+        let size = 10.0;
+        let width = measure_text("block5_conv3 ", size);
+        let fitted = fit_text("block5_conv3 filter 17", width, size..=20.0, 2);
+        assert_eq!(fitted, FittedText { size, lines: vec!["block5_conv3".into(), "filter 17".into()] });
+        let width = measure_text("mixed_4e_", size);
+        assert_eq!(fit_text("mixed_4e_pool", width, size..=20.0, 2).lines, ["mixed_4e_", "pool"]);
+        let width = measure_text("Donaudam", size);
+        assert_eq!(fit_text("Donaudampfschiff", width, size..=20.0, 2).lines, ["Donaudam", "pfschiff"]);
+    }
+
+    #[test]
+    fn line_breaks_are_kept() {
+        let fitted = fit_text("first\nsecond", 500.0, 10.0..=20.0, 1);
+        assert_eq!(fitted, FittedText { size: 20.0, lines: vec!["first".into(), "second".into()] });
+    }
+
+    #[test]
+    fn no_line_is_ever_wider_than_asked() {
+        let words = [
+            "",
+            "i",
+            "a tabby cat on a mat",
+            "supercalifragilisticexpialidocious",
+            "中文字幕很长很长",
+            "a\n\nb c",
+        ];
+        for text in words.iter().map(|word| (*word).to_owned()).chain([words.join("_"), "x".repeat(5000)]) {
+            for width in [-3.0, 0.0, 1.0, 5.0, 17.3, 50.0, 200.0] {
+                for lines in [0, 1, 2, 3] {
+                    let fitted = fit_text(&text, width, 9.0..=18.0, lines);
+                    assert!(!fitted.lines.is_empty());
+                    for line in &fitted.lines {
+                        let wide = measure_text(line, fitted.size);
+                        assert!(line.is_empty() || wide <= width, "{line:?} is {wide} wide, not {width}");
+                    }
+                    let breaks = text.matches('\n').count() + 1;
+                    assert!(fitted.lines.len() <= lines.max(1) * breaks);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_lies_in_its_corner() {
+        for (corner, left, top) in [
+            (Corner::TopLeft, true, true),
+            (Corner::TopRight, false, true),
+            (Corner::BottomLeft, true, false),
+            (Corner::BottomRight, false, false),
+        ] {
+            let mut picture = RgbImage::from_pixel(200, 200, Rgb([90; 3]));
+            stamp(&mut picture, "128", corner);
+            let changed: Vec<_> = picture.enumerate_pixels().filter(|(_, _, pixel)| pixel[0] != 90).collect();
+            assert!(changed.iter().any(|(_, _, pixel)| pixel[0] == 255), "{corner:?}");
+            let inside = |x: u32, y: u32| (x < 60) == left && (x > 140) != left && (y < 40) == top;
+            assert!(changed.iter().all(|(x, y, _)| inside(*x, *y)), "{corner:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Maps of any range brought to one that has colours.
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::{Error, Result};
+
+/// The percentile at which saliency maps are usually clipped: a few pixels far above the rest would otherwise
+/// leave the rest black.
+pub const SALIENCY_PERCENTILE: f32 = 99.0;
+
+/// A map brought to `0..=1`, smallest value to 0 and largest to 1.
+///
+/// A constant map becomes all zeros. NaN becomes 0 and infinities 0 or 1; they do not count as extremes.
+///
+/// ```
+/// use vis::picture::normalize_unsigned;
+/// let map = ndarray::array![[-1.0, 0.0], [1.0, 3.0]];
+/// assert_eq!(normalize_unsigned(map.view()), ndarray::array![[0.0, 0.25], [0.5, 1.0]]);
+/// assert_eq!(normalize_unsigned(ndarray::array![[5.0, 5.0]].view()), ndarray::array![[0.0, 0.0]]);
+/// ```
+pub fn normalize_unsigned(map: ArrayView2<'_, f32>) -> Array2<f32> {
+    let (low, high) = extremes(map);
+    spread(map, low, high)
+}
+
+/// [`normalize_unsigned`] with the largest values clipped: 1 is the given percentile (0 to 100, usually
+/// [`SALIENCY_PERCENTILE`]) of the map, as in Google's PAIR saliency library.
+///
+/// The percentile interpolates linearly between values, as NumPy's. Where it equals the smallest value (a map
+/// that is almost everywhere 0) nothing is clipped, so that what there is stays visible. Sorts the map once.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
+///
+/// ```
+/// # fn main() -> vis::Result<()> {
+/// let map = ndarray::array![[0.0, 1.0, 2.0, 3.0, 100.0]];
+/// // The 75th percentile of five values is the fourth: 3.
+/// let clipped = vis::picture::normalize_unsigned_clipped(map.view(), 75.0)?;
+/// assert_eq!(clipped, ndarray::array![[0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn normalize_unsigned_clipped(map: ArrayView2<'_, f32>, percentile: f32) -> Result<Array2<f32>> {
+    let clip = percentile_of(map.iter().copied(), percentile)?;
+    let (low, high) = extremes(map);
+    Ok(spread(map, low, if clip > low { clip } else { high }))
+}
+
+/// A map brought to `-1..=1` by its largest absolute value; 0 stays 0 and signs stay signs.
+///
+/// A map of zeros stays zeros. NaN becomes 0 and infinities ±1; they do not count as extremes.
+///
+/// ```
+/// use vis::picture::normalize_signed;
+/// assert_eq!(normalize_signed(ndarray::array![[-4.0, 0.0, 1.0]].view()), ndarray::array![[-1.0, 0.0, 0.25]]);
+/// assert_eq!(normalize_signed(ndarray::array![[0.0, 0.0]].view()), ndarray::array![[0.0, 0.0]]);
+/// ```
+pub fn normalize_signed(map: ArrayView2<'_, f32>) -> Array2<f32> {
+    spread_signed(map, largest(map))
+}
+
+/// [`normalize_signed`] with the largest values clipped: ±1 is the given percentile (0 to 100, usually
+/// [`SALIENCY_PERCENTILE`]) of the absolute values.
+///
+/// Where that is 0 (a map that is almost everywhere 0) nothing is clipped.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
+///
+/// ```
+/// # fn main() -> vis::Result<()> {
+/// let map = ndarray::array![[0.0, -1.0, 2.0, -4.0, 100.0]];
+/// let clipped = vis::picture::normalize_signed_clipped(map.view(), 75.0)?;
+/// assert_eq!(clipped, ndarray::array![[0.0, -0.25, 0.5, -1.0, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn normalize_signed_clipped(map: ArrayView2<'_, f32>, percentile: f32) -> Result<Array2<f32>> {
+    let clip = percentile_of(map.iter().map(|value| value.abs()), percentile)?;
+    Ok(spread_signed(map, if clip > 0.0 { clip } else { largest(map) }))
+}
+
+fn spread(map: ArrayView2<'_, f32>, low: f32, high: f32) -> Array2<f32> {
+    // In f64 the difference of the two most distant f32 does not overflow.
+    let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
+    map.mapv(|value| match (f64::from(value) - low) / range {
+        share if range > 0.0 && !share.is_nan() => share.clamp(0.0, 1.0) as f32,
+        _ => 0.0,
+    })
+}
+
+fn spread_signed(map: ArrayView2<'_, f32>, largest: f32) -> Array2<f32> {
+    let largest = f64::from(largest);
+    map.mapv(|value| match f64::from(value) / largest {
+        share if largest > 0.0 && !share.is_nan() => share.clamp(-1.0, 1.0) as f32,
+        _ => 0.0,
+    })
+}
+
+/// The smallest and largest finite value.
+fn extremes(map: ArrayView2<'_, f32>) -> (f32, f32) {
+    let finite = map.iter().filter(|value| value.is_finite());
+    finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
+}
+
+fn largest(map: ArrayView2<'_, f32>) -> f32 {
+    map.iter().filter(|value| value.is_finite()).fold(0.0, |largest, value| largest.max(value.abs()))
+}
+
+/// A percentile of the finite values; 0 if there are none.
+fn percentile_of(values: impl Iterator<Item = f32>, percentile: f32) -> Result<f32> {
+    if !(0.0..=100.0).contains(&percentile) {
+        return Err(Error::invalid("the percentile", "a number from 0 to 100", percentile));
+    }
+    let mut values: Vec<f32> = values.filter(|value| value.is_finite()).collect();
+    values.sort_unstable_by(f32::total_cmp);
+    let at = f64::from(percentile) / 100.0 * values.len().saturating_sub(1) as f64;
+    let (below, above) = (values.get(at.floor() as usize), values.get(at.ceil() as usize));
+    Ok(match (below, above) {
+        (Some(below), Some(above)) => {
+            (f64::from(*below) + (f64::from(*above) - f64::from(*below)) * at.fract()) as f32
+        }
+        _ => 0.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn a_constant_map_normalises_to_zeros() {
+        for value in [0.0, 3.5, -2.0, f32::MAX, f32::MIN_POSITIVE] {
+            let map = Array2::from_elem((3, 4), value);
+            assert_eq!(normalize_unsigned(map.view()), Array2::zeros((3, 4)), "{value}");
+            assert_eq!(
+                normalize_unsigned_clipped(map.view(), 99.0).unwrap(),
+                Array2::zeros((3, 4)),
+                "{value}"
+            );
+        }
+        assert_eq!(normalize_signed(Array2::zeros((3, 4)).view()), Array2::zeros((3, 4)));
+        assert_eq!(
+            normalize_signed_clipped(Array2::zeros((3, 4)).view(), 99.0).unwrap(),
+            Array2::zeros((3, 4))
+        );
+    }
+
+    #[test]
+    fn the_widest_and_the_narrowest_ranges_of_f32_are_spread_evenly() {
+        assert_eq!(normalize_unsigned(array![[f32::MIN, 0.0, f32::MAX]].view()), array![[0.0, 0.5, 1.0]]);
+        let tiny = f32::from_bits(1);
+        assert_eq!(normalize_unsigned(array![[0.0, tiny, 2.0 * tiny]].view()), array![[0.0, 0.5, 1.0]]);
+        assert_eq!(normalize_signed(array![[-tiny, 2.0 * tiny]].view()), array![[-0.5, 1.0]]);
+    }
+
+    #[test]
+    fn nan_becomes_zero_and_infinities_the_ends() {
+        let map = array![[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0, 4.0]];
+        assert_eq!(normalize_unsigned(map.view()), array![[0.0, 1.0, 0.0, 0.0, 1.0]]);
+        assert_eq!(normalize_signed(map.view()), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
+        assert_eq!(normalize_signed_clipped(map.view(), 100.0).unwrap(), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
+        let nothing = array![[f32::NAN, f32::INFINITY]];
+        for map in [normalize_unsigned(nothing.view()), normalize_signed(nothing.view())] {
+            assert_eq!(map, array![[0.0, 0.0]]);
+        }
+        assert!(normalize_unsigned_clipped(Array2::zeros((0, 0)).view(), 99.0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn percentiles_are_those_of_numpy() {
+        // numpy.percentile([1, 2, 4, 8], p): p = 50 lies halfway between the 2nd and 3rd, 3; p = 90 at index 2.7
+        // of 0..3: 4 + 0.7·4 = 6.8; the ends are the ends.
+        let values = || [8.0, 1.0, 4.0, 2.0].into_iter();
+        for (percentile, expected) in [(0.0, 1.0), (50.0, 3.0), (90.0, 6.8), (100.0, 8.0)] {
+            assert!((percentile_of(values(), percentile).unwrap() - expected).abs() < 1e-5);
+        }
+        for percentile in [-0.1, 100.1, f32::NAN] {
+            assert!(matches!(percentile_of(values(), percentile), Err(Error::InvalidParameter { .. })));
+        }
+    }
+
+    #[test]
+    fn a_map_that_is_almost_everywhere_zero_keeps_what_it_has() {
+        let mut map = Array2::zeros((20, 20));
+        map[[3, 4]] = 2.0;
+        assert_eq!(normalize_unsigned_clipped(map.view(), 99.0).unwrap()[[3, 4]], 1.0);
+        map[[3, 4]] = -2.0;
+        assert_eq!(normalize_signed_clipped(map.view(), 99.0).unwrap()[[3, 4]], -1.0);
+    }
+}

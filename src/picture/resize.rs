@@ -1,0 +1,227 @@
+//! Another size: of a photo, to what a network takes; of a map, to the photo it lies over.
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use ndarray::{Array2, ArrayView2};
+
+use crate::{Error, Result};
+
+/// The photo at exactly the given size, undistorted: resized so that it just covers it, then cropped around the
+/// middle.
+///
+/// Resampling is bicubic (Catmull-Rom), and smooths when it shrinks. A photo that has the size already is
+/// returned untouched, byte for byte.
+///
+/// # Errors
+/// [`Error::Shape`] if the photo is empty; [`Error::InvalidParameter`] if the size is.
+///
+/// ```
+/// # fn main() -> vis::Result<()> {
+/// let landscape = image::RgbImage::new(400, 300);
+/// let square = vis::picture::resize_to_cover_and_crop(&landscape, 224, 224)?;
+/// assert_eq!(square.dimensions(), (224, 224));
+/// # Ok(())
+/// # }
+/// ```
+pub fn resize_to_cover_and_crop(photo: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    if width == 0 || height == 0 {
+        let got = format!("{width} × {height}");
+        return Err(Error::invalid("the size of a photo", "at least 1 × 1", got));
+    }
+    let (has_width, has_height) = photo.dimensions();
+    if has_width == 0 || has_height == 0 {
+        return Err(Error::Shape {
+            what: "the photo".to_owned(),
+            expected: "at least one pixel".to_owned(),
+            got: vec![has_height as usize, has_width as usize],
+        });
+    }
+    if (has_width, has_height) == (width, height) {
+        return Ok(photo.clone());
+    }
+    // Most of a strip far longer than the target is cropped away: resizing it whole could take any memory.
+    let keep_width = kept(has_width, f64::from(has_height) * f64::from(width) / f64::from(height));
+    let keep_height = kept(has_height, f64::from(has_width) * f64::from(height) / f64::from(width));
+    let (left, top) = ((has_width - keep_width) / 2, (has_height - keep_height) / 2);
+    let middle = (keep_width, keep_height) != (has_width, has_height);
+    let middle = middle.then(|| imageops::crop_imm(photo, left, top, keep_width, keep_height).to_image());
+    let photo = middle.as_ref().unwrap_or(photo);
+
+    let scale = (f64::from(width) / f64::from(keep_width)).max(f64::from(height) / f64::from(keep_height));
+    let cover = |has: u32, needs: u32| ((f64::from(has) * scale).round() as u32).max(needs);
+    let (cover_width, cover_height) = (cover(keep_width, width), cover(keep_height, height));
+    let resized = if (cover_width, cover_height) == photo.dimensions() {
+        photo.clone()
+    } else {
+        imageops::resize(photo, cover_width, cover_height, FilterType::CatmullRom)
+    };
+    let (left, top) = ((cover_width - width) / 2, (cover_height - height) / 2);
+    Ok(imageops::crop_imm(&resized, left, top, width, height).to_image())
+}
+
+/// How much of a side to keep when `visible` of it will be seen: all, unless it is many times that.
+fn kept(side: u32, visible: f64) -> u32 {
+    let plenty = (visible * 8.0).ceil().max(64.0);
+    if f64::from(side) <= plenty {
+        return side;
+    }
+    // Of the same parity as the side, so that the middle stays the middle.
+    let plenty = plenty as u32;
+    (plenty + (side - plenty) % 2).min(side)
+}
+
+/// A map `[rows, columns]` at another size, by bilinear interpolation.
+///
+/// Pixels are squares whose values sit at their centres, and beyond the outermost centres the map is constant:
+/// `align_corners=False` in PyTorch, `INTER_LINEAR` in OpenCV. Shrinking samples and does not average, as
+/// there. The same size returns the map itself.
+///
+/// # Errors
+/// [`Error::Shape`] if the map is empty; [`Error::InvalidParameter`] if the size is.
+///
+/// ```
+/// # fn main() -> vis::Result<()> {
+/// let map = ndarray::array![[0.0, 1.0]];
+/// // The centres of four pixels lie at −0.25, 0.25, 0.75 and 1.25 of the two.
+/// let wide = vis::picture::resize_map(map.view(), 1, 4)?;
+/// assert_eq!(wide, ndarray::array![[0.0, 0.25, 0.75, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn resize_map(map: ArrayView2<'_, f32>, height: usize, width: usize) -> Result<Array2<f32>> {
+    if width == 0 || height == 0 {
+        let got = format!("{height} × {width}");
+        return Err(Error::invalid("the size of a map", "at least 1 × 1", got));
+    }
+    if map.is_empty() {
+        return Err(Error::Shape {
+            what: "the map".to_owned(),
+            expected: "at least one value".to_owned(),
+            got: map.shape().to_vec(),
+        });
+    }
+    if map.dim() == (height, width) {
+        return Ok(map.to_owned());
+    }
+    let rows = neighbours(map.nrows(), height);
+    let columns = neighbours(map.ncols(), width);
+    Ok(Array2::from_shape_fn((height, width), |(y, x)| {
+        let ((top, bottom, down), (left, right, across)) = (rows[y], columns[x]);
+        let between = |row: usize| mix(map[[row, left]], map[[row, right]], across);
+        mix(between(top), between(bottom), down)
+    }))
+}
+
+fn mix(one: f32, other: f32, share: f32) -> f32 {
+    one * (1.0 - share) + other * share
+}
+
+/// For each position of the new axis: the two old ones it lies between, and how far it is towards the second.
+fn neighbours(old: usize, new: usize) -> Vec<(usize, usize, f32)> {
+    let scale = old as f64 / new as f64;
+    (0..new)
+        .map(|index| {
+            let at = ((index as f64 + 0.5) * scale - 0.5).clamp(0.0, (old - 1) as f64);
+            let first = at.floor() as usize;
+            (first, (first + 1).min(old - 1), (at - first as f64) as f32)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+    use ndarray::array;
+
+    #[test]
+    fn a_photo_of_the_right_size_passes_through_untouched() {
+        let photo = RgbImage::from_fn(31, 17, |x, y| Rgb([(x * 8) as u8, (y * 15) as u8, (x ^ y) as u8]));
+        assert_eq!(resize_to_cover_and_crop(&photo, 31, 17).unwrap(), photo);
+    }
+
+    #[test]
+    fn only_cropping_keeps_the_middle_byte_for_byte() {
+        // 10 × 4 to 4 × 4: the scale is 1, and (10 − 4)/2 = 3 columns go on each side.
+        let photo = RgbImage::from_fn(10, 4, |x, _| Rgb([x as u8; 3]));
+        let middle = resize_to_cover_and_crop(&photo, 4, 4).unwrap();
+        assert_eq!(middle.pixels().take(4).map(|pixel| pixel[0]).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn the_middle_stays_in_the_middle_and_nothing_is_stretched() {
+        // A white disc of radius 40 in the middle of a photo: half the size makes the radius 20.
+        let photo = RgbImage::from_fn(300, 200, |x, y| {
+            let distance = (f64::from(x) - 149.5).hypot(f64::from(y) - 99.5);
+            Rgb([if distance < 40.0 { 255 } else { 0 }; 3])
+        });
+        for (photo, width, height) in
+            [(photo.clone(), 100, 100), (imageops::rotate90(&photo), 100, 100), (photo, 150, 60)]
+        {
+            let small = resize_to_cover_and_crop(&photo, width, height).unwrap();
+            let radius = 20.0;
+            let (mut mass, mut across, mut down) = (0.0, 0.0, 0.0);
+            for (x, y, pixel) in small.enumerate_pixels() {
+                let weight = f64::from(pixel[0]) / 255.0;
+                mass += weight;
+                across += weight * f64::from(x);
+                down += weight * f64::from(y);
+            }
+            assert!((mass / (std::f64::consts::PI * radius * radius) - 1.0).abs() < 0.03, "{mass}");
+            assert!((across / mass - f64::from(width - 1) / 2.0).abs() < 0.1);
+            assert!((down / mass - f64::from(height - 1) / 2.0).abs() < 0.1);
+        }
+    }
+
+    #[test]
+    fn a_strip_is_not_blown_up_before_it_is_cropped() {
+        // Covering 224 × 224 with 1 × 20 000 as it is would take 3 GB.
+        let photo = RgbImage::from_fn(1, 20_000, |_, y| Rgb([if y < 10_000 { 0 } else { 200 }; 3]));
+        let square = resize_to_cover_and_crop(&photo, 224, 224).unwrap();
+        assert_eq!((square.get_pixel(9, 0)[0], square.get_pixel(9, 223)[0]), (0, 200));
+    }
+
+    #[test]
+    fn empty_sizes_are_refused() {
+        assert!(matches!(
+            resize_to_cover_and_crop(&RgbImage::new(4, 4), 0, 4),
+            Err(Error::InvalidParameter { .. })
+        ));
+        assert!(matches!(resize_to_cover_and_crop(&RgbImage::new(0, 4), 4, 4), Err(Error::Shape { .. })));
+        assert!(matches!(resize_map(Array2::zeros((0, 3)).view(), 2, 2), Err(Error::Shape { .. })));
+        assert!(matches!(
+            resize_map(Array2::zeros((3, 3)).view(), 2, 0),
+            Err(Error::InvalidParameter { .. })
+        ));
+    }
+
+    #[test]
+    fn a_map_is_enlarged_as_by_pytorch_with_align_corners_false() {
+        // [[0, 1], [2, 3]] is 2·row + column, which is linear: at the clamped centres c = 0, ¼, ¾, 1 of the four
+        // new rows and columns the value is 2·c(row) + c(column).
+        let map = array![[0.0, 1.0], [2.0, 3.0]];
+        let expected = array![
+            [0.0, 0.25, 0.75, 1.0],
+            [0.5, 0.75, 1.25, 1.5],
+            [1.5, 1.75, 2.25, 2.5],
+            [2.0, 2.25, 2.75, 3.0]
+        ];
+        assert_eq!(resize_map(map.view(), 4, 4).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_map_is_shrunk_by_sampling_at_half_pixel_centres() {
+        // Four to two: centres at 0.5 and 2.5, halfway between neighbours. Three to two: at 0.25 and 1.75.
+        let four = resize_map(array![[0.0, 10.0, 20.0, 50.0]].view(), 1, 2).unwrap();
+        assert_eq!(four, array![[5.0, 35.0]]);
+        let three = resize_map(array![[0.0], [4.0], [8.0]].view(), 2, 1).unwrap();
+        assert_eq!(three, array![[1.0], [7.0]]);
+    }
+
+    #[test]
+    fn one_value_fills_any_size_and_the_same_size_changes_nothing() {
+        assert_eq!(resize_map(array![[0.3]].view(), 3, 5).unwrap(), Array2::from_elem((3, 5), 0.3));
+        let map = Array2::from_shape_fn((7, 7), |(y, x)| (y as f32 * 0.37 + x as f32 * 1.1).sin());
+        assert_eq!(resize_map(map.view(), 7, 7).unwrap(), map);
+    }
+}

@@ -1,0 +1,489 @@
+//! Pictures that make filters fire.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use ndarray::{Array3, Axis};
+
+use crate::gradient::Gradient;
+use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
+use crate::model::{Model, Preset, Prior};
+use crate::optimizer::{History, Optimizer, Step};
+use crate::picture::{self, Grid};
+use crate::{Error, Result};
+
+/// Makes one picture for each entry of a list of filters of a layer, or classes of a dense one: the image that
+/// makes it fire, kept natural by an L-p norm and total variation.
+///
+/// ```
+/// use vis::visualize_activation;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let pictures = visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(20).run()?;
+/// assert_eq!(pictures.len(), 2);
+/// assert!(pictures[0].after >= pictures[0].before);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// The settings are those of the model's [`Preset`] until changed. Many filters run as batches as large as
+/// [`memory_limit`](VisualizeActivation::memory_limit) allows; how they are cut into batches changes nothing.
+pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) -> VisualizeActivation<'a> {
+    VisualizeActivation {
+        model,
+        layer: layer.into(),
+        filters: None,
+        labels: None,
+        preset: model.preset(),
+        size: None,
+        seed: 0,
+        seed_img: None,
+        memory_limit: 1 << 30,
+        verbose: false,
+        progress: None,
+        configure: None,
+    }
+}
+
+/// The settings of [`visualize_activation`]; [`run`](Self::run) makes the pictures.
+pub struct VisualizeActivation<'a> {
+    model: &'a dyn Model,
+    layer: String,
+    filters: Option<Vec<Filters>>,
+    labels: Option<Vec<String>>,
+    preset: Preset,
+    size: Option<(usize, usize)>,
+    seed: u64,
+    seed_img: Option<Tensor<4>>,
+    memory_limit: usize,
+    verbose: bool,
+    progress: Option<Box<dyn FnMut(Progress) -> ControlFlow<()> + Send + 'a>>,
+    configure: Option<Box<dyn Fn(Optimizer<'a>) -> Optimizer<'a> + 'a>>,
+}
+
+/// How far a run of several batches has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Pictures finished.
+    pub pictures: usize,
+    /// Pictures wanted.
+    pub of: usize,
+    /// Steps taken times pictures in the batch, over all batches.
+    pub done: usize,
+    /// What `done` will be at the end.
+    pub total: usize,
+    /// The total loss of the step, averaged over the batch.
+    pub loss: f32,
+}
+
+/// The pictures made by [`visualize_activation`], in the order of the filters asked for.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    /// The layer.
+    pub layer: String,
+    pictures: Vec<Activation>,
+}
+
+/// One picture made by [`visualize_activation`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Activation {
+    /// The filters that it makes fire jointly.
+    pub filters: Filters,
+    /// Its caption.
+    pub label: String,
+    /// The best image, `[channels, height, width]`, in the model's input range and not clipped to it.
+    pub image: Array3<f32>,
+    /// The mean activation of its filters, summed over them, on the image that the run started from.
+    pub before: f32,
+    /// The same on the picture.
+    pub after: f32,
+    /// The weighted losses of the run, with a batch of one.
+    pub losses: History,
+    /// Whether the filters never fired and their gradient stayed zero: the picture shows nothing of them.
+    pub dead: bool,
+    prior: Prior,
+    range: (f32, f32),
+}
+
+impl<'a> VisualizeActivation<'a> {
+    /// One entry a picture; each is one index, or a list of indices maximised jointly. Default: every filter of
+    /// the layer, one a picture.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let joint = vis::visualize_activation(&model, "logits").filter_indices([vec![2], vec![2, 4]]);
+    /// let pictures = joint.max_iter(2).run()?;
+    /// assert_eq!(pictures[1].label, "Filter 2, 4");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn filter_indices<F: Into<Filters>>(mut self, filters: impl IntoIterator<Item = F>) -> Self {
+        self.filters = Some(filters.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// One caption a picture. Default: the names of the classes if the layer holds class scores and the model knows
+    /// them, else `Filter` and the indices.
+    #[doc(alias = "idx_label_map")]
+    pub fn labels<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Self {
+        self.labels = Some(labels.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Takes all settings from this preset instead of the model's.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = preset;
+        self
+    }
+
+    /// Sets the number of steps.
+    pub fn max_iter(mut self, steps: usize) -> Self {
+        self.preset.max_iter = steps;
+        self
+    }
+
+    /// Sets the weight of the activation; 1 in keras-vis.
+    pub fn act_max_weight(mut self, weight: f32) -> Self {
+        self.preset.act_max_weight = weight;
+        self
+    }
+
+    /// Sets the weight of the L-p norm; 10 in keras-vis.
+    pub fn lp_norm_weight(mut self, weight: f32) -> Self {
+        self.preset.lp_norm_weight = weight;
+        self
+    }
+
+    /// Sets the weight of total variation; 10 in keras-vis.
+    pub fn tv_weight(mut self, weight: f32) -> Self {
+        self.preset.tv_weight = weight;
+        self
+    }
+
+    /// Sets the largest random shift, as a fraction of the image's sides.
+    pub fn jitter(mut self, fraction: f32) -> Self {
+        self.preset.jitter = fraction;
+        self
+    }
+
+    /// Sets the learning rate.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.preset.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the height and width of the pictures, for models that take any size.
+    pub fn size(mut self, height: usize, width: usize) -> Self {
+        self.size = Some((height, width));
+        self
+    }
+
+    /// Sets the seed of all randomness. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Starts from these images in the model's input range: one for all pictures,
+    /// `[1, channels, height, width]`, or one for each.
+    #[doc(alias = "seed_input")]
+    pub fn seed_img(mut self, images: Tensor<4>) -> Self {
+        self.seed_img = Some(images);
+        self
+    }
+
+    /// Sets how many bytes the activations of one batch may take, as a guide to its size. Default 1 GiB.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Writes the losses of every step to standard error.
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Is told of the progress after every step; breaking ends the run, and the pictures of the batches finished and
+    /// begun are kept.
+    pub fn progress(mut self, progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Changes the optimizer of every batch: another update rule, a transform, a callback.
+    ///
+    /// ```
+    /// use vis::Rule;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let guided = vis::visualize_activation(&model, "conv2").filter_indices([0]);
+    /// let pictures = guided.configure(|optimizer| optimizer.rule(Rule::Guided)).max_iter(2).run()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn configure(mut self, change: impl Fn(Optimizer<'a>) -> Optimizer<'a> + 'a) -> Self {
+        self.configure = Some(Box::new(change));
+        self
+    }
+
+    /// Makes the pictures.
+    ///
+    /// # Errors
+    ///
+    /// An unknown layer, a filter out of range, a list of labels or seed images of another length than the
+    /// filters, settings out of range, and whatever stops the [`Optimizer`].
+    pub fn run(mut self) -> Result<Activations> {
+        let table = self.model.layers()?;
+        let depth = table.iter().position(|layer| layer.name == self.layer).ok_or_else(|| {
+            Error::unknown_layer(&self.layer, table.iter().map(|layer| layer.name.clone()).collect())
+        })?;
+        let len = table[depth].shape[0];
+        let filters = self.filters.take().unwrap_or_else(|| (0..len).map(Filters::from).collect());
+        self.check(&filters, len)?;
+
+        let bytes: usize =
+            table[..=depth].iter().map(|layer| 4 * layer.shape.iter().product::<usize>()).sum();
+        let (height, width) = self.model.input().size();
+        let (own_height, own_width) = self.image_size();
+        // Kept for the backward pass: each activation, its rectifier's and its pooling's input, and the cotangent.
+        let bytes = 3 * bytes * own_height * own_width / (height * width).max(1);
+        let batch = (self.memory_limit / bytes.max(1)).clamp(1, filters.len().max(1));
+
+        let mut pictures = Vec::with_capacity(filters.len());
+        for (number, chunk) in filters.chunks(batch).enumerate() {
+            let (made, broken_off) = self.run_batch(number * batch, chunk, filters.len())?;
+            pictures.extend(made);
+            if broken_off {
+                break;
+            }
+        }
+        Ok(Activations { layer: self.layer, pictures })
+    }
+
+    /// The pictures of one batch, and whether the progress callback broke the run off.
+    fn run_batch(&mut self, first: usize, filters: &[Filters], of: usize) -> Result<(Vec<Activation>, bool)> {
+        let wanted = ActivationMaximization::per_image(&self.layer, filters.iter().cloned());
+        let losses = crate::losses![
+            (wanted.clone(), self.preset.act_max_weight),
+            (LPNorm::default(), self.preset.lp_norm_weight),
+            (TotalVariation::default(), self.preset.tv_weight),
+        ];
+        let mut optimizer = Optimizer::new(self.model, losses).seed(self.seed);
+        optimizer = match &self.seed_img {
+            None => {
+                let (height, width) = self.image_size();
+                optimizer.batch_from(first, filters.len()).size_of_image(height, width)
+            }
+            Some(images) if images.dims()[0] == 1 => {
+                optimizer.seed_img(images.clone().repeat_dim(0, filters.len()))
+            }
+            Some(images) => optimizer.seed_img(images.clone().narrow(0, first, filters.len())),
+        };
+        optimizer = optimizer.preset(&self.preset);
+        if self.verbose {
+            optimizer = optimizer.callback(crate::callbacks::Print::to_stderr());
+        }
+        if let Some(configure) = &self.configure {
+            optimizer = configure(optimizer);
+        }
+
+        let mut steps = optimizer.steps()?;
+        let mut seed_images = None;
+        let (mut fired, mut broken_off) = (vec![false; filters.len()], false);
+        for step in steps.by_ref() {
+            let step = step?;
+            seed_images.get_or_insert_with(|| step.image.clone());
+            let gradients = crate::host::values(step.gradient.clone().abs().max_dims(&[1, 2, 3]));
+            let activation = step.losses.named(&wanted_name()).unwrap_or_default();
+            for (fired, (activation, gradient)) in fired.iter_mut().zip(activation.iter().zip(gradients)) {
+                *fired |= *activation != 0.0 && gradient > 0.0;
+            }
+            if self.report(&step, first, filters.len(), of).is_break() {
+                broken_off = true;
+                break;
+            }
+        }
+        let result = steps.finish();
+
+        let only = Losses::from(wanted);
+        let measure = Gradient::new(self.model, &only);
+        let after = measure.values(result.image.clone())?.totals();
+        let before = measure.values(seed_images.unwrap_or_else(|| result.image.clone()))?.totals();
+        let images = result.array();
+        let made = filters.iter().enumerate().map(|(index, filters)| Activation {
+            filters: filters.clone(),
+            label: self.label(first + index, filters),
+            image: images.index_axis(Axis(0), index).to_owned(),
+            before: -before[index],
+            after: -after[index],
+            losses: result.losses.of_image(index),
+            dead: !fired[index] && after[index] == before[index],
+            prior: self.preset.prior,
+            range: self.model.input().range(),
+        });
+        Ok((made.collect(), broken_off))
+    }
+
+    fn report(&mut self, step: &Step, first: usize, batch: usize, of: usize) -> ControlFlow<()> {
+        let Some(progress) = &mut self.progress else { return ControlFlow::Continue(()) };
+        let last = step.index + 1 == step.of;
+        let totals = step.losses.totals();
+        progress(Progress {
+            pictures: if last { first + batch } else { first },
+            of,
+            done: first * step.of + batch * (step.index + 1),
+            total: of * step.of,
+            loss: totals.iter().sum::<f32>() / totals.len() as f32,
+        })
+    }
+
+    fn check(&self, filters: &[Filters], len: usize) -> Result<()> {
+        if filters.is_empty() {
+            return Err(Error::invalid("the filters", "at least one entry", "none"));
+        }
+        for filters in filters {
+            if let Filters::These(indices) = filters {
+                if indices.is_empty() {
+                    return Err(Error::invalid("an entry of the filters", "one index or more", "none"));
+                }
+                if let Some(&index) = indices.iter().find(|index| **index >= len) {
+                    let place = format!("layer `{}`", self.layer);
+                    return Err(Error::OutOfRange { what: "filter", index, place, len });
+                }
+            }
+        }
+        let one_each = |name, got: usize| {
+            Err(Error::invalid(name, format!("one for each of the {} pictures", filters.len()), got))
+        };
+        match (&self.labels, &self.seed_img) {
+            (Some(labels), _) if labels.len() != filters.len() => one_each("the labels", labels.len()),
+            (_, Some(images)) if ![1, filters.len()].contains(&images.dims()[0]) => {
+                one_each("the seed images", images.dims()[0])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn image_size(&self) -> (usize, usize) {
+        match &self.seed_img {
+            Some(images) => {
+                let [_, _, height, width] = images.dims();
+                (height, width)
+            }
+            None => self.size.unwrap_or(self.model.input().size()),
+        }
+    }
+
+    fn label(&self, index: usize, filters: &Filters) -> String {
+        if let Some(labels) = &self.labels {
+            return labels[index].clone();
+        }
+        if let (Filters::These(indices), true) = (filters, self.model.logits() == Some(&self.layer)) {
+            let names: Option<Vec<_>> = indices.iter().map(|&index| self.model.class_name(index)).collect();
+            if let Some(names) = names {
+                return names.join(", ");
+            }
+        }
+        format!("Filter {filters}")
+    }
+}
+
+/// The name under which the activation is reported.
+fn wanted_name() -> String {
+    crate::Loss::name(&ActivationMaximization::new("", 0))
+}
+
+impl Activation {
+    /// How many times more the filters fire on the picture than on the image that the run started from; infinite if they
+    /// did not fire at all there.
+    pub fn gain(&self) -> f32 {
+        if self.before > 0.0 { self.after / self.before } else { self.after.signum() * f32::INFINITY }
+    }
+}
+
+impl Activation {
+    /// The picture as it is shown, by what [`Prior`] it was optimised: pixels have their contrast normalised as in
+    /// keras-vis ([`deprocess`](crate::picture::deprocess)), a Fourier image is in range already. Black for a dead
+    /// filter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for an image of neither one nor three channels.
+    pub fn picture(&self) -> Result<RgbImage> {
+        match self.prior {
+            _ if self.dead => {
+                let (_, height, width) = self.image.dim();
+                Ok(RgbImage::new(width as u32, height as u32))
+            }
+            Prior::Pixels => picture::deprocess(self.image.view()),
+            Prior::Fourier { .. } => picture::from_array(self.image.view(), self.range),
+        }
+    }
+}
+
+impl Activations {
+    /// All pictures as a grid with their captions; dead filters are black and say so.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// let grid = pictures.grid()?;
+    /// assert!(grid.width() > 3 * 8 && grid.height() > 2 * 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`].
+    pub fn grid(&self) -> Result<RgbImage> {
+        self.grid_with(|grid| grid)
+    }
+
+    /// The same with other settings of the grid, such as its title or the number of columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`], and settings out of range.
+    pub fn grid_with(&self, change: impl FnOnce(Grid<'_>) -> Grid<'_>) -> Result<RgbImage> {
+        let pictures = self.pictures.iter().map(Activation::picture).collect::<Result<Vec<_>>>()?;
+        let captions = self.pictures.iter().map(|picture| match picture.dead {
+            true => format!("{} (dead)", picture.label),
+            false => picture.label.clone(),
+        });
+        change(Grid::new(&pictures).captions(captions)).render()
+    }
+
+    /// Saves the grid as PNG or JPEG, by the extension.
+    ///
+    /// # Errors
+    ///
+    /// As [`grid`](Self::grid) and [`picture::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        picture::save(&self.grid()?, path)
+    }
+
+    /// The captions of the pictures of dead filters, which show nothing of them.
+    pub fn dead(&self) -> Vec<&str> {
+        self.pictures.iter().filter(|picture| picture.dead).map(|picture| picture.label.as_str()).collect()
+    }
+}
+
+impl std::ops::Deref for Activations {
+    type Target = [Activation];
+
+    fn deref(&self) -> &[Activation] {
+        &self.pictures
+    }
+}
+
+impl fmt::Debug for VisualizeActivation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VisualizeActivation")
+            .field("layer", &self.layer)
+            .field("filters", &self.filters)
+            .field("preset", &self.preset)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

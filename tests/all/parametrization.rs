@@ -1,0 +1,78 @@
+//! How images are written down.
+
+use burn::tensor::Tensor;
+use vis::parametrization::{Fourier, Parametrization, correlate};
+use vis::random::noise;
+
+use crate::support::{assert_close, device, tensor};
+
+#[test]
+fn every_image_within_range_has_a_spectrum_that_decodes_to_it() {
+    for [height, width] in [[4, 4], [5, 6], [6, 5], [7, 7], [1, 8], [32, 48]] {
+        for channels in [1, 3] {
+            let image = noise([2, channels, height, width], (0.0, 2000.0), 1, 0, &device()) - 900.0;
+            let image = image.clamp(5.0, 250.0);
+            let fourier = Fourier::new([height, width], (0.0, 255.0));
+            let again = fourier.decode(fourier.encode(image.clone()).unwrap());
+            let error = (again - image).abs().max().into_scalar::<f32>();
+            assert!(error < 0.05, "{channels}x{height}x{width}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_single_frequency_decodes_to_its_wave() {
+    // One channel, 4×4, the bin at vertical 0, horizontal 1 with real part 1: the image before the sigmoid is
+    // 2·cos(2πx/4)/16 times the scale √16 / (1/4) = 16, divided by 4: cos(πx/2)/2.
+    let fourier = Fourier::new([4, 4], (0.0, 1.0));
+    let mut variable = vec![0.0; 2 * 4 * 3];
+    variable[1] = 1.0;
+    let image = fourier.decode(tensor(&variable, [1, 2, 4, 3]));
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    let row = [sigmoid(0.5), 0.5, sigmoid(-0.5), 0.5];
+    assert_close(&vis::host::values(image), &row.repeat(4), 1e-5);
+}
+
+#[test]
+fn the_first_and_last_bins_of_an_even_width_count_once() {
+    // The mean: bin 0, scale √16 / (1/4) = 16 over 16 over 4: 1/4. The highest: cos(πx), scale 4/0.5 = 8: 1/8.
+    let fourier = Fourier::new([4, 4], (0.0, 1.0));
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    let of = |bin: usize| {
+        let mut variable = vec![0.0; 24];
+        variable[bin] = 1.0;
+        vis::host::values(fourier.decode(tensor(&variable, [1, 2, 4, 3])))
+    };
+    assert_close(&of(0), &[sigmoid(0.25); 16], 1e-5);
+    assert_close(&of(2), &[sigmoid(0.125), sigmoid(-0.125)].repeat(8), 1e-5);
+}
+
+#[test]
+fn light_is_grey_and_no_colour_changes_it() {
+    // The second and third decorrelated colours are opponents: red against blue, green against the rest.
+    let colour = |values: [f32; 3]| vis::host::values(correlate(tensor(&values, [1, 3, 1, 1])));
+    assert_close(&colour([1.0, 0.0, 0.0]), &[0.562_829, 0.584_476, 0.584_476], 1e-5);
+    let order = |values: [f32; 3]| {
+        // Permuting rows of the matrix: red gets its first row.
+        colour(values)
+    };
+    assert_close(&order([0.0, 1.0, 0.0]), &[0.194_825, 0.0, -0.194_825], 1e-5);
+    assert_close(&order([0.0, 0.0, 1.0]), &[0.043_295, -0.108_236, 0.064_942], 1e-5);
+}
+
+#[test]
+fn the_gradient_through_the_spectrum_equals_finite_differences() {
+    let fourier = Fourier::new([3, 4], (0.0, 1.0));
+    let variable = fourier.start([1, 3, 3, 4], 5, 0, &device()) * 20.0;
+    let weights = noise([1, 3, 3, 4], (-1.0, 1.0), 6, 0, &device());
+    let leaf = variable.clone().autodiff().require_grad();
+    let loss = (fourier.decode(leaf.clone()) * weights.clone()).sum();
+    let analytic = vis::host::values(leaf.grad(&loss.backward()).unwrap());
+    let along = |x: Tensor<4>| {
+        let [batch, ..] = x.dims();
+        (fourier.decode(x) * weights.clone()).sum_dims(&[1, 2, 3]).reshape([batch])
+    };
+    let point = vis::host::values(variable);
+    let error = crate::support::gradient_error(along, &analytic, &point, [6, 3, 3], 1e-2);
+    assert!(error < 5e-3, "{error}");
+}
