@@ -22,7 +22,7 @@
 
 use std::fmt;
 
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, module};
 
 use super::Taps;
@@ -160,6 +160,12 @@ impl Dense {
 pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("max pooling", 0);
     module::max_pool2d(x, MaxPoolOptions::new([2, 2]))
+}
+
+/// The means of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
+pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+    taps.describe("average pooling", 0);
+    module::avg_pool2d(x, AvgPoolOptions::new([2, 2]))
 }
 
 /// The mean of every channel, described to `taps`: `[batch, channels, height, width]` gives
