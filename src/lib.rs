@@ -17,6 +17,7 @@ pub mod parametrization;
 pub mod picture;
 pub mod random;
 pub mod regularizers;
+pub mod tiles;
 pub mod transforms;
 pub mod visualization;
 

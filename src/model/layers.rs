@@ -21,10 +21,9 @@
 //! ```
 
 use std::fmt;
-
 use std::sync::OnceLock;
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
 use burn::tensor::{Device, Tensor, module};
 
 use super::Taps;
@@ -219,6 +218,12 @@ impl Dense {
 pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("max pooling", 0);
     convolution::max_pool_2x2(x)
+}
+
+/// The means of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
+pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+    taps.describe("average pooling", 0);
+    module::avg_pool2d(x, AvgPoolOptions::new([2, 2]))
 }
 
 /// The mean of every channel, described to `taps`: `[batch, channels, height, width]` gives
