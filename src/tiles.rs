@@ -108,14 +108,17 @@ impl<'a> TiledGradient<'a> {
         let (channels, height, width) = image.dim();
         let input = self.model.input();
         let (tile_height, tile_width) = self.tile_size();
-        if height < input.smallest().unwrap_or(tile_height) || width < input.smallest().unwrap_or(tile_width) {
+        if height < input.smallest().unwrap_or(tile_height) || width < input.smallest().unwrap_or(tile_width)
+        {
             input.check([1, channels, height, width])?;
         }
         let [rows, columns] = [(height, tile_height, 0), (width, tile_width, 1)]
             .map(|(side, tile, axis)| self.spans(side, tile, placement.borders[axis]));
         // Where each pixel that the model sees comes from.
-        let from_row: Vec<usize> = (0..height).map(|y| mirror(y as i64 - placement.shift[0], height)).collect();
-        let from_column: Vec<usize> = (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
+        let from_row: Vec<usize> =
+            (0..height).map(|y| mirror(y as i64 - placement.shift[0], height)).collect();
+        let from_column: Vec<usize> =
+            (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
 
         let device = self.model.device();
         let primitive = Gradient::new(self.model, self.losses);
@@ -126,7 +129,8 @@ impl<'a> TiledGradient<'a> {
             for column in &columns {
                 let (seen_rows, seen_columns) =
                     (&from_row[row.seen.clone()], &from_column[column.seen.clone()]);
-                let tile = image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
+                let tile =
+                    image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
                 let evaluation = primitive.evaluate(crate::host::tensor4(tile.view(), &device))?;
 
                 let core = (row.core.len() * column.core.len()) as f32;

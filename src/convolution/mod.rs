@@ -17,6 +17,7 @@ mod flex;
 #[cfg(feature = "flex")]
 mod pool;
 #[cfg(feature = "flex")]
+#[allow(clippy::use_self, reason = "the names of the instruction sets say more")]
 mod simd;
 #[cfg(feature = "flex")]
 mod winograd;

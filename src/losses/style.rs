@@ -77,7 +77,8 @@ impl Style {
         paintings: impl IntoIterator<Item = (Tensor<4>, f32)>,
         layers: impl IntoIterator<Item = (S, f32)>,
     ) -> Result<Self> {
-        let layers: Vec<(String, f32)> = layers.into_iter().map(|(name, weight)| (name.into(), weight)).collect();
+        let layers: Vec<(String, f32)> =
+            layers.into_iter().map(|(name, weight)| (name.into(), weight)).collect();
         check_weights("the weights of the style layers", layers.iter().map(|(_, weight)| *weight))?;
         let paintings: Vec<_> = paintings.into_iter().collect();
         check_weights("the proportions of the styles", paintings.iter().map(|(_, share)| *share))?;
@@ -96,7 +97,8 @@ impl Style {
             }
         }
         let targets = layers.into_iter().zip(grams);
-        let layers = targets.filter_map(|((layer, weight), gram)| Some(Target { layer, weight, gram: gram? }));
+        let layers =
+            targets.filter_map(|((layer, weight), gram)| Some(Target { layer, weight, gram: gram? }));
         Ok(Self { layers: layers.collect() })
     }
 
