@@ -3,6 +3,7 @@
 
 mod support;
 
+mod arithmetic;
 mod attribution;
 mod losses;
 mod models;
