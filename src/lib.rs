@@ -6,6 +6,7 @@ pub mod error;
 pub mod gradient;
 pub mod host;
 pub mod losses;
+pub mod metrics;
 pub mod model;
 pub mod optimizer;
 pub mod parametrization;
