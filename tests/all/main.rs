@@ -1,5 +1,4 @@
 //! One binary for all integration tests: linking Burn once is enough.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod support;
@@ -14,3 +13,4 @@ mod parametrization;
 mod rectifiers;
 mod taps;
 mod transforms;
+mod weights;
