@@ -28,4 +28,4 @@ pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
-pub use visualization::visualize_activation;
+pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};
