@@ -20,6 +20,7 @@ use crate::{Error, Result};
 /// | [`difference`](Self::difference) | one logit minus another: why this class *rather than* that one |
 /// | [`probability`](Self::probability) | the softmax of the logits at the class |
 /// | [`channel`](Self::channel) | the mean of a channel of any layer |
+/// | [`channels`](Self::channels), [`layer`](Self::layer) | the sum of several of them; the mean of all |
 /// | [`neuron`](Self::neuron) | one position of a channel of any layer |
 /// | [`function`](Self::function) | any function of the logits |
 ///
@@ -64,6 +65,7 @@ enum Kind {
     Predicted,
     /// A weighted sum of the means of channels; the word is what a channel is called.
     Channels(&'static str, Vec<(usize, f32)>),
+    Mean,
     Probability(usize),
     Neuron([usize; 3]),
     Function(Arc<Function>),
@@ -102,6 +104,17 @@ impl Target {
     /// The mean over all positions of one channel of a layer; of a dense layer, one unit.
     pub fn channel(layer: impl Into<String>, channel: usize) -> Self {
         Self::new(Kind::Channels("channel", vec![(channel, 1.0)])).in_layer(layer)
+    }
+
+    /// The sum of several channels, each by its mean over all positions.
+    pub fn channels(layer: impl Into<String>, channels: impl IntoIterator<Item = usize>) -> Self {
+        let terms = channels.into_iter().map(|channel| (channel, 1.0)).collect();
+        Self::new(Kind::Channels("channel", terms)).in_layer(layer)
+    }
+
+    /// The mean over all channels and positions of a layer.
+    pub fn layer(layer: impl Into<String>) -> Self {
+        Self::new(Kind::Mean).in_layer(layer)
     }
 
     /// One position of one channel of a layer.
@@ -252,6 +265,23 @@ impl Target {
         }))
     }
 
+    /// The classes that the first image's score adds up, if it is a sum of plain logits.
+    pub(crate) fn classes_of_logits(&self, model: &dyn Model) -> Option<Vec<usize>> {
+        let score = match &self.0 {
+            Wanted::Same(score) => score,
+            Wanted::PerImage(scores) => scores.first()?,
+        };
+        match &score.kind {
+            Kind::Channels(_, terms)
+                if score.layer.as_deref().is_none_or(|layer| model.logits() == Some(layer))
+                    && terms.iter().all(|(_, weight)| *weight == 1.0) =>
+            {
+                Some(terms.iter().map(|(class, _)| *class).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// What is wanted of one image of the batch, in words.
     pub(crate) fn describe(&self, image: usize) -> String {
         match &self.0 {
@@ -308,6 +338,7 @@ impl fmt::Display for Score {
                     write!(f, "{what} {channel}")?;
                 }
             }
+            Kind::Mean => f.write_str("mean")?,
             Kind::Probability(class) => write!(f, "probability of class {class}")?,
             Kind::Neuron([channel, row, column]) => {
                 write!(f, "channel {channel} at row {row}, column {column}")?;
@@ -315,7 +346,9 @@ impl fmt::Display for Score {
             Kind::Function(_) => f.write_str("a function of the logits")?,
         }
         match (&self.layer, &self.kind) {
-            (Some(layer), Kind::Neuron(_) | Kind::Channels("channel", _)) => write!(f, " of `{layer}`"),
+            (Some(layer), Kind::Mean | Kind::Neuron(_) | Kind::Channels("channel", _)) => {
+                write!(f, " of `{layer}`")
+            }
             _ => Ok(()),
         }
     }
@@ -324,7 +357,7 @@ impl fmt::Display for Score {
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Predicted, Self::Predicted) => true,
+            (Self::Predicted, Self::Predicted) | (Self::Mean, Self::Mean) => true,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
             (Self::Probability(one), Self::Probability(two)) => one == two,
             (Self::Neuron(one), Self::Neuron(two)) => one == two,
@@ -338,6 +371,7 @@ impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Predicted => f.write_str("Predicted"),
+            Self::Mean => f.write_str("Mean"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
             Self::Neuron(place) => f.debug_tuple("Neuron").field(place).finish(),
@@ -435,6 +469,7 @@ impl Kind {
                 let none = || Error::invalid("the target", "at least one class", "none");
                 sum.ok_or_else(none)?.reshape([batch])
             }
+            Self::Mean => activation.mean_dims(&[1, 2, 3]).reshape([batch]),
             Self::Probability(class) => {
                 within("class", *class, channels * height * width)?;
                 activation::softmax(flat(activation), 1).narrow(1, *class, 1).reshape([batch])

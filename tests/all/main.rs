@@ -6,6 +6,7 @@ mod support;
 mod arithmetic;
 mod attribution;
 mod losses;
+mod metrics;
 mod models;
 mod npy;
 mod optimizer;
