@@ -22,7 +22,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .steps(argument(3, "10").parse()?)
         .octaves(argument(4, "4").parse()?)
         .tile(argument(5, "512").parse()?)
-        .progress(|now| eprint!("\roctave {} ({}×{}), step {}: loss {:.1}    ", now.octave, now.size.1, now.size.0, now.step, now.loss))
+        .progress(|now| {
+            eprint!(
+                "\roctave {} ({}×{}), step {}: loss {:.1}    ",
+                now.octave, now.size.1, now.size.0, now.step, now.loss
+            )
+        })
         .run()?;
     eprintln!();
     save(&from_tensor(dream.image, (0.0, 255.0))?[0], target)?;

@@ -24,7 +24,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter_indices(0..count)
         .size(128, 128)
         .progress(|now| {
-            eprint!("\r{layer}: {} % of {} pictures, loss {:.1}  ", 100 * now.done / now.total, now.of, now.loss);
+            eprint!(
+                "\r{layer}: {} % of {} pictures, loss {:.1}  ",
+                100 * now.done / now.total,
+                now.of,
+                now.loss
+            );
             ControlFlow::Continue(())
         })
         .run()?;
@@ -32,10 +37,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for picture in pictures.iter() {
         let dead = if picture.dead { "  dead" } else { "" };
-        println!("{:12} {:9.3} → {:9.3}, {:8.1} times{dead}", picture.label, picture.before, picture.after, picture.gain());
+        println!(
+            "{:12} {:9.3} → {:9.3}, {:8.1} times{dead}",
+            picture.label,
+            picture.before,
+            picture.after,
+            picture.gain()
+        );
     }
     let tenfold = pictures.iter().filter(|picture| picture.gain() >= 10.0).count();
-    println!("{tenfold} of {} filters fire ten times as much or more on their picture as on noise", pictures.len());
+    println!(
+        "{tenfold} of {} filters fire ten times as much or more on their picture as on noise",
+        pictures.len()
+    );
     pictures.save(&path)?;
     println!("wrote {path}");
     Ok(())

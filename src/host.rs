@@ -62,7 +62,9 @@ pub fn resize(image: ArrayView3<f32>, height: usize, width: usize) -> Array3<f32
     for (x, taps) in triangles(from_width, width).into_iter().enumerate() {
         let mut column = wide.slice_mut(s![.., .., x]);
         for (from, weight) in taps {
-            Zip::from(&mut column).and(image.slice(s![.., .., from])).for_each(|to, &from| *to += weight * from);
+            Zip::from(&mut column)
+                .and(image.slice(s![.., .., from]))
+                .for_each(|to, &from| *to += weight * from);
         }
     }
     let mut resized = Array3::zeros((channels, height, width));

@@ -82,7 +82,7 @@ impl<'a> TiledGradient<'a> {
         Self { model, losses, tile: 512, overlap: 32 }
     }
 
-    /// Sets the side of a tile in pixels, margins included. Default 512, for which VGG16 needs about 2 GB.
+    /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs about 2 GB.
     ///
     /// A network that takes images of one size only has tiles of that size.
     pub fn tile(mut self, side: usize) -> Self {
@@ -108,14 +108,17 @@ impl<'a> TiledGradient<'a> {
         let (channels, height, width) = image.dim();
         let input = self.model.input();
         let (tile_height, tile_width) = self.tile_size();
-        if height < input.smallest().unwrap_or(tile_height) || width < input.smallest().unwrap_or(tile_width) {
+        if height < input.smallest().unwrap_or(tile_height) || width < input.smallest().unwrap_or(tile_width)
+        {
             input.check([1, channels, height, width])?;
         }
         let [rows, columns] = [(height, tile_height, 0), (width, tile_width, 1)]
             .map(|(side, tile, axis)| self.spans(side, tile, placement.borders[axis]));
         // Where each pixel that the model sees comes from.
-        let from_row: Vec<usize> = (0..height).map(|y| mirror(y as i64 - placement.shift[0], height)).collect();
-        let from_column: Vec<usize> = (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
+        let from_row: Vec<usize> =
+            (0..height).map(|y| mirror(y as i64 - placement.shift[0], height)).collect();
+        let from_column: Vec<usize> =
+            (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
 
         let device = self.model.device();
         let primitive = Gradient::new(self.model, self.losses);
@@ -126,7 +129,8 @@ impl<'a> TiledGradient<'a> {
             for column in &columns {
                 let (seen_rows, seen_columns) =
                     (&from_row[row.seen.clone()], &from_column[column.seen.clone()]);
-                let tile = image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
+                let tile =
+                    image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
                 let evaluation = primitive.evaluate(crate::host::tensor4(tile.view(), &device))?;
 
                 let core = (row.core.len() * column.core.len()) as f32;
@@ -158,7 +162,10 @@ impl<'a> TiledGradient<'a> {
 
     fn tile_size(&self) -> (usize, usize) {
         match self.model.input().smallest() {
-            Some(smallest) => (self.tile.max(smallest), self.tile.max(smallest)),
+            Some(smallest) => {
+                let side = self.tile.max(smallest).max(2 * STRIDE);
+                (side, side)
+            }
             None => self.model.input().size(),
         }
     }
@@ -179,7 +186,7 @@ impl<'a> TiledGradient<'a> {
             let core = start..end.min(side);
             // A tile never ends beyond the image: at the far edge it begins earlier.
             let first = aligned(core.start.saturating_sub(overlap).min(side - tile));
-            let last = (first + tile).max(core.end).min(side);
+            let last = (first + tile).max(core.end + if fixed { 0 } else { overlap }).min(side);
             let last = if fixed || side - last > STRIDE { last } else { side };
             spans.push(Span { seen: first..last, core: core.clone() });
             (start, end) = (core.end, core.end + step);

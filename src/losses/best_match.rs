@@ -75,7 +75,8 @@ impl Loss for BestMatch {
         // place on the tape.
         let likeness = self.guide.clone().unsqueeze::<3>().matmul(here.clone().inner());
         let best = likeness.argmax(1).reshape([batch * positions]);
-        let matched = self.guide.clone().select(0, best).reshape([batch, positions, channels]).swap_dims(1, 2);
+        let matched =
+            self.guide.clone().select(0, best).reshape([batch, positions, channels]).swap_dims(1, 2);
         Ok((here * matched).mean_dims(&[1, 2]).reshape([batch]).neg())
     }
 }

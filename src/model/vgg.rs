@@ -5,7 +5,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 
-use super::layers::{Convolution, Dense, Padding, Standardization, flatten, average_pool_2x2, max_pool_2x2, softmax};
+use super::layers::{
+    Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
+};
 use super::weights::Parameters;
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
 use crate::Result;
@@ -184,7 +186,14 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
         let input = if top.is_some() { InputSpec::rgb(SIDE, SIDE) } else { any_size() };
         let device = parameters.device().clone();
         let average_pooling = false;
-        Ok(Self { input, standardization: form.standardization(&device), blocks, average_pooling, top, device })
+        Ok(Self {
+            input,
+            standardization: form.standardization(&device),
+            blocks,
+            average_pooling,
+            top,
+            device,
+        })
     }
 }
 

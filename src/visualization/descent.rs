@@ -38,9 +38,10 @@ pub(super) fn descend(
     let level = f64::from(high - low) / 255.0;
     let optimizer = Optimizer::new(model, losses).seed_img(start).max_iter(steps);
     let optimizer = match descent {
-        Descent::Lbfgs => {
-            optimizer.update(Lbfgs::new(10.0 * level as f32)?).normalize(Normalization::None).learning_rate(1.0)
-        }
+        Descent::Lbfgs => optimizer
+            .update(Lbfgs::new(10.0 * level as f32)?)
+            .normalize(Normalization::None)
+            .learning_rate(1.0),
         Descent::Adam => {
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }

@@ -250,7 +250,11 @@ impl<'a> DeepDream<'a> {
                 if !(mean.is_finite() && evaluation.loss.is_finite()) {
                     let best = self.tensor(&image);
                     let what = if mean.is_finite() { "the loss" } else { "the gradient" };
-                    return Err(Error::NonFinite { what: what.into(), step: index, best: Some(Box::new(best)) });
+                    return Err(Error::NonFinite {
+                        what: what.into(),
+                        step: index,
+                        best: Some(Box::new(best)),
+                    });
                 }
                 if mean == 0.0 {
                     let hint = "the layer sees nothing in the photo; try an earlier one".into();

@@ -36,7 +36,16 @@ use crate::parametrization::Fourier;
 /// the spectrum: Olah, Mordvintsev & Schubert 2017.
 #[doc(alias = "feature_inversion")]
 pub fn invert<'a>(model: &'a dyn Model, photo: Tensor<4>, layer: impl Into<String>) -> Invert<'a> {
-    Invert { model, photo, layer: layer.into(), tv_weight: 1.0, steps: 200, learning_rate: 0.05, seed: 0, tell: None }
+    Invert {
+        model,
+        photo,
+        layer: layer.into(),
+        tv_weight: 1.0,
+        steps: 200,
+        learning_rate: 0.05,
+        seed: 0,
+        tell: None,
+    }
 }
 
 /// The settings of [`invert`].

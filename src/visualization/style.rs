@@ -207,16 +207,21 @@ impl<'a> StyleTransfer<'a> {
             return Err(Error::invalid("the style scale", "a finite number above 0", self.style_scale));
         }
         if self.keep_colors && self.photo.dims()[1] != 3 {
-            return Err(Error::invalid("keep_colors", "asked for on RGB images only", "another number of channels"));
+            return Err(Error::invalid(
+                "keep_colors",
+                "asked for on RGB images only",
+                "another number of channels",
+            ));
         }
         let (content_layer, style_layers) = self.layers()?;
 
         let photo = self.photo.clone().inner();
         let (content, paintings) = if self.keep_colors {
             let grey = luminance(photo.clone());
-            let paintings = self.paintings.iter().map(|(painting, share)| {
-                (matched(luminance(painting.clone().inner()), &grey), *share)
-            });
+            let paintings = self
+                .paintings
+                .iter()
+                .map(|(painting, share)| (matched(luminance(painting.clone().inner()), &grey), *share));
             let paintings: Vec<_> = paintings.map(|(grey, share)| (three(grey), share)).collect();
             (three(grey), paintings)
         } else {
@@ -234,14 +239,16 @@ impl<'a> StyleTransfer<'a> {
             let losses = Losses::new()
                 .with(Content::new(self.model, content.clone(), &content_layer)?, self.content_weight)
                 .with(
-                    Style::blend(self.model, scaled_paintings, style_layers.clone())?.relative(),
+                    Style::blend(self.model, scaled_paintings, style_layers.clone(), 2)?.relative(),
                     self.style_weight,
                 )
                 .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
             let start = match (&painted, self.start) {
                 (Some(coarse), _) => resized(&coarse.image, size),
                 (None, StyleStart::Photo) => content,
-                (None, StyleStart::Noise) => noise(content.dims(), (low, high), self.seed, &self.model.device()),
+                (None, StyleStart::Noise) => {
+                    noise(content.dims(), (low, high), self.seed, &self.model.device())
+                }
             };
             let steps = self.steps >> stage;
             let done = descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?;

@@ -129,11 +129,13 @@ impl<'a> Texture<'a> {
             let shrink = height.max(width) as f32 / size.0.max(size.1) as f32;
             let longest = (sample_height.max(sample_width) as f32 * shrink).round() as usize;
             let sample_size = scaled((sample_height, sample_width), longest);
-            let too_small = self.model.input().smallest().is_some_and(|least| sample_size.0.min(sample_size.1) < least);
+            let too_small =
+                self.model.input().smallest().is_some_and(|least| sample_size.0.min(sample_size.1) < least);
             if too_small && stage + 1 < stages.len() {
                 continue;
             }
-            let loss = Style::new(self.model, resized(&sample, sample_size), layers.clone())?.relative();
+            let sample = [(resized(&sample, sample_size), 1.0)];
+            let loss = Style::blend(self.model, sample, layers.clone(), 2)?.relative();
             let start = match &woven {
                 Some(coarse) => resized(&coarse.image, (height, width)),
                 None => noise([1, channels, height, width], range, self.seed, &self.model.device()),

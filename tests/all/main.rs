@@ -4,6 +4,7 @@
 
 mod support;
 
+mod dream;
 mod losses;
 mod models;
 mod npy;
