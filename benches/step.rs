@@ -1,34 +1,85 @@
 //! Time and peak memory of one iteration of activation maximisation on VGG16's `block5_conv3` at 224×224.
 //!
-//! `cargo bench --bench step` runs each case in a process of its own, so that peaks of memory don't mix, and
-//! prints a table. Cases alternate (A B A B …), because machines are noisy; compare medians by their ratio.
+//! `cargo bench --bench step` runs each case in a process of its own, so that peaks of memory don't mix, the
+//! cases in turn (A B C, A B C, …), because machines are noisy, and prints a table of medians.
 //!
-//! The case `tracked` keeps the gradients of the weights as a framework would by default: what it takes more
-//! is what freezing the weights saves.
+//! The case `tracked` computes the gradients of the weights as well, as a framework does unless told otherwise:
+//! what it takes more is what frozen weights save.
 
 use std::process::Command;
 use std::time::Instant;
 
-use burn::tensor::{
-    Device, Tensor, TensorData,
-    activation::relu,
-    module,
-    ops::{ConvOptions, MaxPoolOptions},
-};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, activation::relu, module};
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
-use vis::model::{InputSpec, Model, Stop, Taps, run};
+use vis::model::{InputSpec, Model, Stop, Taps, Vgg16};
 
-/// Output channels of the convolutions of each block.
-const BLOCKS: [(usize, usize); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
+const CASES: [(&str, usize); 4] = [("frozen", 1), ("frozen", 8), ("plain burn", 1), ("tracked", 1)];
 const ROUNDS: usize = 3;
 const STEPS: usize = 3;
 
-/// The trunk of VGG16 with weights drawn at random, in plain Burn operations.
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, case, batch] = &arguments[..] {
+        return child(case, batch.parse().unwrap());
+    }
+    let mut measured = vec![Vec::new(); CASES.len()];
+    for _ in 0..ROUNDS {
+        for (index, (case, batch)) in CASES.iter().enumerate() {
+            let child = Command::new(&arguments[0]).args([*case, &batch.to_string()]).output().unwrap();
+            let output = String::from_utf8(child.stdout).unwrap();
+            let numbers: Vec<f64> = output.split_whitespace().map(|number| number.parse().unwrap()).collect();
+            assert_eq!(numbers.len(), STEPS + 1, "{}", String::from_utf8_lossy(&child.stderr));
+            measured[index].push(numbers);
+        }
+    }
+    println!("| case | batch | seconds a step (median) | least | peak memory in MB |");
+    println!("| --- | --- | --- | --- | --- |");
+    for ((case, batch), rounds) in CASES.iter().zip(measured) {
+        let mut times: Vec<f64> = rounds.iter().flat_map(|numbers| &numbers[..STEPS]).copied().collect();
+        times.sort_by(f64::total_cmp);
+        let peak = rounds.iter().map(|numbers| numbers[STEPS]).fold(0.0, f64::max);
+        println!("| {case} | {batch} | {:.3} | {:.3} | {peak:.0} |", times[times.len() / 2], times[0]);
+    }
+}
+
+/// Prints the seconds of each step after one to warm up, then the peak of resident memory in MB.
+fn child(case: &str, batch: usize) {
+    let device = Device::default();
+    let model: Box<dyn Model> = match case {
+        "frozen" => Box::new(Vgg16::with_random_weights(0, &device).unwrap()),
+        "plain burn" => Box::new(Trunk::new(&device)),
+        _ => Box::new(Trunk::new(&device.autodiff()).tracked()),
+    };
+    let losses = ActivationMaximization::new("block5_conv3", 0).into();
+    let image = vis::random::noise([batch, 3, 224, 224], (0.0, 255.0), 0, 0, &model.device().inner());
+    for step in 0..=STEPS {
+        let start = Instant::now();
+        let evaluation = Gradient::new(&*model, &losses).evaluate(image.clone()).unwrap();
+        assert!(evaluation.gradient.abs().max().into_scalar::<f32>().is_finite());
+        if step > 0 {
+            println!("{}", start.elapsed().as_secs_f64());
+        }
+    }
+    println!("{}", peak_memory_in_mb());
+}
+
+/// The peak of resident memory as Linux counts it; 0 elsewhere.
+fn peak_memory_in_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+}
+
+/// The trunk of VGG16 in ordinary Burn operations, with weights drawn at random.
 struct Trunk {
     input: InputSpec,
     convolutions: Vec<(Tensor<4>, Tensor<1>)>,
 }
+
+/// The number of convolutions and the output channels of each block.
+const BLOCKS: [(usize, usize); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
 
 impl Trunk {
     fn new(device: &Device) -> Self {
@@ -37,14 +88,20 @@ impl Trunk {
         for (count, width) in BLOCKS {
             for _ in 0..count {
                 let deviation = (2.0 / (9 * channels) as f32).sqrt();
-                let shape = [width, channels, 3, 3];
-                let seed = convolutions.len() as u64;
-                let weight = vis::random::noise(shape, (-1.0, 1.0), seed, 0, device) * (deviation * 12.0);
-                convolutions.push((weight, Tensor::zeros([width], device)));
+                let noise = vis::random::noise([width, channels, 3, 3], (-1.0, 1.0), 0, 0, device);
+                convolutions.push((noise * (deviation / 0.045), Tensor::zeros([width], device)));
                 channels = width;
             }
         }
         Self { input: InputSpec::rgb(224, 224), convolutions }
+    }
+
+    fn tracked(mut self) -> Self {
+        for (weight, bias) in &mut self.convolutions {
+            *weight = weight.clone().detach().require_grad();
+            *bias = bias.clone().detach().require_grad();
+        }
+        self
     }
 }
 
@@ -53,15 +110,18 @@ impl Model for Trunk {
         &self.input
     }
 
+    fn device(&self) -> Device {
+        self.convolutions[0].0.device()
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let mut x = image / 255.0 - 0.5;
-        let mut weights = self.convolutions.iter().cloned();
-        for (block, (count, _)) in BLOCKS.into_iter().enumerate() {
-            for conv in 0..count {
-                let Some((weight, bias)) = weights.next() else { return Ok(()) };
+        let mut convolutions = self.convolutions.iter().cloned();
+        for (block, (count, _)) in (1..).zip(BLOCKS) {
+            for (index, (weight, bias)) in (1..).zip(convolutions.by_ref().take(count)) {
                 let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
                 x = relu(module::conv2d(x, weight, Some(bias), same));
-                x = taps.layer(&format!("block{}_conv{}", block + 1, conv + 1), x)?;
+                x = taps.layer(&format!("block{block}_conv{index}"), x)?;
             }
             x = module::max_pool2d(x, MaxPoolOptions::new([2, 2]));
         }

@@ -12,6 +12,8 @@
 pub struct Preset {
     /// How the image is written down while it is optimised.
     pub prior: Prior,
+    /// The width of a frame around the image that stays at the low end of the range, in pixels; 0 for none.
+    pub frame: usize,
     /// The rule by which the gradient moves it.
     pub update: UpdateRule,
     /// The learning rate of that rule; in pixel values for [`UpdateRule::RmsProp`] on pixels.
@@ -26,6 +28,8 @@ pub struct Preset {
     pub rotations: Vec<f32>,
     /// The weight of the activation.
     pub act_max_weight: f32,
+    /// The exponent of the L-p norm: 6 holds down the brightest pixels, 1 all alike, which keeps a background black.
+    pub lp_norm_p: f32,
     /// The weight of the L-p norm.
     pub lp_norm_weight: f32,
     /// The weight of total variation.
@@ -60,6 +64,7 @@ impl Preset {
     pub fn keras_vis() -> Self {
         Self {
             prior: Prior::Pixels,
+            frame: 0,
             update: UpdateRule::RmsProp,
             learning_rate: 1.0,
             max_iter: 200,
@@ -67,6 +72,7 @@ impl Preset {
             scales: Vec::new(),
             rotations: Vec::new(),
             act_max_weight: 1.0,
+            lp_norm_p: 6.0,
             lp_norm_weight: 10.0,
             tv_weight: 10.0,
         }
@@ -79,6 +85,7 @@ impl Preset {
     pub fn robust() -> Self {
         Self {
             prior: Prior::Fourier { decay: 1.0 },
+            frame: 0,
             update: UpdateRule::Adam,
             learning_rate: 0.05,
             max_iter: 256,
@@ -86,6 +93,7 @@ impl Preset {
             scales: vec![0.9, 0.95, 1.0, 1.05, 1.1],
             rotations: vec![-10.0, -5.0, 0.0, 0.0, 0.0, 5.0, 10.0],
             act_max_weight: 1.0,
+            lp_norm_p: 6.0,
             lp_norm_weight: 0.0,
             tv_weight: 0.0,
         }

@@ -1,6 +1,13 @@
 //! The losses of a run, step by step.
 
+use std::io::{self, Write};
+use std::path::Path;
+
+use image::RgbImage;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+
+use crate::Result;
+use crate::picture::{self, Plot};
 
 /// The weighted losses of a run, step by step, each evaluated before the step's update.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +17,15 @@ pub struct History {
 }
 
 impl History {
+    /// One row a step, `[losses, batch]` each.
+    pub(crate) fn from_steps(names: Vec<String>, batch: usize, steps: &[ArrayView2<f32>]) -> Self {
+        let values = match steps {
+            [] => Array3::zeros((0, names.len(), batch)),
+            _ => ndarray::stack(Axis(0), steps).expect("every step has the same losses and batch"),
+        };
+        Self { names, values }
+    }
+
     /// The names of the losses.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -51,5 +67,86 @@ impl History {
     /// When the batch has no such image.
     pub fn of_image(&self, image: usize) -> Self {
         Self { names: self.names.clone(), values: self.values.slice(s![.., .., image..=image]).to_owned() }
+    }
+
+    /// Writes a table in CSV: a head, then a row for each step and image of the batch, with the number of the step
+    /// and of the image, each weighted loss, and the total.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).max_iter(2).minimize()?.losses;
+    /// let mut table = Vec::new();
+    /// losses.write_csv(&mut table).unwrap();
+    /// let table = String::from_utf8(table).unwrap();
+    /// let mut lines = table.lines();
+    /// assert_eq!(lines.next(), Some("step,image,TV(2),total"));
+    /// assert_eq!(lines.count(), 2);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the writer says.
+    pub fn write_csv(&self, mut writer: impl Write) -> io::Result<()> {
+        let names: Vec<_> = self.names.iter().map(|name| quoted(name)).collect();
+        writeln!(
+            writer,
+            "{}",
+            [&["step".into(), "image".into()], &names[..], &["total".into()]].concat().join(",")
+        )?;
+        for (step, losses) in self.values.outer_iter().enumerate() {
+            for (image, losses) in losses.columns().into_iter().enumerate() {
+                write!(writer, "{step},{image}")?;
+                for loss in losses {
+                    write!(writer, ",{loss}")?;
+                }
+                writeln!(writer, ",{}", losses.sum())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the table of [`write_csv`](Self::write_csv) to a file, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io), naming the file.
+    pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        picture::write_atomically(path, |writer| self.write_csv(writer))
+    }
+
+    /// Draws the weighted losses and their total over the steps, each averaged over the batch.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).max_iter(9).minimize()?.losses;
+    /// let picture = losses.plot()?;
+    /// assert_eq!(picture.dimensions(), (720, 440));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None for now.
+    pub fn plot(&self) -> Result<RgbImage> {
+        let means = self.values.mean_axis(Axis(2)).unwrap_or_default();
+        let plot = Plot::new("Losses").x_label("step").y_label("weighted loss");
+        let plot = self
+            .names
+            .iter()
+            .zip(means.columns())
+            .fold(plot, |plot, (name, values)| plot.series(name, &values.to_vec()));
+        plot.series("total", &means.sum_axis(Axis(1)).to_vec()).render()
+    }
+}
+
+/// A field as CSV wants it (RFC 4180).
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
     }
 }

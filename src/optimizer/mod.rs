@@ -6,13 +6,14 @@ mod steps;
 mod update;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use burn::tensor::Tensor;
 
-use crate::callbacks::Callback;
+use crate::callbacks::{Callback, GifGenerator, Print, ProgressBar};
 use crate::losses::Losses;
 use crate::model::{Model, Preset, Prior, UpdateRule};
-use crate::parametrization::{Fourier, Parametrization, Pixels};
+use crate::parametrization::{Fourier, Framed, Parametrization, Pixels};
 use crate::transforms::{Jitter, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
@@ -54,6 +55,8 @@ pub struct Optimizer<'a> {
     normalization: Normalization,
     modifier: Option<GradientModifier>,
     rule: Rule,
+    wrt: Option<String>,
+    progress_gif: Option<PathBuf>,
     parametrization: Option<Box<dyn Parametrization>>,
     transforms: Vec<Box<dyn Transform>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
@@ -73,8 +76,13 @@ pub struct Minimized {
     /// The best image of each run of the batch, `[batch, channels, height, width]`, in the model's input range
     /// and not clipped to it. It is the very image whose loss is [`best_loss`](Self::best_loss).
     pub image: Tensor<4>,
-    /// The gradient at that image, as the update saw it: normalised and modified.
+    /// The gradient at that image, as the update saw it: normalised and modified; with respect to
+    /// [`value`](Self::value).
     pub gradient: Tensor<4>,
+    /// What the gradient is with respect to: the image, or the variable that a [`Parametrization`] decodes into it,
+    /// or the layer given to [`Optimizer::wrt`].
+    #[doc(alias = "wrt_value")]
+    pub value: Tensor<4>,
     /// The total loss of the best image, one a run.
     pub best_loss: Vec<f32>,
     /// The step at which it was met, counted from 0, one a run.
@@ -97,6 +105,8 @@ impl<'a> Optimizer<'a> {
             normalization: Normalization::default(),
             modifier: None,
             rule: Rule::Plain,
+            wrt: None,
+            progress_gif: None,
             parametrization: None,
             transforms: Vec::new(),
             callbacks: Vec::new(),
@@ -123,11 +133,18 @@ impl<'a> Optimizer<'a> {
                 self.update = Box::new(BurnUpdate::new(burn::optim::AdamConfig::new().build()));
             }
         }
-        if let Prior::Fourier { decay } = preset.prior {
-            let (height, width) = self.size();
-            let range = self.model.input().range();
-            self.parametrization = Some(Box::new(Fourier::new([height, width], range).with_decay(decay)));
-        }
+        let (height, width) = self.size();
+        let range = self.model.input().range();
+        let inside = |side: usize| side.saturating_sub(2 * preset.frame).max(1);
+        let size = [inside(height), inside(width)];
+        let prior: Box<dyn Parametrization> = match preset.prior {
+            Prior::Pixels => Box::new(Pixels::new(range)),
+            Prior::Fourier { decay } => Box::new(Fourier::new(size, range).with_decay(decay)),
+        };
+        self.parametrization = Some(match preset.frame {
+            0 => prior,
+            pixels => Box::new(Framed::new(prior, pixels, range.0)),
+        });
         if preset.jitter > 0.0 {
             self.transforms.push(Box::new(Jitter::Fraction(preset.jitter)));
         }
@@ -232,6 +249,30 @@ impl<'a> Optimizer<'a> {
         self
     }
 
+    /// Looks at a layer instead of changing the image: the losses are evaluated once at the start, no step is taken,
+    /// and [`gradient`](Minimized::gradient) and [`value`](Minimized::value) of the result are those of the
+    /// layer's activation. The gradient is zero where no loss depends on it.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::Normalization};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = model.input().zeros(&model.device());
+    /// let class = ActivationMaximization::new("logits", 2);
+    /// let at_conv2 = Optimizer::new(&model, class).seed_img(photo).wrt("conv2").normalize(Normalization::None);
+    /// let result = at_conv2.minimize()?;
+    /// assert_eq!(result.gradient.dims(), [1, 6, 4, 4]);
+    /// assert_eq!(result.value.dims(), [1, 6, 4, 4]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// [`Gradient::at_layer`](crate::gradient::Gradient::at_layer) is the same without the settings of a run.
+    #[doc(alias = "wrt_tensor")]
+    pub fn wrt(mut self, layer: impl Into<String>) -> Self {
+        self.wrt = Some(layer.into());
+        self
+    }
+
     /// Sets how the image is written down. Default: by its pixels.
     pub fn parametrization(mut self, parametrization: impl Parametrization + 'static) -> Self {
         self.parametrization = Some(Box::new(parametrization));
@@ -254,6 +295,34 @@ impl<'a> Optimizer<'a> {
     /// Adds a callback, told of every step and of the end, whether that is good or bad.
     pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
         self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Writes the losses of every step to standard error: [`Print`].
+    pub fn verbose(self, verbose: bool) -> Self {
+        if verbose { self.callback(Print::to_stderr()) } else { self }
+    }
+
+    /// Draws a progress bar on standard error if that is a terminal: [`ProgressBar`].
+    pub fn progress_bar(self) -> Self {
+        self.callback(ProgressBar::to_stderr())
+    }
+
+    /// Writes the image of every step to a GIF: [`GifGenerator`], which has more settings when added as a
+    /// [`callback`](Self::callback). The file is created before the first step, so that a path that can't be written
+    /// costs no time.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-progress-example.gif");
+    /// let filter = ActivationMaximization::new("conv2", 0);
+    /// Optimizer::new(&model, filter).max_iter(3).progress_gif_path(&path).minimize()?;
+    /// assert!(path.exists());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.progress_gif = Some(path.into());
         self
     }
 
@@ -301,7 +370,7 @@ impl<'a> Optimizer<'a> {
     /// # Errors
     ///
     /// Settings out of range.
-    pub fn steps(self) -> Result<Steps<'a>> {
+    pub fn steps(mut self) -> Result<Steps<'a>> {
         self.losses.check()?;
         if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
             let expected = "a finite number of 0 or more";
@@ -326,17 +395,24 @@ impl<'a> Optimizer<'a> {
                 parametrization.start(shape, self.seed, first, &device)
             }
         };
+        if let Some(path) = self.progress_gif {
+            let gif = GifGenerator::create(path)?;
+            let gif = if parametrization.is_bounded() { gif.clipped_to(range) } else { gif };
+            self.callbacks.push(Box::new(gif));
+        }
+        let max_iter = if self.wrt.is_some() { 1 } else { self.max_iter };
         Ok(Steps::new(steps::Run {
             model: self.model,
             losses: self.losses,
             rule: self.rule,
+            wrt: self.wrt,
             parametrization,
             transforms: self.transforms,
             normalization: self.normalization,
             modifier: self.modifier,
             update: self.update,
             learning_rate: self.learning_rate,
-            max_iter: self.max_iter,
+            max_iter,
             read_every: self.read_every,
             callbacks: self.callbacks,
             random: crate::random::stream(self.seed, u64::MAX),

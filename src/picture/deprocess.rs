@@ -32,8 +32,8 @@ pub fn deprocess(values: ArrayView3<'_, f32>) -> Result<RgbImage> {
     deprocess_with(values, DEFAULT_CONTRAST)
 }
 
-/// [`deprocess`] with another contrast than [`DEFAULT_CONTRAST`]: any number above 0; lucid-like pictures look
-/// best at about 0.2.
+/// [`deprocess`] with another contrast than [`DEFAULT_CONTRAST`]: any number above 0. Twice
+/// the contrast shows half the range: the rest is clipped to black and white.
 ///
 /// # Errors
 /// [`Error::Shape`] unless there are 1 or 3 channels; [`Error::InvalidParameter`] if the contrast is not a

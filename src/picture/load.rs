@@ -33,7 +33,7 @@ const MOST_BYTES: u64 = 10 * MOST_PIXELS;
 pub fn load(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
     let read = Error::io("read", path);
-    let bytes = match File::open(path).and_then(|file| read_picture_file(file)) {
+    let bytes = match File::open(path).and_then(read_picture_file) {
         Ok(bytes) => bytes,
         Err(error) => return Err(read(error)),
     };
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn twelve_thousand_by_twelve_thousand_is_within_the_limits() {
-        assert!(12_000 * 12_000 <= MOST_PIXELS);
+        const { assert!(12_000 * 12_000 <= MOST_PIXELS) };
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MOST_BYTES);
         limits.reserve(12_000 * 12_000 * 8).unwrap();

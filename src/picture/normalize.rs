@@ -134,17 +134,17 @@ mod tests {
     fn a_constant_map_normalises_to_zeros() {
         for value in [0.0, 3.5, -2.0, f32::MAX, f32::MIN_POSITIVE] {
             let map = Array2::from_elem((3, 4), value);
-            assert_eq!(normalize_unsigned(map.view()), Array2::zeros((3, 4)), "{value}");
+            assert_eq!(normalize_unsigned(map.view()), Array2::<f32>::zeros((3, 4)), "{value}");
             assert_eq!(
                 normalize_unsigned_clipped(map.view(), 99.0).unwrap(),
-                Array2::zeros((3, 4)),
+                Array2::<f32>::zeros((3, 4)),
                 "{value}"
             );
         }
-        assert_eq!(normalize_signed(Array2::zeros((3, 4)).view()), Array2::zeros((3, 4)));
+        assert_eq!(normalize_signed(Array2::zeros((3, 4)).view()), Array2::<f32>::zeros((3, 4)));
         assert_eq!(
             normalize_signed_clipped(Array2::zeros((3, 4)).view(), 99.0).unwrap(),
-            Array2::zeros((3, 4))
+            Array2::<f32>::zeros((3, 4))
         );
     }
 

@@ -80,11 +80,12 @@ pub fn overlay_heat(
     check(photo, "the map to lay over a photo", (map.ncols() as u32, map.nrows() as u32), most)?;
     Ok(RgbImage::from_fn(photo.width(), photo.height(), |x, y| {
         let value = map[[y as usize, x as usize]];
+        let value = if value.is_nan() { 0.0 } else { value };
         let alpha = match opacity {
             Opacity::Constant(alpha) => alpha,
-            // What a sequential map shows as 0 hides nothing; `max` turns NaN into 0.
-            Opacity::FollowsMap(most) if !colors.is_diverging() => most * value.max(0.0).min(1.0),
-            Opacity::FollowsMap(most) => most * value.abs().max(0.0).min(1.0),
+            Opacity::FollowsMap(most) if colors.is_diverging() => most * value.abs().min(1.0),
+            // What a sequential map shows as 0 hides nothing.
+            Opacity::FollowsMap(most) => most * value.clamp(0.0, 1.0),
         };
         mix(*photo.get_pixel(x, y), colors.color(value), alpha)
     }))

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use image::RgbImage;
 use ndarray::{Array3, Axis};
 
+use crate::callbacks::{Print, ProgressBar};
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
 use crate::model::{Model, Preset, Prior};
@@ -41,6 +42,7 @@ pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) 
         seed_img: None,
         memory_limit: 1 << 30,
         verbose: false,
+        progress_gif: None,
         progress: None,
         configure: None,
     }
@@ -58,6 +60,7 @@ pub struct VisualizeActivation<'a> {
     seed_img: Option<Tensor<4>>,
     memory_limit: usize,
     verbose: bool,
+    progress_gif: Option<PathBuf>,
     progress: Option<Box<dyn FnMut(Progress) -> ControlFlow<()> + Send + 'a>>,
     configure: Option<Box<dyn Fn(Optimizer<'a>) -> Optimizer<'a> + 'a>>,
 }
@@ -206,6 +209,27 @@ impl<'a> VisualizeActivation<'a> {
         self
     }
 
+    /// Writes the images of every step to an animated GIF, a batch as a grid: [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures
+    /// take several batches, the second and later ones get `-2`, `-3`, … before `.gif`.
+    pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.progress_gif = Some(path.into());
+        self
+    }
+
+    /// Draws a progress bar over all pictures on standard error if that is a terminal; takes the place of
+    /// [`progress`](Self::progress).
+    pub fn progress_bar(self) -> Self {
+        let mut bar = ProgressBar::to_stderr();
+        self.progress(move |progress| {
+            // A terminal that can't be written to is no reason to lose the pictures.
+            let _ = bar.show(progress.done, progress.total, || progress.loss);
+            if progress.done == progress.total {
+                let _ = bar.close();
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
     /// Is told of the progress after every step; breaking ends the run, and the pictures of the batches finished and
     /// begun are kept.
     pub fn progress(mut self, progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'a) -> Self {
@@ -252,7 +276,7 @@ impl<'a> VisualizeActivation<'a> {
 
         let mut pictures = Vec::with_capacity(filters.len());
         for (number, chunk) in filters.chunks(batch).enumerate() {
-            let (made, broken_off) = self.run_batch(number * batch, chunk, filters.len())?;
+            let (made, broken_off) = self.run_batch(number, number * batch, chunk, filters.len())?;
             pictures.extend(made);
             if broken_off {
                 break;
@@ -262,11 +286,17 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// The pictures of one batch, and whether the progress callback broke the run off.
-    fn run_batch(&mut self, first: usize, filters: &[Filters], of: usize) -> Result<(Vec<Activation>, bool)> {
+    fn run_batch(
+        &mut self,
+        number: usize,
+        first: usize,
+        filters: &[Filters],
+        of: usize,
+    ) -> Result<(Vec<Activation>, bool)> {
         let wanted = ActivationMaximization::per_image(&self.layer, filters.iter().cloned());
         let losses = crate::losses![
             (wanted.clone(), self.preset.act_max_weight),
-            (LPNorm::default(), self.preset.lp_norm_weight),
+            (LPNorm::new(self.preset.lp_norm_p)?, self.preset.lp_norm_weight),
             (TotalVariation::default(), self.preset.tv_weight),
         ];
         let mut optimizer = Optimizer::new(self.model, losses).seed(self.seed);
@@ -282,7 +312,10 @@ impl<'a> VisualizeActivation<'a> {
         };
         optimizer = optimizer.preset(&self.preset);
         if self.verbose {
-            optimizer = optimizer.callback(crate::callbacks::Print::to_stderr());
+            optimizer = optimizer.callback(Print::to_stderr());
+        }
+        if let Some(path) = &self.progress_gif {
+            optimizer = optimizer.progress_gif_path(numbered(path, number));
         }
         if let Some(configure) = &self.configure {
             optimizer = configure(optimizer);
@@ -387,6 +420,14 @@ impl<'a> VisualizeActivation<'a> {
         }
         format!("Filter {filters}")
     }
+}
+
+/// The path of the GIF of a batch, counted from 0.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let Some(name) = path.file_stem().filter(|_| number > 0) else { return path.to_owned() };
+    let mut name = name.to_owned();
+    name.push(format!("-{}.gif", number + 1));
+    path.with_file_name(name)
 }
 
 /// The name under which the activation is reported.

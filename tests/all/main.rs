@@ -1,11 +1,13 @@
 //! One binary for all integration tests: linking Burn once is enough.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod support;
 
+mod arithmetic;
+mod attribution;
 mod dream;
 mod losses;
+mod metrics;
 mod models;
 mod npy;
 mod optimizer;
@@ -13,3 +15,4 @@ mod parametrization;
 mod rectifiers;
 mod taps;
 mod transforms;
+mod weights;

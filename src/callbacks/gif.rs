@@ -1,0 +1,143 @@
+//! A run as an animation.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use ndarray::Axis;
+
+use super::{Callback, End};
+use crate::optimizer::Step;
+use crate::picture::{self, GifWriter, stitch};
+use crate::{Result, host};
+
+/// Writes the image of every step to an animated GIF, with the number of the step, counted from 1, in its corner.
+///
+/// A batch becomes a grid. The file grows as the run goes on and is whole after each frame, so that a run that is
+/// broken off, fails or is killed leaves an animation of the steps so far; no frame is kept in memory.
+///
+/// ```
+/// use vis::{Optimizer, callbacks::GifGenerator, losses::ActivationMaximization};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let path = std::env::temp_dir().join("vis-gif-generator-example");
+/// let gif = GifGenerator::create(&path)?.every(10).play_once();   // keras-vis plays once, too
+/// Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(30).callback(gif).minimize()?;
+/// assert!(path.with_extension("gif").exists());
+/// # Ok::<(), vis::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct GifGenerator {
+    /// Taken when the run ends.
+    writer: Option<GifWriter>,
+    every: usize,
+    first_only: bool,
+    /// The range to clip to; contrast is normalised instead when there is none.
+    range: Option<(f32, f32)>,
+    /// The latest step that has no frame yet.
+    left_out: Option<(usize, Tensor<4>)>,
+}
+
+/// Smaller frames are enlarged to at least so many pixels a side, so that the number of the step has room.
+const SMALLEST_SIDE: u32 = 112;
+/// How long the last frame is shown before the animation starts again.
+const LAST_DELAY: Duration = Duration::from_secs(2);
+
+impl GifGenerator {
+    /// Creates the file; `.gif` is appended to the name if it is missing. Plays for ever, 20 frames a second, and
+    /// stays at the last for two seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) when the file can't be created.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let mut path = path.into();
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif")) {
+            let mut name = path.into_os_string();
+            name.push(".gif");
+            path = name.into();
+        }
+        let writer = GifWriter::create(path)?.delay(Duration::from_millis(50)).last_delay(LAST_DELAY);
+        Ok(Self { writer: Some(writer), every: 1, first_only: false, range: None, left_out: None })
+    }
+
+    /// Takes one step in so many, from the first on, and the last whatever its number.
+    pub fn every(mut self, steps: usize) -> Self {
+        self.every = steps.max(1);
+        self
+    }
+
+    /// Sets how long each frame is shown, in hundredths of a second from 20 ms.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.writer = self.writer.map(|writer| writer.delay(delay));
+        self
+    }
+
+    /// Stops at the last frame instead of starting again.
+    pub fn play_once(mut self) -> Self {
+        self.writer = self.writer.map(GifWriter::play_once);
+        self
+    }
+
+    /// Shows the first image of a batch only.
+    pub fn first_only(mut self) -> Self {
+        self.first_only = true;
+        self
+    }
+
+    /// Shows images as they are, clipped to this range. Default: with their contrast normalised, as keras-vis does
+    /// ([`deprocess`](picture::deprocess)), because pixels can leave the input range.
+    ///
+    /// [`Optimizer::progress_gif_path`](crate::Optimizer::progress_gif_path) chooses by itself.
+    pub fn clipped_to(mut self, range: (f32, f32)) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    fn frame(&mut self, index: usize, images: Tensor<4>) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let images = if self.first_only { images.narrow(0, 0, 1) } else { images };
+        let images = host::array4(images);
+        let pictures = images.axis_iter(Axis(0)).map(|image| match self.range {
+            Some(range) => picture::from_array(image, range),
+            None => picture::deprocess(image),
+        });
+        let pictures = pictures.collect::<Result<Vec<_>>>()?;
+        let columns = (pictures.len() as f64).sqrt().ceil() as usize;
+        writer.numbered_frame(&enlarged(stitch(&pictures, columns, 2)?), index + 1)
+    }
+}
+
+/// The picture with every pixel drawn as a square, as many times as it takes to be large enough.
+fn enlarged(picture: RgbImage) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let factor = SMALLEST_SIDE.div_ceil(width.min(height).max(1));
+    match factor {
+        1 => picture,
+        _ => imageops::resize(&picture, width * factor, height * factor, FilterType::Nearest),
+    }
+}
+
+impl Callback for GifGenerator {
+    fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>> {
+        if step.index.is_multiple_of(self.every) {
+            self.left_out = None;
+            self.frame(step.index, step.image.clone())?;
+        } else {
+            self.left_out = Some((step.index, step.image.clone()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn on_end(&mut self, _end: &End) -> Result<()> {
+        if let Some((index, image)) = self.left_out.take() {
+            self.frame(index, image)?;
+        }
+        match self.writer.take() {
+            Some(writer) if writer.frames() > 0 => writer.finish(),
+            _ => Ok(()), // a run of no steps leaves no file
+        }
+    }
+}
