@@ -7,7 +7,7 @@ use ndarray::Axis;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, Step};
-use crate::transforms::Jitter;
+use crate::transforms::Wrap;
 use crate::{Error, Result};
 
 /// How an image is moved in style transfer, texture synthesis and inversion.
@@ -31,7 +31,7 @@ pub(super) fn descend(
     start: Tensor<4>,
     steps: usize,
     descent: Descent,
-    jitter: usize,
+    wrap: usize,
     tell: &mut Option<Tell<'_>>,
 ) -> Result<Minimized> {
     let (low, high) = model.input().range();
@@ -46,7 +46,7 @@ pub(super) fn descend(
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }
     };
-    let optimizer = if jitter > 0 { optimizer.transform(Jitter::pixels(jitter)) } else { optimizer };
+    let optimizer = if wrap > 0 { optimizer.transform(Wrap { pixels: wrap }) } else { optimizer };
     let mut steps = optimizer.steps()?;
     for step in &mut steps {
         let step = step?;

@@ -5,6 +5,7 @@ mod support;
 
 mod arithmetic;
 mod attribution;
+mod dream;
 mod losses;
 mod metrics;
 mod models;
