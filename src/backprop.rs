@@ -101,11 +101,16 @@ trait RectifierOps: Backend {
     )]
     fn rectify(x: FloatTensor<Self>, rectifier: Rectifier, rule: Rule) -> FloatTensor<Self> {
         let _ = rule; // only the gradient differs
-        match rectifier {
-            Rectifier::Relu => Self::relu(x),
-            Rectifier::Relu6 => Self::float_clamp(x, 0f32.into(), 6f32.into()),
-            Rectifier::Leaky(slope) => Self::leaky_relu(x, slope.into()),
-        }
+        apply::<Self>(x, rectifier)
+    }
+}
+
+/// The rectifier by a backend's own operations.
+pub(crate) fn apply<B: Backend>(x: FloatTensor<B>, rectifier: Rectifier) -> FloatTensor<B> {
+    match rectifier {
+        Rectifier::Relu => B::relu(x),
+        Rectifier::Relu6 => B::float_clamp(x, 0f32.into(), 6f32.into()),
+        Rectifier::Leaky(slope) => B::leaky_relu(x, slope.into()),
     }
 }
 

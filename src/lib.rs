@@ -3,8 +3,10 @@
 // The library never prints and never panics on bad input.
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro, clippy::todo, clippy::unwrap_used)]
 
+pub mod attribution;
 pub mod backprop;
 pub mod callbacks;
+mod convolution;
 pub mod error;
 pub mod gradient;
 pub mod host;
@@ -15,10 +17,12 @@ pub mod parametrization;
 pub mod picture;
 pub mod random;
 pub mod regularizers;
+pub mod tiles;
 pub mod transforms;
 pub mod visualization;
 
 pub use backprop::Rule;
+pub use convolution::Arithmetic;
 pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;

@@ -283,7 +283,7 @@ fn interpolation(from: usize, to: usize, position: impl Fn(usize) -> f32, device
 }
 
 /// `rows · image · columnsᵀ` for every channel.
-fn resample(image: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
+pub(crate) fn resample(image: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
     let [batch, channels, height, width] = image.dims();
     let ([to_height, _], [to_width, _]) = (rows.dims(), columns.dims());
     let image = image.reshape([batch * channels * height, width]).matmul(columns.transpose());

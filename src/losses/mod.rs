@@ -16,6 +16,13 @@
 //! ```
 
 mod activation_maximization;
+mod best_match;
+mod caricature;
+mod content;
+mod layer_energy;
+mod realism;
+mod reference;
+mod style;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +33,12 @@ use crate::{Error, Result};
 
 pub use crate::regularizers::{LPNorm, TotalVariation};
 pub use activation_maximization::{ActivationMaximization, Filters};
+pub use best_match::BestMatch;
+pub use caricature::Caricature;
+pub use content::Content;
+pub use layer_energy::LayerEnergy;
+pub use realism::Realism;
+pub use style::{Style, gram};
 
 /// One thing wanted of an image: the lower, the more of it.
 ///

@@ -21,12 +21,14 @@
 //! ```
 
 use std::fmt;
+use std::sync::OnceLock;
 
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
 use burn::tensor::{Device, Tensor, module};
 
 use super::Taps;
-use crate::backprop::Rectifier;
+use crate::backprop::{self, Rectifier};
+use crate::convolution::{self, Arithmetic, FrozenConvolution};
 
 /// A convolution over images with frozen weights.
 ///
@@ -40,6 +42,9 @@ pub struct Convolution {
     bias: Option<Tensor<1>>,
     stride: usize,
     padding: Padding,
+    arithmetic: Arithmetic,
+    /// Made at the first run, when the number of groups is known.
+    frozen: OnceLock<Option<FrozenConvolution>>,
 }
 
 /// The zeros around the input of a [`Convolution`].
@@ -59,18 +64,33 @@ impl Convolution {
     /// convolution: the number of groups is the number of channels of the image over `weight`'s second
     /// extent, so a depthwise convolution is one whose weight has a second extent of 1. `bias` is `[out]`.
     pub fn new(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
-        Self { weight, bias, stride: 1, padding: Padding::Pixels(0) }
+        Self {
+            weight,
+            bias,
+            stride: 1,
+            padding: Padding::Pixels(0),
+            arithmetic: Arithmetic::Fast,
+            frozen: OnceLock::new(),
+        }
     }
 
     /// Sets the stride, at least 1.
     pub fn with_stride(mut self, stride: usize) -> Self {
         self.stride = stride;
+        self.frozen = OnceLock::new();
         self
     }
 
     /// Sets the padding.
     pub fn with_padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
+        self.frozen = OnceLock::new();
+        self
+    }
+
+    /// Sets how it is computed. Default: the fastest way.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.arithmetic = arithmetic;
         self
     }
 
@@ -86,23 +106,61 @@ impl Convolution {
 
     /// The convolution, described to `taps`.
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let [_, channels, height, width] = x.dims();
-        let [_, channels_per_group, kernel_height, kernel_width] = self.weight.dims();
-        let padding = [
-            self.padding.around(height, kernel_height, self.stride),
-            self.padding.around(width, kernel_width, self.stride),
-        ];
-        let groups = channels / channels_per_group;
-        let depthwise = groups > 1 && channels_per_group == 1;
-        taps.describe(if depthwise { "depthwise convolution" } else { "convolution" }, self.parameters());
-        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], groups);
-        module::conv2d(x, self.weight.clone(), self.bias.clone(), options)
+        let groups = self.describe(&x, taps);
+        match self.frozen(groups) {
+            Some(frozen) => frozen.forward(x, None),
+            None => self.ordinary(x, groups),
+        }
     }
 
     /// The convolution and the rectifier after it, under the backward rule of `taps`.
     pub fn rectified(&self, x: Tensor<4>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<4> {
-        let x = self.forward(x, taps);
-        taps.rectify(x, rectifier)
+        let groups = self.describe(&x, taps);
+        let rule = taps.meet_rectifier();
+        match self.frozen(groups) {
+            Some(frozen) => frozen.forward(x, Some((rectifier, rule))),
+            None => backprop::rectify(self.ordinary(x, groups), rectifier, rule),
+        }
+    }
+
+    /// The number of groups.
+    fn describe(&self, x: &Tensor<4>, taps: &mut Taps) -> usize {
+        let (channels, channels_per_group) = (x.dims()[1], self.weight.dims()[1]);
+        let groups = channels / channels_per_group;
+        let depthwise = groups > 1 && channels_per_group == 1;
+        taps.describe(if depthwise { "depthwise convolution" } else { "convolution" }, self.parameters());
+        groups
+    }
+
+    /// The prepared convolution, where there is one: for stride 1 and the same padding on both sides.
+    fn frozen(&self, groups: usize) -> Option<&FrozenConvolution> {
+        if self.arithmetic == Arithmetic::Exact {
+            return None;
+        }
+        let prepare = || {
+            let [_, _, height, width] = self.weight.dims();
+            let ((top, bottom), (left, right)) = match self.padding {
+                Padding::Pixels(pixels) => ((pixels, pixels), (pixels, pixels)),
+                // For stride 1 the padding does not depend on the size of the image.
+                Padding::Same => {
+                    (self.padding.around(height, height, 1), self.padding.around(width, width, 1))
+                }
+            };
+            let applies = self.stride == 1 && top == bottom && left == right && top < height && left < width;
+            applies.then(|| FrozenConvolution::new(&self.weight, self.bias.as_ref(), [top, left], groups))
+        };
+        self.frozen.get_or_init(prepare).as_ref()
+    }
+
+    fn ordinary(&self, x: Tensor<4>, groups: usize) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let [_, _, kernel_height, kernel_width] = self.weight.dims();
+        let padding = [
+            self.padding.around(height, kernel_height, self.stride),
+            self.padding.around(width, kernel_width, self.stride),
+        ];
+        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], groups);
+        module::conv2d(x, self.weight.clone(), self.bias.clone(), options)
     }
 }
 
@@ -159,7 +217,13 @@ impl Dense {
 /// The maxima of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
 pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("max pooling", 0);
-    module::max_pool2d(x, MaxPoolOptions::new([2, 2]))
+    convolution::max_pool_2x2(x)
+}
+
+/// The means of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
+pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+    taps.describe("average pooling", 0);
+    module::avg_pool2d(x, AvgPoolOptions::new([2, 2]))
 }
 
 /// The mean of every channel, described to `taps`: `[batch, channels, height, width]` gives

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 
-use super::layers::{Convolution, Dense, Padding, Standardization, flatten, max_pool_2x2, softmax};
+use super::layers::{
+    Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
+};
 use super::weights::Parameters;
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
 use crate::Result;
@@ -50,6 +52,7 @@ pub struct Vgg<const DEPTH: usize> {
     input: InputSpec,
     standardization: Standardization,
     blocks: Vec<Vec<Convolution>>,
+    average_pooling: bool,
     top: Option<Top>,
     device: Device,
 }
@@ -127,6 +130,21 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
         Parameters::random(seed, device).load(Self::assemble)
     }
 
+    /// The network with the mean of each 2×2 window where it takes the maximum: no longer the one that was
+    /// trained, but its gradient reaches every pixel, which makes [style
+    /// transfer](crate::visualization::style_transfer) and textures smoother.
+    ///
+    /// ```no_run
+    /// let model = vis::model::Vgg16::bundled(&Default::default())?.with_average_pooling();
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// Source: Gatys, Ecker & Bethge 2016, section 2.
+    pub fn with_average_pooling(mut self) -> Self {
+        self.average_pooling = true;
+        self
+    }
+
     /// The network up to `block5_pool`, which takes images of any size from 32 pixels.
     #[doc(alias = "include_top")]
     pub fn without_top(mut self) -> Self {
@@ -167,7 +185,15 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
             if form.has_top(parameters) { Some(Top::assemble(parameters, form, channels)?) } else { None };
         let input = if top.is_some() { InputSpec::rgb(SIDE, SIDE) } else { any_size() };
         let device = parameters.device().clone();
-        Ok(Self { input, standardization: form.standardization(&device), blocks, top, device })
+        let average_pooling = false;
+        Ok(Self {
+            input,
+            standardization: form.standardization(&device),
+            blocks,
+            average_pooling,
+            top,
+            device,
+        })
     }
 }
 
@@ -325,7 +351,7 @@ impl<const DEPTH: usize> Model for Vgg<DEPTH> {
                 x = convolution.rectified(x, taps, Rectifier::Relu);
                 x = taps.layer(&format!("block{block}_conv{number}"), x)?;
             }
-            x = max_pool_2x2(x, taps);
+            x = if self.average_pooling { average_pool_2x2(x, taps) } else { max_pool_2x2(x, taps) };
             x = taps.layer(&format!("block{block}_pool"), x)?;
         }
         let Some(top) = &self.top else { return Ok(()) };

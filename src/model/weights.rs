@@ -33,10 +33,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 use pytorch_reader::PytorchReader;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::random::{self, Stream};
 use crate::{Error, Result};
 
 /// The name of the environment variable that says where the bundled weights are.
@@ -57,7 +57,7 @@ pub struct Parameters {
 
 enum Source {
     File { path: PathBuf, tensors: BTreeMap<String, Stored> },
-    Random(Box<ChaCha8Rng>),
+    Random(Box<Stream>),
 }
 
 /// A tensor in a file, not yet read.
@@ -111,7 +111,7 @@ impl Parameters {
     ///
     /// Source: He et al. 2015, *Delving Deep into Rectifiers*, equation 10.
     pub fn random(seed: u64, device: &Device) -> Self {
-        Self::new(Source::Random(Box::new(ChaCha8Rng::seed_from_u64(seed))), device)
+        Self::new(Source::Random(Box::new(random::stream(seed, 0))), device)
     }
 
     fn new(source: Source, device: &Device) -> Self {
@@ -279,7 +279,7 @@ fn find(file: &str, places: impl Iterator<Item = PathBuf>) -> Result<PathBuf> {
 }
 
 /// He's initialisation.
-fn he_uniform(random: &mut ChaCha8Rng, shape: &[usize]) -> Vec<f32> {
+fn he_uniform(random: &mut Stream, shape: &[usize]) -> Vec<f32> {
     let count = shape.iter().product();
     if shape.len() < 2 {
         return vec![0.0; count];
@@ -428,4 +428,42 @@ where
     let mut values = vec![0.0; halves.len()];
     halves.convert_to_f32_slice(&mut values);
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_that_has_the_file_wins() -> std::io::Result<()> {
+        let (empty, first, second) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
+        for folder in [&first, &second] {
+            std::fs::write(folder.path().join("a.safetensors"), "")?;
+        }
+        let places = [&empty, &first, &second].map(|folder| folder.path().to_owned());
+        let found = find("a.safetensors", places.clone().into_iter());
+        assert_eq!(found.ok(), Some(first.path().join("a.safetensors")));
+        match find("b.safetensors", places.clone().into_iter()) {
+            Err(Error::NotBundled { looked_in, .. }) => assert_eq!(looked_in, places),
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_element_type_widens_to_the_same_number() {
+        // -1.5 has an exact form in each: sign 1, exponent 0, mantissa 1.1 in binary.
+        assert_eq!(Element::F16.widen(&[0x00, 0xbe]), [-1.5]);
+        assert_eq!(Element::Bf16.widen(&[0xc0, 0xbf]), [-1.5]);
+        assert_eq!(Element::F32.widen(&[0, 0, 0xc0, 0xbf]), [-1.5]);
+        assert_eq!(Element::F64.widen(&[0, 0, 0, 0, 0, 0, 0xf8, 0xbf]), [-1.5]);
+    }
+
+    #[test]
+    fn random_weights_keep_the_variance_through_a_rectifier() {
+        // The variance of a uniform number in ±b is b²/3, and He's is 2 / fan_in: fan_in is 4·9 here.
+        let values = he_uniform(&mut random::stream(0, 0), &[1000, 4, 3, 3]);
+        let variance = values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32;
+        assert!((variance - 2.0 / 36.0).abs() < 0.01 * 2.0 / 36.0, "{variance}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Minimises a weighted sum of losses by gradient descent on the image.
 
 mod history;
+mod lbfgs;
 mod steps;
 mod update;
 
@@ -17,6 +18,7 @@ use crate::transforms::{Jitter, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
 pub use history::History;
+pub use lbfgs::Lbfgs;
 pub use steps::{Step, Steps};
 pub use update::{BurnUpdate, GradientModifier, Normalization, RmsProp, Update};
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attribution;
 mod losses;
 mod models;
 mod npy;
@@ -11,3 +12,4 @@ mod parametrization;
 mod rectifiers;
 mod taps;
 mod transforms;
+mod weights;

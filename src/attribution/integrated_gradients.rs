@@ -1,0 +1,230 @@
+//! The gradient summed along the way from a baseline to the image.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::progress::Progress;
+use super::saliency::score_gradient;
+use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
+use crate::model::Model;
+use crate::{Error, Result, Rule};
+
+/// The mean gradient on the straight line from a baseline `b` to the image `x`, times their difference:
+///
+/// ```text
+/// M = (x − b) · 1/n Σ_k ∂S/∂x ( b + t_k (x − b) )        midpoints: t_k = (k + ½)/n
+/// ```
+///
+/// The map is `[batch, channels, height, width]`, signed, in units of score. Unlike a single gradient it is
+/// *complete*: summed over all pixels it equals `S(x) − S(b)`, up to the error of replacing the integral by a
+/// sum, which [`evaluate`](Self::evaluate) returns with the map. With several baselines the maps are averaged.
+///
+/// Costs `n` forward and backward passes a baseline, 64 by default, of which so many run
+/// [at once](Self::batch_size).
+///
+/// It misleads where the baseline does: what has the baseline's colour gets nothing. The line from black to
+/// the image passes through dim pictures that the network was never trained on.
+///
+/// ```
+/// use vis::attribution::{IntegratedGradients, Target};
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+/// let found = IntegratedGradients::new().evaluate(&model, image, &Target::class(2))?;
+/// let share = found.residual[0] / found.difference[0];
+/// assert!(share.abs() < 0.01, "the sum is off by {share} of the difference");
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: Sundararajan, Taly & Yan 2017, arXiv 1703.01365, sections 3 and 5.
+#[derive(Debug, Clone)]
+pub struct IntegratedGradients {
+    steps: usize,
+    quadrature: Quadrature,
+    baselines: Vec<Baseline>,
+    batch_size: usize,
+    progress: Progress,
+}
+
+/// How the integral over the line is replaced by a sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Quadrature {
+    /// `n` intervals, each by its middle. The error shrinks with 1/n², and neither end is visited.
+    #[default]
+    Midpoint,
+    /// `n` points with both ends among them, the ends at half weight.
+    Trapezoid,
+    /// `n` intervals, each by its start (the baseline's side).
+    Left,
+    /// `n` intervals, each by its end (the image's side), as in the paper.
+    Right,
+}
+
+/// A map of integrated gradients and how far its sum is from what it should be.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Integrated {
+    /// The signed map, `[batch, channels, height, width]`.
+    pub map: Tensor<4>,
+    /// The score of each image minus that of its baseline (the mean over several baselines).
+    pub difference: Vec<f32>,
+    /// The sum of each map minus the difference: 0 but for the error of the sum.
+    #[doc(alias = "convergence delta")]
+    pub residual: Vec<f32>,
+}
+
+impl IntegratedGradients {
+    /// From black, 64 steps, midpoint rule, 16 at once.
+    pub fn new() -> Self {
+        Self {
+            steps: 64,
+            quadrature: Quadrature::Midpoint,
+            baselines: vec![Baseline::Black],
+            batch_size: 16,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Sets the number of points on the line, 1 or more (2 for the trapezoid rule).
+    #[doc(alias = "n_steps")]
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets the rule by which the integral becomes a sum.
+    pub fn quadrature(mut self, quadrature: Quadrature) -> Self {
+        self.quadrature = quadrature;
+        self
+    }
+
+    /// Sets the baseline.
+    pub fn baseline(self, baseline: Baseline) -> Self {
+        self.baselines([baseline])
+    }
+
+    /// Averages over several baselines, such as black and white, or photos (expected gradients, Erion et al.
+    /// 2019, arXiv 1906.10670).
+    pub fn baselines(mut self, baselines: impl IntoIterator<Item = Baseline>) -> Self {
+        self.baselines = baselines.into_iter().collect();
+        self
+    }
+
+    /// Sets how many points run at once: bounds memory, changes no result.
+    #[doc(alias = "internal_batch_size")]
+    pub fn batch_size(mut self, points: usize) -> Self {
+        self.batch_size = points;
+        self
+    }
+
+    /// Tells `progress(done, total)` of the points run.
+    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+        self.progress = Progress::new(progress);
+        self
+    }
+
+    /// The map with its completeness residual.
+    ///
+    /// # Errors
+    ///
+    /// As [`Attribution::attribute`], and [`Error::InvalidParameter`] for no steps or no baselines. An image
+    /// equal to its baseline has a map of zeros, which is no error.
+    pub fn evaluate(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Integrated> {
+        let batch_size = checked_batch_size(self.batch_size)?;
+        let points = self.points()?;
+        if self.baselines.is_empty() {
+            return Err(Error::invalid("the baselines", "at least one", "none"));
+        }
+        let images = images.inner();
+        let [batch, ..] = images.dims();
+        let target = target.resolved(model, &images)?;
+        let scores = target.goal()?.scores(model, images.clone())?;
+        let total = batch * self.baselines.len() * points.len();
+        let mut done = 0;
+
+        let mut sum: Option<Tensor<4>> = None;
+        let mut baseline_scores = vec![0.0_f32; batch];
+        for baseline in &self.baselines {
+            let baseline = baseline.of(model, &images)?;
+            for (mean, score) in
+                baseline_scores.iter_mut().zip(target.goal()?.scores(model, baseline.clone())?)
+            {
+                *mean += score / self.baselines.len() as f32;
+            }
+            let mut maps = Vec::with_capacity(batch);
+            for index in 0..batch {
+                let from = baseline.clone().narrow(0, index, 1);
+                let way = images.clone().narrow(0, index, 1) - from.clone();
+                let mut mean = way.zeros_like();
+                for points in points.chunks(batch_size) {
+                    let column = |values: Vec<f32>| {
+                        let count = values.len();
+                        Tensor::<4>::from_data(TensorData::new(values, [count, 1, 1, 1]), &way.device())
+                    };
+                    let (places, weights) = points.iter().copied().unzip();
+                    let line = from.clone() + way.clone() * column(places);
+                    let gradient =
+                        score_gradient(model, line, &target.repeated(index, points.len()), Rule::Plain)?;
+                    mean = mean + (gradient * column(weights)).sum_dim(0);
+                    done += points.len();
+                    self.progress.report(done, total);
+                }
+                // An image equal to its baseline needs no gradient.
+                if crate::host::values(way.clone().abs().max())[0] > 0.0 {
+                    refuse_empty(&mean, &target.repeated(index, 1))?;
+                }
+                maps.push(mean * way);
+            }
+            let map = Tensor::cat(maps, 0) / self.baselines.len() as f32;
+            sum = Some(match sum {
+                Some(sum) => sum + map,
+                None => map,
+            });
+        }
+
+        let map = sum.unwrap_or_else(|| images.zeros_like());
+        let difference: Vec<f32> = scores.iter().zip(&baseline_scores).map(|(to, from)| to - from).collect();
+        let sums = crate::host::values(map.clone().sum_dims(&[1, 2, 3]));
+        let residual = sums.iter().zip(&difference).map(|(sum, difference)| sum - difference).collect();
+        Ok(Integrated { map, difference, residual })
+    }
+
+    /// The places on the line with their weights, which sum to 1.
+    fn points(&self) -> Result<Vec<(f32, f32)>> {
+        let least = if self.quadrature == Quadrature::Trapezoid { 2 } else { 1 };
+        if self.steps < least {
+            return Err(Error::invalid("the steps", format!("{least} or more"), self.steps));
+        }
+        let count = self.steps as f64;
+        let point = |step: usize| {
+            let k = step as f64;
+            let (place, weight) = match self.quadrature {
+                Quadrature::Midpoint => ((k + 0.5) / count, 1.0 / count),
+                Quadrature::Left => (k / count, 1.0 / count),
+                Quadrature::Right => ((k + 1.0) / count, 1.0 / count),
+                Quadrature::Trapezoid => {
+                    let end = step == 0 || step + 1 == self.steps;
+                    (k / (count - 1.0), if end { 0.5 } else { 1.0 } / (count - 1.0))
+                }
+            };
+            (place as f32, weight as f32)
+        };
+        Ok((0..self.steps).map(point).collect())
+    }
+}
+
+impl Default for IntegratedGradients {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attribution for IntegratedGradients {
+    fn name(&self) -> String {
+        "integrated gradients".into()
+    }
+
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+        Ok(self.evaluate(model, images, target)?.map)
+    }
+}

@@ -1,0 +1,156 @@
+//! What the network looks at: maps of the evidence for a target.
+//!
+//! An [`Attribution`] takes a model, a batch of images and a [`Target`] (a class, the difference of two, a
+//! channel of any layer, …) and gives **signed raw numbers**; colours come later. Three families ask
+//! three questions:
+//!
+//! | family | asks | methods | cost |
+//! | --- | --- | --- | --- |
+//! | gradients | which pixels would change the score? | [`Saliency`] (plain, guided, deconvolution, times input), [`IntegratedGradients`], [`SmoothGrad`], [`GuidedGradCam`] | 1 to 64 backward passes |
+//! | class activation maps | which places of a layer hold the evidence? | [`Cam`] with one of eight [`Formula`]s | 1 backward pass, or a forward pass a channel |
+//! | perturbation | what is lost when a part is hidden? | [`Occlusion`], [`Rise`] | hundreds to thousands of forward passes |
+//!
+//! ```
+//! use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+//! # use vis::Model;
+//! # let model = vis::model::Tiny::new(&Default::default());
+//! # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+//! let saliency = Saliency::new().attribute(&model, image.clone(), &Target::class(2))?; // [1, 3, 8, 8]
+//! let cam = Cam::new(Formula::GradCam).map(&model, image, &Target::class(2))?;
+//! assert_eq!(cam.layer, "conv2");             // chosen, because none was named
+//! assert_eq!(cam.map.dims(), [1, 1, 4, 4]);   // at the layer's own size
+//! assert_eq!(cam.rectified().upsampled().dims(), [1, 1, 8, 8]);
+//! # Ok::<(), vis::Error>(())
+//! ```
+//!
+//! Which to take? For "where", [`Cam`] with [`Formula::GradCam`] (or HiResCAM, which never credits a place
+//! that the score did not use). For "which pixels", [`IntegratedGradients`] or a [`SmoothGrad`] of the plain
+//! gradient. To be sure, [`Occlusion`]: it only ever asks what the network answers. Never judge a map by its
+//! looks: sharp ones can be blind to the class and even to the weights. [`crate::metrics`] judges.
+//!
+//! A batch of `n` images gives the maps of `n` single runs, and no result depends on an internal batch size.
+
+mod baseline;
+mod cam;
+mod controls;
+mod guided_grad_cam;
+mod integrated_gradients;
+mod occlusion;
+mod progress;
+mod rise;
+mod saliency;
+mod smooth_grad;
+mod target;
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+use crate::model::Model;
+use crate::{Error, Result};
+
+pub use baseline::Baseline;
+pub use cam::{Cam, ClassActivationMap, Formula, Interpolation};
+pub use controls::{RandomMap, Sobel};
+pub use guided_grad_cam::GuidedGradCam;
+pub use integrated_gradients::{Integrated, IntegratedGradients, Quadrature};
+pub use occlusion::Occlusion;
+pub use rise::Rise;
+pub use saliency::Saliency;
+pub use smooth_grad::{SmoothGrad, Statistic};
+pub use target::Target;
+
+/// A method that says where in an image the evidence for a target lies.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use vis::attribution::{Attribution, Saliency, Target};
+/// use vis::{Model, Result};
+///
+/// /// The gradient's size, as a method of one's own.
+/// #[derive(Debug)]
+/// struct Size;
+///
+/// impl Attribution for Size {
+///     fn name(&self) -> String { "gradient size".into() }
+///     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+///         Ok(Saliency::new().attribute(model, images, target)?.abs())
+///     }
+/// }
+/// ```
+#[doc(alias = "Explainer")]
+pub trait Attribution: fmt::Debug + Send + Sync {
+    /// The method's name, for captions and tables.
+    fn name(&self) -> String;
+
+    /// The signed raw map of each image of a batch, at the size of the image: `[batch, channels, height,
+    /// width]`, with the image's channels for methods that tell pixels of one place apart, and one channel
+    /// for those that don't. Positive is evidence for the target.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] for a class or channel that the layer does not have, [`Error::UnknownLayer`],
+    /// [`Error::Shape`] for images that the model can't take, [`Error::ZeroGradient`] when the gradient of
+    /// an image is zero everywhere and its map would be empty, and [`Error::NonFinite`] when it is NaN or
+    /// infinite.
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>>;
+}
+
+impl<A: Attribution + ?Sized> Attribution for Box<A> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+        (**self).attribute(model, images, target)
+    }
+}
+
+/// The largest magnitude over the channels of a map, `[batch, 1, height, width]`: how a gradient is usually
+/// shown and ranked.
+///
+/// ```
+/// let map = burn::tensor::Tensor::<1>::from_floats([1.0, -3.0], &Default::default()).reshape([1, 2, 1, 1]);
+/// assert_eq!(vis::host::values(vis::attribution::magnitude(map)), [3.0]);
+/// ```
+///
+/// Source: Simonyan et al. 2013, arXiv 1312.6034, section 3.1.
+pub fn magnitude(map: Tensor<4>) -> Tensor<4> {
+    map.abs().max_dim(1)
+}
+
+/// The sum over the channels of a map, `[batch, 1, height, width]`: keeps the sign and the total, for maps
+/// whose values are shares of the score, such as integrated gradients.
+///
+/// ```
+/// let map = burn::tensor::Tensor::<1>::from_floats([1.0, -3.0], &Default::default()).reshape([1, 2, 1, 1]);
+/// assert_eq!(vis::host::values(vis::attribution::channel_sum(map)), [-2.0]);
+/// ```
+pub fn channel_sum(map: Tensor<4>) -> Tensor<4> {
+    map.sum_dim(1)
+}
+
+/// Refuses a gradient that is zero everywhere, or not finite, for one of the images.
+fn refuse_empty(gradient: &Tensor<4>, target: &Target) -> Result<()> {
+    // NaN would be lost in a maximum, and infinity in none.
+    let sizes = crate::host::values(gradient.clone().abs().sum_dims(&[1, 2, 3]));
+    for (image, size) in sizes.into_iter().enumerate() {
+        let what = || format!("{} for image {image}", target.describe(image));
+        if !size.is_finite() {
+            return Err(Error::NonFinite {
+                what: format!("the gradient of {}", what()),
+                step: 0,
+                best: None,
+            });
+        }
+        if size == 0.0 {
+            let hint = "nothing in the image can change it; its unit may be switched off by a rectifier";
+            return Err(Error::ZeroGradient { what: what(), hint: hint.into() });
+        }
+    }
+    Ok(())
+}
+
+fn checked_batch_size(size: usize) -> Result<usize> {
+    if size > 0 { Ok(size) } else { Err(Error::invalid("the batch size", "1 or more", size)) }
+}

@@ -1,0 +1,155 @@
+//! What is lost when a window of the image is hidden.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::progress::Progress;
+use super::{Attribution, Baseline, Target, checked_batch_size};
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// The drop of the score when a window slides over the image and hides what is under it:
+///
+/// ```text
+/// M(p) = mean over the windows w that cover p of  S(x) − S(x with w replaced by the baseline)
+/// ```
+///
+/// The map is `[batch, 1, height, width]`, signed, in units of score; a window hides all channels. The first
+/// window lies in the top left corner, the others follow by the stride until the whole image is covered, and
+/// the last ones may be cut off by the right and bottom border, as in Captum.
+///
+/// Costs one forward pass a window: `(⌈(H−h)/stride⌉ + 1)·(⌈(W−w)/stride⌉ + 1)`, 169 for windows of 32 by
+/// steps of 16 at 224×224. It needs no gradient and so can't be fooled by one, but it sees only what
+/// matters *alone*: an object that half-hidden is still recognised gets nothing.
+///
+/// ```
+/// use vis::attribution::{Attribution, Occlusion, Target};
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+/// let map = Occlusion::new([4, 4]).stride([2, 2]).attribute(&model, image, &Target::class(2))?;
+/// assert_eq!(map.dims(), [1, 1, 8, 8]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: Zeiler & Fergus 2013, arXiv 1311.2901, section 4.2.
+#[derive(Debug, Clone)]
+#[doc(alias = "sliding window")]
+pub struct Occlusion {
+    window: [usize; 2],
+    stride: Option<[usize; 2]>,
+    baseline: Baseline,
+    batch_size: usize,
+    progress: Progress,
+}
+
+impl Occlusion {
+    /// A window of this height and width, moved by half of each, over black.
+    pub fn new(window: [usize; 2]) -> Self {
+        Self {
+            window,
+            stride: None,
+            baseline: Baseline::Black,
+            batch_size: 16,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Sets the steps down and to the right, from 1 to the window's side.
+    pub fn stride(mut self, stride: [usize; 2]) -> Self {
+        self.stride = Some(stride);
+        self
+    }
+
+    /// Sets what the window shows.
+    pub fn baseline(mut self, baseline: Baseline) -> Self {
+        self.baseline = baseline;
+        self
+    }
+
+    /// Sets how many windows run at once: bounds memory, changes no result.
+    #[doc(alias = "perturbations_per_eval")]
+    pub fn batch_size(mut self, windows: usize) -> Self {
+        self.batch_size = windows;
+        self
+    }
+
+    /// Tells `progress(done, total)` of the windows run.
+    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+        self.progress = Progress::new(progress);
+        self
+    }
+
+    /// Where windows start along one axis, and where they end.
+    fn places(&self, axis: usize, side: usize) -> Result<Vec<(usize, usize)>> {
+        let window = self.window[axis];
+        let stride = self.stride.map_or((window / 2).max(1), |stride| stride[axis]);
+        if !(1..=side).contains(&window) {
+            return Err(Error::invalid("the window's side", format!("1 to {side}"), window));
+        }
+        if !(1..=window).contains(&stride) {
+            return Err(Error::invalid("the stride", format!("1 to {window}, the window's side"), stride));
+        }
+        let count = (side - window).div_ceil(stride) + 1;
+        Ok((0..count).map(|index| (index * stride, (index * stride + window).min(side))).collect())
+    }
+}
+
+impl Attribution for Occlusion {
+    fn name(&self) -> String {
+        "occlusion".into()
+    }
+
+    /// # Errors
+    ///
+    /// As [`Attribution::attribute`], but that a map of zeros is no error, and [`Error::InvalidParameter`] for
+    /// a window that does not fit the image or a stride that leaves gaps.
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+        let batch_size = checked_batch_size(self.batch_size)?;
+        let images = images.inner();
+        let [batch, _, height, width] = images.dims();
+        let (rows, columns) = (self.places(0, height)?, self.places(1, width)?);
+        let target = target.resolved(model, &images)?;
+        let baseline = self.baseline.of(model, &images)?;
+        let whole = target.goal()?.scores(model, images.clone())?;
+        let windows: Vec<_> =
+            rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect();
+        let device = images.device();
+        let total = batch * windows.len();
+        let mut done = 0;
+
+        let mut maps = Vec::with_capacity(batch * height * width);
+        for (index, whole) in whole.into_iter().enumerate() {
+            let (mut sum, mut count) = (vec![0.0_f64; height * width], vec![0.0_f64; height * width]);
+            let image = images.clone().narrow(0, index, 1);
+            let hidden = baseline.clone().narrow(0, index, 1);
+            for windows in windows.chunks(batch_size) {
+                let mut mask = vec![0.0_f32; windows.len() * height * width];
+                for (mask, ((top, bottom), (left, right))) in mask.chunks_mut(height * width).zip(windows) {
+                    mask.chunks_mut(width)
+                        .take(*bottom)
+                        .skip(*top)
+                        .for_each(|row| row[*left..*right].fill(1.0));
+                }
+                let mask = TensorData::new(mask, [windows.len(), 1, height, width]);
+                let mask = Tensor::<4>::from_data(mask, &device);
+                let occluded = image.clone() * (mask.clone().neg() + 1.0) + hidden.clone() * mask;
+                let goal = target.repeated(index, windows.len()).goal()?;
+                for (score, ((top, bottom), (left, right))) in
+                    goal.scores(model, occluded)?.iter().zip(windows)
+                {
+                    let drop = f64::from(whole - score);
+                    for row in *top..*bottom {
+                        for place in row * width + left..row * width + right {
+                            sum[place] += drop;
+                            count[place] += 1.0;
+                        }
+                    }
+                }
+                done += windows.len();
+                self.progress.report(done, total);
+            }
+            maps.extend(sum.iter().zip(&count).map(|(sum, count)| (sum / count) as f32));
+        }
+        Ok(Tensor::from_data(TensorData::new(maps, [batch, 1, height, width]), &device))
+    }
+}

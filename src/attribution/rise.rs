@@ -1,0 +1,188 @@
+//! The mean of random masks, weighted by what the network says under each.
+
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
+
+use super::progress::Progress;
+use super::{Attribution, Baseline, Target, checked_batch_size};
+use crate::model::Model;
+use crate::{Error, Result, random};
+
+/// Randomised input sampling: the mean of random smooth masks, weighted by the score of the image under each.
+///
+/// ```text
+/// M = 1/(p·n) Σ_i S(x ∘ m_i) · m_i
+/// ```
+///
+/// A mask is a grid of cells, each open with probability `p`, enlarged bilinearly and shifted by a random
+/// part of a cell. The map is `[batch, 1, height, width]`. Costs `n` forward passes, 4000 by default in
+/// batches of 16. The same seed gives the same masks, for every image.
+///
+/// The map is an average: it has the level of the mean score everywhere, and only its *differences* say
+/// something, after thousands of masks. Take [`Target::probability`], as the paper does: the level of a
+/// logit would drown them.
+///
+/// ```
+/// use vis::attribution::{Attribution, Rise, Target};
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+/// let rise = Rise::new().masks(64).cells(4).seed(3);
+/// let map = rise.attribute(&model, image, &Target::probability(2))?;
+/// assert_eq!(map.dims(), [1, 1, 8, 8]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: Petsiuk, Das & Saenko 2018, arXiv 1806.07421, section 3; masks as in the authors' code.
+#[derive(Debug, Clone)]
+pub struct Rise {
+    masks: usize,
+    cells: usize,
+    open: f32,
+    seed: u64,
+    baseline: Baseline,
+    batch_size: usize,
+    progress: Progress,
+}
+
+impl Rise {
+    /// 4000 masks of 7×7 cells, half of them open, over black, seed 0.
+    pub fn new() -> Self {
+        Self {
+            masks: 4000,
+            cells: 7,
+            open: 0.5,
+            seed: 0,
+            baseline: Baseline::Black,
+            batch_size: 16,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Sets the number of masks.
+    pub fn masks(mut self, masks: usize) -> Self {
+        self.masks = masks;
+        self
+    }
+
+    /// Sets the number of cells along each side of a mask.
+    pub fn cells(mut self, cells: usize) -> Self {
+        self.cells = cells;
+        self
+    }
+
+    /// Sets the probability that a cell is open, above 0 and up to 1.
+    pub fn open(mut self, probability: f32) -> Self {
+        self.open = probability;
+        self
+    }
+
+    /// Sets the seed of the masks.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets what shows where a mask is closed.
+    pub fn baseline(mut self, baseline: Baseline) -> Self {
+        self.baseline = baseline;
+        self
+    }
+
+    /// Sets how many masks run at once: bounds memory, changes no result.
+    pub fn batch_size(mut self, masks: usize) -> Self {
+        self.batch_size = masks;
+        self
+    }
+
+    /// Tells `progress(done, total)` of the masks run.
+    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+        self.progress = Progress::new(progress);
+        self
+    }
+
+    /// One mask, from its own substream.
+    fn mask(&self, index: usize, height: usize, width: usize) -> Vec<f32> {
+        let mut stream = random::stream(self.seed, index as u64);
+        let cells = self.cells;
+        let grid: Vec<f32> =
+            (0..cells * cells).map(|_| f32::from(u8::from(stream.random::<f32>() < self.open))).collect();
+        // The grid is enlarged to one cell more than the image, and a window of the image's size cut out.
+        let (cell_height, cell_width) = (height.div_ceil(cells), width.div_ceil(cells));
+        let (down, right) = (stream.random_range(0..cell_height), stream.random_range(0..cell_width));
+        let places = |cell: usize, shift: usize, side: usize| -> Vec<(usize, usize, f32)> {
+            let ratio = cells as f32 / ((cells + 1) * cell) as f32;
+            let last = cells as f32 - 1.0;
+            let place = |pixel: usize| (((pixel + shift) as f32 + 0.5) * ratio - 0.5).clamp(0.0, last);
+            let around = |place: f32| (place as usize, (place as usize + 1).min(cells - 1), place.fract());
+            (0..side).map(place).map(around).collect()
+        };
+        let columns = places(cell_width, right, width);
+        let mut mask = Vec::with_capacity(height * width);
+        for (top, bottom, lower) in places(cell_height, down, height) {
+            for (left, right, further) in &columns {
+                let along = |row: usize| {
+                    grid[row * cells + left] * (1.0 - further) + grid[row * cells + right] * further
+                };
+                mask.push(along(top) * (1.0 - lower) + along(bottom) * lower);
+            }
+        }
+        mask
+    }
+}
+
+impl Default for Rise {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attribution for Rise {
+    fn name(&self) -> String {
+        "RISE".into()
+    }
+
+    /// # Errors
+    ///
+    /// As [`Attribution::attribute`], but that a map of zeros is no error, and [`Error::InvalidParameter`] for
+    /// no masks, no cells or more cells than pixels, and a probability that is not above 0 and up to 1.
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+        let batch_size = checked_batch_size(self.batch_size)?;
+        let images = images.inner();
+        let [batch, _, height, width] = images.dims();
+        if self.masks == 0 {
+            return Err(Error::invalid("the masks", "1 or more", 0));
+        }
+        let most = height.min(width);
+        if !(1..=most).contains(&self.cells) {
+            return Err(Error::invalid("the cells of a mask", format!("1 to {most} a side"), self.cells));
+        }
+        if !(self.open > 0.0 && self.open <= 1.0) {
+            return Err(Error::invalid("the share of open cells", "above 0 and up to 1", self.open));
+        }
+        let target = target.resolved(model, &images)?;
+        let baseline = self.baseline.of(model, &images)?;
+        let device = images.device();
+        let mut sums = vec![vec![0.0_f64; height * width]; batch];
+        let indices: Vec<usize> = (0..self.masks).collect();
+        let mut done = 0;
+        for some in indices.chunks(batch_size) {
+            let masks: Vec<Vec<f32>> = some.iter().map(|index| self.mask(*index, height, width)).collect();
+            let tensor = TensorData::new(masks.concat(), [some.len(), 1, height, width]);
+            let tensor = Tensor::<4>::from_data(tensor, &device);
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let hidden = baseline.clone().narrow(0, index, 1);
+                let way = images.clone().narrow(0, index, 1) - hidden.clone();
+                let goal = target.repeated(index, some.len()).goal()?;
+                for (score, mask) in goal.scores(model, hidden + way * tensor.clone())?.iter().zip(&masks) {
+                    sum.iter_mut().zip(mask).for_each(|(sum, open)| *sum += f64::from(score * open));
+                }
+                done += some.len();
+                self.progress.report(done, batch * self.masks);
+            }
+        }
+        let scale = 1.0 / (f64::from(self.open) * self.masks as f64);
+        let values: Vec<f32> = sums.into_iter().flatten().map(|sum| (sum * scale) as f32).collect();
+        Ok(Tensor::from_data(TensorData::new(values, [batch, 1, height, width]), &device))
+    }
+}

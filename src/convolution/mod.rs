@@ -1,0 +1,347 @@
+//! Convolutions with frozen weights, and what surrounds them.
+//!
+//! Looking inside a network means many forward and backward passes through weights that never change, and never
+//! want a gradient. That is a narrower job than a framework's, and three things follow from it:
+//!
+//! - The gradient of a convolution of stride 1 with respect to its input is a convolution with the flipped,
+//!   transposed filter, which is made once. On every backend the backward pass is then as fast as the forward one.
+//! - Bias and rectifier are part of the convolution, and so is the backward rule of the rectifier: fewer passes over
+//!   memory.
+//! - On the CPU (`flex`), 3×3 convolutions take Winograd's algorithm, which needs a quarter of the
+//!   multiplications ([`winograd`]), and 2×2 max pooling remembers one byte a window ([`pool`]).
+//!
+//! Each is an operation of our own whose default is the ordinary one of the backend.
+
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod pool;
+#[cfg(feature = "flex")]
+#[allow(clippy::use_self, reason = "the names of the instruction sets say more")]
+mod simd;
+#[cfg(feature = "flex")]
+mod winograd;
+#[cfg(feature = "flex")]
+mod workspace;
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::backend::autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind},
+};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::tensor::Tensor;
+use burn::tensor::ops::ConvOptions;
+
+use crate::backprop::{self, Rectifier, Rule};
+
+/// How a convolution with frozen weights is computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// By the fastest way there is: on the CPU 3×3 convolutions by Winograd's algorithm, whose results differ from
+    /// the ordinary ones by some 1e-6 of the largest value.
+    #[default]
+    Fast,
+    /// By the backend's own operations, forward and backward.
+    Exact,
+}
+
+/// A convolution of stride 1 with frozen weights, its bias and its rectifier, ready to run.
+#[derive(Clone)]
+pub(crate) struct FrozenConvolution {
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    /// The filter of the input gradient: flipped, with the channel axes exchanged.
+    flipped: Tensor<4>,
+    plan: Plan,
+}
+
+/// What a backend needs to know besides the tensors.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    padding: [usize; 2],
+    kernel: [usize; 2],
+    groups: usize,
+    rectifier: Option<(Rectifier, Rule)>,
+    #[cfg(feature = "flex")]
+    winograd: Option<Arc<winograd::FrozenConvolution>>,
+}
+
+impl FrozenConvolution {
+    /// Prepares weights `[out, in / groups, height, width]` and a bias `[out]`, for a padding that is no wider than
+    /// the kernel less one.
+    pub(crate) fn new(
+        weight: &Tensor<4>,
+        bias: Option<&Tensor<1>>,
+        padding: [usize; 2],
+        groups: usize,
+    ) -> Self {
+        let [outputs, inputs, height, width] = weight.dims();
+        let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([outputs], &weight.device()));
+        let flipped = weight
+            .clone()
+            .reshape([groups, outputs / groups, inputs, height, width])
+            .swap_dims(1, 2)
+            .flip([3, 4])
+            .reshape([groups * inputs, outputs / groups, height, width]);
+        let plan = Plan {
+            padding,
+            kernel: [height, width],
+            groups,
+            rectifier: None,
+            #[cfg(feature = "flex")]
+            winograd: flex::winograd(weight, padding, groups),
+        };
+        Self { weight: weight.clone(), bias, flipped, plan }
+    }
+
+    /// `f(weight ∗ x + bias)`, where `f` is the rectifier, under a backward rule.
+    pub(crate) fn forward(&self, x: Tensor<4>, rectifier: Option<(Rectifier, Rule)>) -> Tensor<4> {
+        let plan = Plan { rectifier, ..self.plan.clone() };
+        Tensor::from_dispatch(<Dispatch as ConvolutionOps>::convolve(
+            x.into_dispatch(),
+            self.weight.clone().into_dispatch(),
+            self.bias.clone().into_dispatch(),
+            self.flipped.clone().into_dispatch(),
+            plan,
+        ))
+    }
+}
+
+/// The maxima of non-overlapping 2×2 windows; a last odd row or column is dropped. Of equal values the first counts.
+pub(crate) fn max_pool_2x2(x: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as ConvolutionOps>::max_pool_2x2(x.into_dispatch()))
+}
+
+/// What a backend computes, forward and backward; the defaults are its own operations.
+trait Kernels: Backend {
+    /// What the backward pass of max pooling must know.
+    type Winners: Clone + fmt::Debug + Send + 'static;
+
+    /// `f(weight ∗ x + bias)`.
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        plan: &Plan,
+    ) -> FloatTensor<Self> {
+        ordinary::<Self>(x, weight, bias, plan)
+    }
+
+    /// The cotangent of `x` from that of the rectified output `y`.
+    fn convolution_backward(
+        y: Option<FloatTensor<Self>>,
+        cotangent: FloatTensor<Self>,
+        flipped: FloatTensor<Self>,
+        plan: &Plan,
+    ) -> FloatTensor<Self> {
+        ordinary_backward::<Self>(y, cotangent, flipped, plan)
+    }
+
+    fn pool(x: FloatTensor<Self>) -> (FloatTensor<Self>, Self::Winners);
+
+    fn pool_backward(cotangent: FloatTensor<Self>, winners: Self::Winners) -> FloatTensor<Self>;
+}
+
+/// The convolution by a backend's own operations.
+fn ordinary<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    plan: &Plan,
+) -> FloatTensor<B> {
+    let options = ConvOptions::new([1, 1], plan.padding, [1, 1], plan.groups);
+    let y = B::conv2d(x, weight, Some(bias), options);
+    match plan.rectifier {
+        Some((rectifier, _)) => backprop::apply::<B>(y, rectifier),
+        None => y,
+    }
+}
+
+/// Its backward pass: the rectifier's rule, then a convolution with the flipped filter.
+fn ordinary_backward<B: Backend>(
+    y: Option<FloatTensor<B>>,
+    cotangent: FloatTensor<B>,
+    flipped: FloatTensor<B>,
+    plan: &Plan,
+) -> FloatTensor<B> {
+    let cotangent = match (y, plan.rectifier) {
+        (Some(y), Some((rectifier, rule))) => backprop::pull_back::<B>(y, cotangent, rectifier, rule),
+        _ => cotangent,
+    };
+    let padding = [plan.kernel[0] - 1 - plan.padding[0], plan.kernel[1] - 1 - plan.padding[1]];
+    B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, [1, 1], plan.groups))
+}
+
+/// The operations as Burn dispatches them.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Autodiff,
+)]
+trait ConvolutionOps: Backend {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        flipped: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self>;
+
+    fn max_pool_2x2(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Lets Burn dispatch to a backend's kernels.
+macro_rules! dispatch_to_kernels {
+    ($backend:ty) => {
+        impl ConvolutionOps for $backend {
+            fn convolve(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                _flipped: FloatTensor<Self>,
+                plan: Plan,
+            ) -> FloatTensor<Self> {
+                Self::convolution(x, weight, bias, &plan)
+            }
+
+            fn max_pool_2x2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+                Self::pool(x).0
+            }
+        }
+    };
+}
+
+/// Gives a backend its own operations as kernels.
+#[cfg(any(feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+macro_rules! default_kernels {
+    ($backend:ty) => {
+        impl Kernels for $backend {
+            /// The input and the indices of the maxima in it.
+            type Winners = (FloatTensor<Self>, burn::backend::tensor::IntTensor<Self>);
+
+            fn pool(x: FloatTensor<Self>) -> (FloatTensor<Self>, Self::Winners) {
+                let indices = burn::tensor::IntDType::I32;
+                let pooled =
+                    Self::max_pool2d_with_indices(x.clone(), [2, 2], [2, 2], [0, 0], [1, 1], false, indices);
+                (pooled.output, (x, pooled.indices))
+            }
+
+            fn pool_backward(cotangent: FloatTensor<Self>, (x, indices): Self::Winners) -> FloatTensor<Self> {
+                Self::max_pool2d_with_indices_backward(
+                    x,
+                    [2, 2],
+                    [2, 2],
+                    [0, 0],
+                    [1, 1],
+                    false,
+                    cotangent,
+                    indices,
+                )
+                .x_grad
+            }
+        }
+        dispatch_to_kernels!($backend);
+    };
+}
+
+#[cfg(feature = "flex")]
+dispatch_to_kernels!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+default_kernels!(burn::backend::NdArray);
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+default_kernels!(burn::backend::Cube);
+
+impl<B: Kernels + ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        flipped: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct ConvolutionBackward;
+        impl<B: Kernels> Backward<B, 1> for ConvolutionBackward {
+            /// The rectified output, if the rule asks where the rectifier was open.
+            type State = (Option<FloatTensor<B>>, FloatTensor<B>, Plan);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let (y, flipped, plan) = ops.state;
+                let [parent] = ops.parents;
+                let cotangent = gradients.consume::<B>(&ops.node);
+                if let Some(node) = parent {
+                    gradients.register::<B>(node.id, B::convolution_backward(y, cotangent, flipped, &plan));
+                }
+            }
+        }
+
+        let (weight, bias, flipped) =
+            (weight.into_primitive(), bias.into_primitive(), flipped.into_primitive());
+        match ConvolutionBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let y = B::convolution(x.into_primitive(), weight, bias, &plan);
+                let kept = plan.rectifier.map(|_| y.clone());
+                prepared.finish((kept, flipped, plan), y)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::convolution(x.into_primitive(), weight, bias, &plan))
+            }
+        }
+    }
+
+    fn max_pool_2x2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct PoolBackward;
+        impl<B: Kernels> Backward<B, 1> for PoolBackward {
+            type State = B::Winners;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let [parent] = ops.parents;
+                let cotangent = gradients.consume::<B>(&ops.node);
+                if let Some(node) = parent {
+                    gradients.register::<B>(node.id, B::pool_backward(cotangent, ops.state));
+                }
+            }
+        }
+
+        match PoolBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (y, winners) = B::pool(x.into_primitive());
+                prepared.finish(winners, y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::pool(x.into_primitive()).0),
+        }
+    }
+}
+
+impl fmt::Debug for FrozenConvolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrozenConvolution").field("weight", &self.weight.dims()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("kernel", &self.kernel)
+            .field("rectifier", &self.rectifier)
+            .finish_non_exhaustive()
+    }
+}

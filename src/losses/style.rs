@@ -1,0 +1,171 @@
+//! The loss that wants the texture of a painting.
+
+use burn::tensor::Tensor;
+
+use super::{Loss, Scene};
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// The loss that wants the texture of a painting, the squared distance of Gram matrices:
+///
+/// ```text
+/// L(x) = Σ_layers w · Σ_ij (G_ij/M − S_ij/M')² / (4 N²)        G_ij = Σ_p A_ip(x) A_jp(x)
+/// ```
+///
+/// where `A_ip` is channel `i` of the layer at position `p`, `N` the number of channels, `M` and `M'` the numbers
+/// of positions in the image and in the painting, and `S` the Gram matrix of the painting. A Gram matrix
+/// says which features occur together and how often, but not where: so the loss sees brush strokes and colours
+/// and no composition. For images of one size (`M` = `M'`) it is the loss of Gatys et al.; the painting may
+/// be of another size, but what counts as a stroke is a matter of pixels: scale it so that its strokes are as
+/// large as they should become.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::{losses::Style, Model, gradient::Gradient};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let painting = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+/// let losses = Style::new(&model, painting.clone(), [("conv1", 1.0), ("conv2", 0.5)])?.into();
+/// assert_eq!(Gradient::new(&model, &losses).values(painting)?.totals(), [0.0]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Costs `N²·M` multiplications a layer, little beside the convolutions.
+///
+/// Source: Gatys, Ecker & Bethge 2016, *Image Style Transfer Using Convolutional Neural Networks*, equations 3
+/// to 5.
+#[derive(Debug, Clone)]
+#[doc(alias = "GramMatrixLoss")]
+pub struct Style {
+    layers: Vec<Target>,
+}
+
+#[derive(Debug, Clone)]
+struct Target {
+    layer: String,
+    weight: f32,
+    /// `S / M'`, `[1, channels, channels]`.
+    gram: Tensor<3>,
+}
+
+impl Style {
+    /// Wants the texture of this painting, `[1, channels, height, width]`, at each of these layers with its
+    /// weight.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`], [`Error::Shape`] for a painting that the model can't take, and
+    /// [`Error::InvalidParameter`] without layers or with a weight that is negative or not finite.
+    pub fn new<M: Model + ?Sized, S: Into<String>>(
+        model: &M,
+        painting: Tensor<4>,
+        layers: impl IntoIterator<Item = (S, f32)>,
+    ) -> Result<Self> {
+        Self::blend(model, [(painting, 1.0)], layers)
+    }
+
+    /// Wants a texture between those of several paintings: the mean of their Gram matrices in these proportions.
+    ///
+    /// This differs from the sum of one loss a painting, with the same weights, by a constant only, so the
+    /// best image is the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`Error::InvalidParameter`] without paintings or with proportions that are
+    /// negative, not finite, or all 0.
+    pub fn blend<M: Model + ?Sized, S: Into<String>>(
+        model: &M,
+        paintings: impl IntoIterator<Item = (Tensor<4>, f32)>,
+        layers: impl IntoIterator<Item = (S, f32)>,
+    ) -> Result<Self> {
+        let layers: Vec<(String, f32)> =
+            layers.into_iter().map(|(name, weight)| (name.into(), weight)).collect();
+        check_weights("the weights of the style layers", layers.iter().map(|(_, weight)| *weight))?;
+        let paintings: Vec<_> = paintings.into_iter().collect();
+        check_weights("the proportions of the styles", paintings.iter().map(|(_, share)| *share))?;
+        let whole: f32 = paintings.iter().map(|(_, share)| share).sum();
+
+        let mut grams: Vec<Option<Tensor<3>>> = vec![None; layers.len()];
+        for (painting, share) in paintings {
+            let mut taps = crate::model::Taps::new().record(layers.iter().map(|(name, _)| name));
+            crate::model::run(model, painting.inner(), &mut taps)?;
+            for ((layer, _), blended) in layers.iter().zip(&mut grams) {
+                let gram = gram(taps.activation(layer)?) * (share / whole);
+                *blended = Some(match blended.take() {
+                    Some(sum) => sum + gram,
+                    None => gram,
+                });
+            }
+        }
+        let targets = layers.into_iter().zip(grams);
+        let layers =
+            targets.filter_map(|((layer, weight), gram)| Some(Target { layer, weight, gram: gram? }));
+        Ok(Self { layers: layers.collect() })
+    }
+
+    /// Divides the weight of each layer by what an image without any features would lose there, and by the sum
+    /// of all weights: the loss is then 0 for the painting and 1 for such an image, and layers of equal weight
+    /// count alike, whatever the network.
+    ///
+    /// Without this the layers differ by orders of magnitude.
+    pub fn relative(mut self) -> Self {
+        let whole: f32 = self.layers.iter().map(|target| target.weight).sum();
+        for target in &mut self.layers {
+            let nothing = distance(target.gram.clone(), target.gram.zeros_like()).into_scalar::<f32>();
+            if nothing > 0.0 {
+                target.weight /= nothing * whole;
+            }
+        }
+        self
+    }
+}
+
+impl Loss for Style {
+    fn name(&self) -> String {
+        "style".into()
+    }
+
+    fn layers(&self) -> Vec<String> {
+        self.layers.iter().map(|target| target.layer.clone()).collect()
+    }
+
+    fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
+        let mut sum = Tensor::zeros([scene.batch()], &scene.device());
+        for target in &self.layers {
+            let gram = gram(scene.layer(&target.layer)?);
+            sum = sum + distance(gram, target.gram.clone()) * target.weight;
+        }
+        Ok(sum)
+    }
+}
+
+/// The Gram matrix of a layer over its number of positions, `[batch, channels, channels]`, from its activation
+/// `[batch, channels, height, width]`: the mean over positions of the products of each two channels.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let features = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &Device::default()); // two channels
+/// let gram = vis::losses::gram(features.reshape([1, 2, 1, 2])) * 2.0;
+/// assert_eq!(vis::host::values(gram), [5.0, 11.0, 11.0, 25.0]);
+/// ```
+pub fn gram(activation: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = activation.dims();
+    let features = activation.reshape([batch, channels, height * width]);
+    // Dividing first keeps half precision in range.
+    (features.clone() / (height * width) as f32).matmul(features.swap_dims(1, 2))
+}
+
+/// `Σ_ij (a_ij − b_ij)² / (4 N²)` for each image.
+fn distance(a: Tensor<3>, b: Tensor<3>) -> Tensor<1> {
+    let [batch, channels, _] = a.dims();
+    (a - b).square().sum_dims(&[1, 2]).reshape([batch]) / (4.0 * (channels * channels) as f32)
+}
+
+/// Refuses weights that are negative, not finite, all 0, or none.
+fn check_weights(name: &'static str, weights: impl Iterator<Item = f32> + Clone) -> Result<()> {
+    let good = weights.clone().all(|weight| weight >= 0.0 && weight.is_finite());
+    if good && weights.clone().any(|weight| weight > 0.0) {
+        return Ok(());
+    }
+    let got = format!("{:?}", weights.collect::<Vec<_>>());
+    Err(Error::invalid(name, "finite numbers of 0 or more, at least one above 0", got))
+}

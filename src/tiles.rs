@@ -1,0 +1,223 @@
+//! The gradient of an image too large to differentiate at once, tile by tile.
+
+use ndarray::{Array3, ArrayView3, Axis};
+use rand::Rng;
+
+use crate::gradient::Gradient;
+use crate::losses::Losses;
+use crate::model::Model;
+use crate::random::Stream;
+use crate::{Error, Result};
+
+/// Tiles begin at multiples of this, where a network that halves the image up to five times sees the same grid
+/// of pixels in the tile as in the whole image.
+const STRIDE: usize = 32;
+
+/// The gradient of an image of any size with respect to its pixels, evaluated tile by tile, so that memory is that
+/// of one tile and of the image itself.
+///
+/// Each tile is evaluated with a margin of `overlap` pixels around it, whose gradient is thrown away. What a
+/// tile can't see is what lies beyond its margin: the gradient equals that of the whole image, up to rounding,
+/// at pixels that are farther from the margin's outer edge than twice the reach of a unit of the deepest layer
+/// named (98 pixels for the last convolution of VGG16, 20 for its third block), and nearly equals it nearer by.
+/// Moving the tiles at each step, by a random [`Placement`], spreads what difference remains evenly, so that no
+/// seam shows.
+///
+/// For this the losses must be means over positions, as those of this crate are for activations: the gradient of a
+/// tile is weighted by its share of the area. Losses that compare with a photo of the same size can't be
+/// tiled.
+///
+/// ```
+/// use ndarray::Array3;
+/// use vis::losses::LayerEnergy;
+/// use vis::tiles::{Placement, TiledGradient};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let losses = LayerEnergy::new("conv2").into();
+/// let photo = Array3::from_shape_fn((3, 21, 13), |(c, y, x)| (40 * c + 7 * y + 3 * x) as f32);
+/// // This network takes 8×8 pixels and nothing else: so these are the tiles.
+/// let evaluation = TiledGradient::new(&model, &losses).evaluate(photo.view(), Placement::default())?;
+/// assert_eq!(evaluation.gradient.dim(), (3, 21, 13));
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: the TensorFlow tutorial *DeepDream*, which has no margins.
+#[derive(Clone)]
+pub struct TiledGradient<'a> {
+    model: &'a dyn Model,
+    losses: &'a Losses,
+    tile: usize,
+    overlap: usize,
+}
+
+/// Where the image lies under the tiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// How far the image is moved down and right before the model sees it, in pixels; what moves in is its mirror
+    /// image. The gradient is moved back.
+    pub shift: [i64; 2],
+    /// How far the borders between tiles are moved up and left, in pixels; rounded down to a multiple of 32.
+    pub borders: [usize; 2],
+}
+
+/// The total loss and its gradient.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TiledEvaluation {
+    /// The mean of the tiles' totals, weighted by area.
+    pub loss: f32,
+    /// The gradient with respect to the image, `[channels, height, width]`.
+    pub gradient: Array3<f32>,
+}
+
+/// What is evaluated at once along one axis: `core` is kept of what is computed on `seen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    seen: std::ops::Range<usize>,
+    core: std::ops::Range<usize>,
+}
+
+impl<'a> TiledGradient<'a> {
+    /// The gradient of these losses by tiles of 512 pixels a side with margins of 32.
+    pub fn new(model: &'a dyn Model, losses: &'a Losses) -> Self {
+        Self { model, losses, tile: 512, overlap: 32 }
+    }
+
+    /// Sets the side of a tile in pixels, margins included. Default 512, for which VGG16 needs about 2 GB.
+    ///
+    /// A network that takes images of one size only has tiles of that size.
+    pub fn tile(mut self, side: usize) -> Self {
+        self.tile = side;
+        self
+    }
+
+    /// Sets the width of the margin, at most a quarter of a tile. Default 32.
+    ///
+    /// Wider margins cost more: a tile of side `t` with margins `m` computes `(t/(t−2m))²` times its share.
+    pub fn overlap(mut self, pixels: usize) -> Self {
+        self.overlap = pixels;
+        self
+    }
+
+    /// The loss and the gradient of one image, `[channels, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for an image smaller than the model takes, [`Error::UnknownLayer`], and whatever a loss
+    /// finds.
+    pub fn evaluate(&self, image: ArrayView3<f32>, placement: Placement) -> Result<TiledEvaluation> {
+        let (channels, height, width) = image.dim();
+        let input = self.model.input();
+        let (tile_height, tile_width) = self.tile_size();
+        if height < input.smallest().unwrap_or(tile_height) || width < input.smallest().unwrap_or(tile_width)
+        {
+            input.check([1, channels, height, width])?;
+        }
+        let [rows, columns] = [(height, tile_height, 0), (width, tile_width, 1)]
+            .map(|(side, tile, axis)| self.spans(side, tile, placement.borders[axis]));
+        // Where each pixel that the model sees comes from.
+        let from_row: Vec<usize> =
+            (0..height).map(|y| mirror(y as i64 - placement.shift[0], height)).collect();
+        let from_column: Vec<usize> =
+            (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
+
+        let device = self.model.device();
+        let primitive = Gradient::new(self.model, self.losses);
+        let mut gradient = Array3::<f32>::zeros(image.dim());
+        let mut loss = 0.0;
+        let area = (height * width) as f32;
+        for row in &rows {
+            for column in &columns {
+                let (seen_rows, seen_columns) =
+                    (&from_row[row.seen.clone()], &from_column[column.seen.clone()]);
+                let tile =
+                    image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
+                let evaluation = primitive.evaluate(crate::host::tensor4(tile.view(), &device))?;
+
+                let core = (row.core.len() * column.core.len()) as f32;
+                loss += evaluation.losses.totals()[0] * core / area;
+                let share = (seen_rows.len() * seen_columns.len()) as f32 / area;
+                let of_tile = crate::host::array4(evaluation.gradient);
+                for y in row.core.clone() {
+                    for x in column.core.clone() {
+                        for c in 0..channels {
+                            gradient[[c, from_row[y], from_column[x]]] +=
+                                share * of_tile[[0, c, y - row.seen.start, x - column.seen.start]];
+                        }
+                    }
+                }
+            }
+        }
+        Ok(TiledEvaluation { loss, gradient })
+    }
+
+    /// A random placement: a shift of up to `jitter` pixels each way, and borders anywhere.
+    pub fn place(&self, jitter: usize, random: &mut Stream) -> Placement {
+        let (height, width) = self.tile_size();
+        let jitter = jitter as i64;
+        Placement {
+            shift: [random.random_range(-jitter..=jitter), random.random_range(-jitter..=jitter)],
+            borders: [random.random_range(0..height), random.random_range(0..width)],
+        }
+    }
+
+    fn tile_size(&self) -> (usize, usize) {
+        match self.model.input().smallest() {
+            Some(smallest) => (self.tile.max(smallest), self.tile.max(smallest)),
+            None => self.model.input().size(),
+        }
+    }
+
+    /// Cuts an axis into cores, each seen with its margins.
+    fn spans(&self, side: usize, tile: usize, borders: usize) -> Vec<Span> {
+        let fixed = self.model.input().smallest().is_none();
+        if side <= tile {
+            return vec![Span { seen: 0..side, core: 0..side }];
+        }
+        let overlap = self.overlap.min(tile / 4);
+        let aligned = |position: usize| if fixed { position } else { position / STRIDE * STRIDE };
+        let step = aligned(tile - 2 * overlap).max(1);
+        let mut spans = Vec::new();
+        let mut start = 0;
+        let mut end = step - aligned(borders % step);
+        while start < side {
+            let core = start..end.min(side);
+            // A tile never ends beyond the image: at the far edge it begins earlier.
+            let first = aligned(core.start.saturating_sub(overlap).min(side - tile));
+            let last = (first + tile).max(core.end).min(side);
+            let last = if fixed || side - last > STRIDE { last } else { side };
+            spans.push(Span { seen: first..last, core: core.clone() });
+            (start, end) = (core.end, core.end + step);
+        }
+        spans
+    }
+}
+
+impl std::fmt::Debug for TiledGradient<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TiledGradient")
+            .field("losses", self.losses)
+            .field("tile", &self.tile)
+            .field("overlap", &self.overlap)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The position inside an axis that a position outside is the mirror image of; the edge is not repeated.
+fn mirror(position: i64, side: usize) -> usize {
+    let last = side as i64 - 1;
+    if last == 0 {
+        return 0;
+    }
+    let folded = position.rem_euclid(2 * last);
+    folded.min(2 * last - folded) as usize
+}
+
+/// Refuses an image that is not `[1, channels, height, width]`, and gives it as `[channels, height, width]`.
+pub(crate) fn single(what: &str, image: burn::tensor::Tensor<4>) -> Result<Array3<f32>> {
+    let shape = image.dims();
+    if shape[0] != 1 {
+        let expected = "[1, channels, height, width]".to_owned();
+        return Err(Error::Shape { what: what.to_owned(), expected, got: shape.to_vec() });
+    }
+    Ok(crate::host::array4(image.inner()).index_axis_move(Axis(0), 0))
+}

@@ -1,0 +1,148 @@
+//! Caricature.
+
+use burn::tensor::Tensor;
+
+use super::descent::{Tell, size_of};
+use super::stages::Stages;
+use crate::losses::{Caricature, Losses};
+use crate::model::Model;
+use crate::optimizer::{BurnUpdate, Minimized, Optimizer, Step};
+use crate::parametrization::Fourier;
+use crate::transforms::Jitter;
+use crate::{Error, Result};
+
+/// Caricature: an image, found from noise, in which a layer sees the same as in a photo, `[1, channels, height,
+/// width]`, only much more of it, by the loss [`Caricature`].
+///
+/// Unlike [inversion](super::invert) it does not ask for as much of each feature as there was, but for as much as
+/// there can be: what the layer took notice of is exaggerated, the rest is gone.
+///
+/// The image is written down as a Fourier spectrum in decorrelated colours and moved by Adam.
+///
+/// ```
+/// use vis::visualization::caricature;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+/// let drawn = caricature(&model, photo).layer("conv2").steps(20).run()?;
+/// assert!(drawn.best_loss[0] < drawn.losses.totals()[[0, 0]]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: lucid, `recipes/caricature.py`.
+pub fn caricature(model: &dyn Model, photo: Tensor<4>) -> DrawCaricature<'_> {
+    DrawCaricature {
+        model,
+        photo,
+        layer: None,
+        power: 1.0,
+        jitter: 4,
+        steps: 200,
+        learning_rate: 0.05,
+        seed: 0,
+        tell: None,
+    }
+}
+
+/// The settings of [`caricature`].
+#[must_use = "nothing is drawn before `run`"]
+pub struct DrawCaricature<'a> {
+    model: &'a dyn Model,
+    photo: Tensor<4>,
+    layer: Option<String>,
+    power: f32,
+    jitter: usize,
+    steps: usize,
+    learning_rate: f64,
+    seed: u64,
+    tell: Option<Tell<'a>>,
+}
+
+impl<'a> DrawCaricature<'a> {
+    /// Sets the layer. Default: the last convolution whose map is an eighth of the image a side,
+    /// `block4_conv3` in VGG16.
+    pub fn layer(mut self, layer: impl Into<String>) -> Self {
+        self.layer = Some(layer.into());
+        self
+    }
+
+    /// Sets the power of the cosine: more keeps closer to the photo. Default 1.
+    #[doc(alias = "cossim_pow")]
+    pub fn power(mut self, power: f32) -> Self {
+        self.power = power;
+        self
+    }
+
+    /// Sets the largest random shift between image and model, in pixels each way. Default 4.
+    pub fn jitter(mut self, pixels: usize) -> Self {
+        self.jitter = pixels;
+        self
+    }
+
+    /// Sets the number of steps. Default 200.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets the learning rate of Adam. Default 0.05.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the seed of the noise to start from and of the shifts. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Tells every step to this function.
+    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Draws.
+    ///
+    /// # Errors
+    ///
+    /// An unknown layer, a photo of another shape than the model takes, settings out of range.
+    pub fn run(mut self) -> Result<Minimized> {
+        let (height, width) = size_of("the photo", &self.photo)?;
+        let layer = match self.layer.take() {
+            Some(layer) => layer,
+            None => Stages::of(self.model)?
+                .last_of(3)
+                .ok_or_else(|| Error::NoSpatialLayer { target: "the output".into() })?,
+        };
+        let loss = Caricature::new(self.model, self.photo.clone(), layer)?.with_power(self.power)?;
+        let mut steps = Optimizer::new(self.model, Losses::from(loss))
+            .size_of_image(height, width)
+            .parametrization(Fourier::new([height, width], self.model.input().range()))
+            .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
+            .transform(Jitter::pixels(self.jitter))
+            .learning_rate(self.learning_rate)
+            .seed(self.seed)
+            .max_iter(self.steps)
+            .steps()?;
+        for step in &mut steps {
+            let step = step?;
+            if let Some(tell) = &mut self.tell {
+                tell(&step);
+            }
+        }
+        Ok(steps.finish())
+    }
+}
+
+impl std::fmt::Debug for DrawCaricature<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DrawCaricature")
+            .field("photo", &self.photo.dims())
+            .field("layer", &self.layer)
+            .field("power", &self.power)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}

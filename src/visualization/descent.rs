@@ -1,0 +1,112 @@
+//! What the methods share that optimise an image from coarse to fine.
+
+use burn::optim::AdamConfig;
+use burn::tensor::Tensor;
+use ndarray::Axis;
+
+use crate::losses::Losses;
+use crate::model::Model;
+use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, Step};
+use crate::transforms::Jitter;
+use crate::{Error, Result};
+
+/// How an image is moved in style transfer, texture synthesis and inversion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Descent {
+    /// By [`Lbfgs`], with steps of ten 255ths of the range at most. The default: on VGG16 it reaches in a quarter of
+    /// the time what Adam reaches.
+    #[default]
+    Lbfgs,
+    /// By Adam, with steps of about four 255ths of the range. Bears random transforms.
+    Adam,
+}
+
+/// The function told of every step.
+pub(super) type Tell<'a> = Box<dyn FnMut(&Step) + 'a>;
+
+/// One stage: minimises the losses from an image on.
+pub(super) fn descend(
+    model: &dyn Model,
+    losses: Losses,
+    start: Tensor<4>,
+    steps: usize,
+    descent: Descent,
+    jitter: usize,
+    tell: &mut Option<Tell<'_>>,
+) -> Result<Minimized> {
+    let (low, high) = model.input().range();
+    let level = f64::from(high - low) / 255.0;
+    let optimizer = Optimizer::new(model, losses).seed_img(start).max_iter(steps);
+    let optimizer = match descent {
+        Descent::Lbfgs => optimizer
+            .update(Lbfgs::new(10.0 * level as f32)?)
+            .normalize(Normalization::None)
+            .learning_rate(1.0),
+        Descent::Adam => {
+            optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
+        }
+    };
+    let optimizer = if jitter > 0 { optimizer.transform(Jitter::pixels(jitter)) } else { optimizer };
+    let mut steps = optimizer.steps()?;
+    for step in &mut steps {
+        let step = step?;
+        if let Some(tell) = tell {
+            tell(&step);
+        }
+    }
+    Ok(steps.finish())
+}
+
+/// Sizes from coarse to fine with the shape of `height` × `width`: the longest side doubles from `from` pixels up
+/// to the full size. Only the full size for a model that takes one size.
+pub(super) fn sizes(model: &dyn Model, (height, width): (usize, usize), from: usize) -> Vec<(usize, usize)> {
+    let longest = height.max(width);
+    let mut sizes = vec![(height, width)];
+    let Some(smallest) = model.input().smallest() else { return sizes };
+    let mut side = longest;
+    while side > from {
+        // Halve, but for the first stage, which takes `from`.
+        side = if side / 2 >= from { side / 2 } else { from };
+        let size = scaled((height, width), side);
+        if size.0.min(size.1) < smallest {
+            break;
+        }
+        sizes.push(size);
+    }
+    sizes.reverse();
+    sizes
+}
+
+/// The size of the same shape whose longest side is `longest`.
+pub(super) fn scaled((height, width): (usize, usize), longest: usize) -> (usize, usize) {
+    let factor = longest as f32 / height.max(width) as f32;
+    let side = |side: usize| ((side as f32 * factor).round() as usize).max(1);
+    (side(height), side(width))
+}
+
+/// An image at another size.
+pub(super) fn resized(image: &Tensor<4>, (height, width): (usize, usize)) -> Tensor<4> {
+    let [batch, _, from_height, from_width] = image.dims();
+    if (from_height, from_width) == (height, width) {
+        return image.clone();
+    }
+    let device = image.device();
+    let images = crate::host::array4(image.clone().inner());
+    let resized = images.axis_iter(Axis(0)).map(|image| {
+        let image = crate::host::resize(image, height, width);
+        crate::host::tensor4(image.view().insert_axis(Axis(0)), &device)
+    });
+    debug_assert!(batch > 0, "an image has a batch");
+    Tensor::cat(resized.collect(), 0)
+}
+
+/// The height and width of one image, `[1, channels, height, width]`.
+pub(super) fn size_of(what: &str, image: &Tensor<4>) -> Result<(usize, usize)> {
+    match image.dims() {
+        [1, _, height, width] if height > 0 && width > 0 => Ok((height, width)),
+        got => {
+            let expected = "[1, channels, height, width]".to_owned();
+            Err(Error::Shape { what: what.to_owned(), expected, got: got.to_vec() })
+        }
+    }
+}

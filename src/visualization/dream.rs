@@ -1,0 +1,365 @@
+//! Deep dream.
+
+use burn::tensor::Tensor;
+use ndarray::{Array3, Axis};
+
+use super::stages::Stages;
+use crate::losses::{BestMatch, LayerEnergy, Losses};
+use crate::model::Model;
+use crate::tiles::{TiledGradient, single};
+use crate::{Error, Result};
+
+/// Deep dream: shows a network more of whatever it sees in a photo, at several scales.
+///
+/// The photo, `[1, channels, height, width]`, is shrunk to the smallest octave. At each octave the image climbs
+/// the gradient for some steps, then what was added is enlarged and laid over the next octave of the photo, so
+/// that the photo's own detail is never lost:
+///
+/// ```text
+/// x ← photo at this octave + enlarged detail
+/// x ← x − step · g / mean|g|         so many times; g is the gradient of the losses
+/// detail ← x − photo at this octave
+/// ```
+///
+/// ```
+/// use vis::visualization::deep_dream;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let photo = vis::random::noise([1, 3, 19, 15], (0.0, 255.0), 0, 0, &model.device());
+/// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(3).run()?;
+/// assert_eq!(dream.image.dims(), [1, 3, 19, 15]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Settings are those of [`DeepDream`]. Source: Mordvintsev, Olah & Tyka 2015, *Inceptionism*;
+/// `google/deepdream`.
+pub fn deep_dream(model: &dyn Model, photo: Tensor<4>) -> DeepDream<'_> {
+    DeepDream {
+        model,
+        photo,
+        objective: Objective::Energy(Vec::new()),
+        octaves: 4,
+        octave_scale: 1.4,
+        steps: 10,
+        step_size: 1.5,
+        jitter: 32,
+        tile: 512,
+        overlap: 32,
+        seed: 0,
+        progress: None,
+    }
+}
+
+/// The settings of a [`deep_dream`].
+#[must_use = "nothing is dreamt before `run`"]
+pub struct DeepDream<'a> {
+    model: &'a dyn Model,
+    photo: Tensor<4>,
+    objective: Objective,
+    octaves: usize,
+    octave_scale: f32,
+    steps: usize,
+    step_size: f32,
+    jitter: usize,
+    tile: usize,
+    overlap: usize,
+    seed: u64,
+    progress: Option<Box<dyn FnMut(&DreamStep) + 'a>>,
+}
+
+enum Objective {
+    Energy(Vec<String>),
+    Guided { guide: Tensor<4>, layers: Vec<String> },
+    Losses(Losses),
+}
+
+/// What was dreamt.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Dream {
+    /// The image, of the size of the photo, `[1, channels, height, width]`: in the model's input range, which it
+    /// may leave by a little; clip it for display.
+    pub image: Tensor<4>,
+    /// Every step, in order.
+    pub steps: Vec<DreamStep>,
+}
+
+/// One step of a dream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct DreamStep {
+    /// The octave, counted from 0, the smallest.
+    pub octave: usize,
+    /// The step within the octave, counted from 0.
+    pub step: usize,
+    /// The height and width of the image in this octave.
+    pub size: (usize, usize),
+    /// The total loss before the step.
+    pub loss: f32,
+}
+
+impl<'a> DeepDream<'a> {
+    /// Dreams what this layer sees. Early layers give strokes and ripples, the middle eyes and fur, the last whole
+    /// animals and buildings.
+    ///
+    /// Default: the last convolution whose map is an eighth of the image a side, `block4_conv3` in VGG16.
+    pub fn layer(self, layer: impl Into<String>) -> Self {
+        self.layers([layer])
+    }
+
+    /// Dreams what these layers see, to equal parts: the [`LayerEnergy`] of each, divided by what it is at the
+    /// start.
+    pub fn layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = S>) -> Self {
+        let named = layers.into_iter().map(Into::into).collect();
+        match &mut self.objective {
+            Objective::Guided { layers, .. } => *layers = named,
+            objective => *objective = Objective::Energy(named),
+        }
+        self
+    }
+
+    /// Dreams of the things in another photo, `[1, channels, height, width]`, of any size that the model takes:
+    /// the [`BestMatch`] with its features.
+    ///
+    /// What counts as a thing depends on how large it is in pixels; a guide about as large as the model's
+    /// default input serves best.
+    #[doc(alias = "objective_guide")]
+    pub fn guide(mut self, guide: Tensor<4>) -> Self {
+        let layers = match self.objective {
+            Objective::Energy(layers) | Objective::Guided { layers, .. } => layers,
+            Objective::Losses(_) => Vec::new(),
+        };
+        self.objective = Objective::Guided { guide, layers };
+        self
+    }
+
+    /// Minimises these losses instead, which must be means over positions: see [`TiledGradient`].
+    ///
+    /// ```
+    /// use vis::losses::{LayerEnergy, TotalVariation};
+    /// use vis::visualization::deep_dream;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 9, 9], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![
+    ///     (LayerEnergy::new("conv2").channels([0, 3]), 1.0),
+    ///     (TotalVariation::default(), 1e-4),
+    /// ];
+    /// let dream = deep_dream(&model, photo).losses(losses).steps(2).run()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn losses(mut self, losses: impl Into<Losses>) -> Self {
+        self.objective = Objective::Losses(losses.into());
+        self
+    }
+
+    /// Sets the number of octaves. Default 4; those smaller than the model takes are left out.
+    ///
+    /// The network sees things of one size in pixels, so every octave adds them at another size of the photo.
+    pub fn octaves(mut self, octaves: usize) -> Self {
+        self.octaves = octaves;
+        self
+    }
+
+    /// Sets the factor between the sizes of two octaves, above 1. Default 1.4.
+    pub fn octave_scale(mut self, factor: f32) -> Self {
+        self.octave_scale = factor;
+        self
+    }
+
+    /// Sets the number of steps in each octave. Default 10; with 0 the photo comes back as it is.
+    #[doc(alias = "iter_n")]
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets the mean change of a pixel in one step, in 255ths of the model's input range. Default 1.5.
+    pub fn step_size(mut self, size: f32) -> Self {
+        self.step_size = size;
+        self
+    }
+
+    /// Sets the largest random shift between the image and the model, in pixels each way. Default 32. It is
+    /// undone after each step. Beyond its edges the image goes on as its mirror image.
+    ///
+    /// Without it the grid on which the network pools its maps would show in the picture.
+    pub fn jitter(mut self, pixels: usize) -> Self {
+        self.jitter = pixels;
+        self
+    }
+
+    /// Sets the side of the tiles in pixels. Default 512; see [`TiledGradient::tile`].
+    pub fn tile(mut self, side: usize) -> Self {
+        self.tile = side;
+        self
+    }
+
+    /// Sets the margin around each tile in pixels. Default 32; see [`TiledGradient::overlap`].
+    pub fn overlap(mut self, pixels: usize) -> Self {
+        self.overlap = pixels;
+        self
+    }
+
+    /// Sets the seed of jitter and tile borders. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Tells every step to this function.
+    pub fn progress(mut self, tell: impl FnMut(&DreamStep) + 'a) -> Self {
+        self.progress = Some(Box::new(tell));
+        self
+    }
+
+    /// Dreams.
+    ///
+    /// Costs one forward and one backward pass on each tile, for each step and octave. Takes the memory of one tile
+    /// and about six times the image in `f32`: a photo of 4000×3000 pixels in tiles of 512 stays under 4 GB with
+    /// VGG16.
+    ///
+    /// # Errors
+    ///
+    /// Settings out of range, unknown layers, a photo smaller than the model takes; [`Error::ZeroGradient`] where
+    /// the layer sees nothing, and [`Error::NonFinite`] when the gradient becomes NaN or infinite.
+    pub fn run(mut self) -> Result<Dream> {
+        self.check()?;
+        let photo = single("the photo", self.photo.clone())?;
+        let losses = self.losses_for(&photo)?;
+        let tiles = TiledGradient::new(self.model, &losses).tile(self.tile).overlap(self.overlap);
+        let (low, high) = self.model.input().range();
+        let length = self.step_size * (high - low) / 255.0;
+        let mut random = crate::random::stream(self.seed, 0);
+
+        let mut steps = Vec::new();
+        let mut image = photo.clone();
+        let mut detail: Option<Array3<f32>> = None;
+        for (octave, (height, width)) in self.sizes(&photo).into_iter().enumerate() {
+            let base = crate::host::resize(photo.view(), height, width);
+            image = base.clone();
+            if let Some(detail) = detail.take() {
+                image += &crate::host::resize(detail.view(), height, width);
+            }
+            for step in 0..self.steps {
+                let evaluation = tiles.evaluate(image.view(), tiles.place(self.jitter, &mut random))?;
+                let index = steps.len();
+                let told = DreamStep { octave, step, size: (height, width), loss: evaluation.loss };
+                let mean = evaluation.gradient.iter().map(|value| f64::from(value.abs())).sum::<f64>()
+                    / evaluation.gradient.len() as f64;
+                if !(mean.is_finite() && evaluation.loss.is_finite()) {
+                    let best = self.tensor(&image);
+                    let what = if mean.is_finite() { "the loss" } else { "the gradient" };
+                    return Err(Error::NonFinite {
+                        what: what.into(),
+                        step: index,
+                        best: Some(Box::new(best)),
+                    });
+                }
+                if mean == 0.0 {
+                    let hint = "the layer sees nothing in the photo; try an earlier one".into();
+                    return Err(Error::ZeroGradient { what: "the dream".into(), hint });
+                }
+                image.scaled_add(-length / mean as f32, &evaluation.gradient);
+                steps.push(told);
+                if let Some(tell) = &mut self.progress {
+                    tell(&told);
+                }
+            }
+            detail = Some(&image - &base);
+        }
+        Ok(Dream { image: self.tensor(&image), steps })
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(self.octave_scale > 1.0 && self.octave_scale.is_finite()) {
+            return Err(Error::invalid("the octave scale", "a finite number above 1", self.octave_scale));
+        }
+        if !(self.step_size >= 0.0 && self.step_size.is_finite()) {
+            return Err(Error::invalid("the step size", "a finite number of 0 or more", self.step_size));
+        }
+        if self.octaves == 0 || self.tile == 0 {
+            return Err(Error::invalid("octaves and tile", "1 or more", 0));
+        }
+        Ok(())
+    }
+
+    /// The losses, and the layers they fall back on.
+    fn losses_for(&mut self, photo: &Array3<f32>) -> Result<Losses> {
+        let objective = std::mem::replace(&mut self.objective, Objective::Losses(Losses::new()));
+        match objective {
+            Objective::Losses(losses) => Ok(losses),
+            Objective::Guided { guide, layers } => {
+                let mut losses = Losses::new();
+                for layer in self.named(layers)? {
+                    losses = losses.with(BestMatch::new(self.model, guide.clone(), layer)?, 1.0);
+                }
+                Ok(losses)
+            }
+            Objective::Energy(layers) => {
+                let layers = self.named(layers)?;
+                if let [layer] = &layers[..] {
+                    return Ok(LayerEnergy::new(layer).into());
+                }
+                // Equal parts of what they are in the photo at the size of the first octave.
+                let first = self.sizes(photo).first().copied();
+                let mut losses = Losses::new();
+                for layer in layers {
+                    let alone = LayerEnergy::new(&layer).into();
+                    let tiles = TiledGradient::new(self.model, &alone).tile(self.tile).overlap(self.overlap);
+                    let (height, width) = first.unwrap_or((photo.dim().1, photo.dim().2));
+                    let small = crate::host::resize(photo.view(), height, width);
+                    let energy = -tiles.evaluate(small.view(), Default::default())?.loss;
+                    let weight = if energy > 0.0 { 1.0 / energy } else { 1.0 };
+                    losses = losses.with(LayerEnergy::new(layer), weight);
+                }
+                Ok(losses)
+            }
+        }
+    }
+
+    fn named(&self, layers: Vec<String>) -> Result<Vec<String>> {
+        if !layers.is_empty() {
+            return Ok(layers);
+        }
+        let layer = Stages::of(self.model)?.last_of(3);
+        let target = "the output".to_owned();
+        Ok(vec![layer.ok_or(Error::NoSpatialLayer { target })?])
+    }
+
+    /// The sizes of the octaves, the smallest first: those that the model can take.
+    fn sizes(&self, photo: &Array3<f32>) -> Vec<(usize, usize)> {
+        let (_, height, width) = photo.dim();
+        let input = self.model.input();
+        let (least_height, least_width) = input.smallest().map_or(input.size(), |least| (least, least));
+        let sized = |octave: usize| {
+            let factor = self.octave_scale.powi(octave as i32);
+            let shrunk = |side: usize| (side as f32 / factor).round() as usize;
+            (shrunk(height), shrunk(width))
+        };
+        (0..self.octaves)
+            .rev()
+            .map(sized)
+            .filter(|&size| size.0 >= least_height && size.1 >= least_width || size == (height, width))
+            .collect()
+    }
+
+    fn tensor(&self, image: &Array3<f32>) -> Tensor<4> {
+        crate::host::tensor4(image.view().insert_axis(Axis(0)), &self.model.device())
+    }
+}
+
+impl std::fmt::Debug for DeepDream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeepDream")
+            .field("photo", &self.photo.dims())
+            .field("octaves", &self.octaves)
+            .field("octave_scale", &self.octave_scale)
+            .field("steps", &self.steps)
+            .field("step_size", &self.step_size)
+            .field("jitter", &self.jitter)
+            .field("tile", &self.tile)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

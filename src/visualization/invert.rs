@@ -1,0 +1,133 @@
+//! Inversion of features.
+
+use burn::tensor::Tensor;
+
+use super::descent::size_of;
+use crate::Result;
+use crate::losses::{Content, Losses, TotalVariation};
+use crate::model::Model;
+use crate::optimizer::{BurnUpdate, Minimized, Optimizer, Step};
+use crate::parametrization::Fourier;
+
+/// Inversion: an image, found from noise, in which a layer sees the same as in a photo, `[1, channels, height,
+/// width]`: so it shows what the layer still knows of the photo, and what it has forgotten.
+///
+/// ```text
+/// L(x) = Content(x) + tv weight · TV(x)
+/// ```
+///
+/// The image is written down as a Fourier spectrum in decorrelated colours and moved by Adam. Early layers give the
+/// photo back almost as it was; deeper ones forget colour first, then place.
+///
+/// ```
+/// use vis::visualization::invert;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+/// let inverted = invert(&model, photo, "conv2").steps(20).run()?;
+/// assert!(inverted.best_loss[0] < inverted.losses.totals()[[0, 0]]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// What the network does not tell, the spectrum and total variation fill in: a smooth sky in the picture may be
+/// theirs and not the photo's.
+///
+/// Source: Mahendran & Vedaldi 2015, *Understanding Deep Image Representations by Inverting Them*, arXiv 1412.0035;
+/// the spectrum: Olah, Mordvintsev & Schubert 2017.
+#[doc(alias = "feature_inversion")]
+pub fn invert<'a>(model: &'a dyn Model, photo: Tensor<4>, layer: impl Into<String>) -> Invert<'a> {
+    Invert {
+        model,
+        photo,
+        layer: layer.into(),
+        tv_weight: 1.0,
+        steps: 200,
+        learning_rate: 0.05,
+        seed: 0,
+        tell: None,
+    }
+}
+
+/// The settings of [`invert`].
+#[must_use = "nothing is inverted before `run`"]
+pub struct Invert<'a> {
+    model: &'a dyn Model,
+    photo: Tensor<4>,
+    layer: String,
+    tv_weight: f32,
+    steps: usize,
+    learning_rate: f64,
+    seed: u64,
+    tell: Option<super::descent::Tell<'a>>,
+}
+
+impl<'a> Invert<'a> {
+    /// Sets the weight of [`TotalVariation`], taken of an image in `0..1`. Default 1; more is smoother.
+    pub fn tv_weight(mut self, weight: f32) -> Self {
+        self.tv_weight = weight;
+        self
+    }
+
+    /// Sets the number of steps. Default 200.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets the learning rate of Adam. Default 0.05.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the seed of the noise to start from. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Tells every step to this function.
+    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Inverts.
+    ///
+    /// # Errors
+    ///
+    /// An unknown layer, a photo of another shape than the model takes, settings out of range.
+    pub fn run(mut self) -> Result<Minimized> {
+        let (height, width) = size_of("the photo", &self.photo)?;
+        let (low, high) = self.model.input().range();
+        let losses = Losses::new()
+            .with(Content::new(self.model, self.photo.clone(), &self.layer)?, 1.0)
+            .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
+        let mut steps = Optimizer::new(self.model, losses)
+            .size_of_image(height, width)
+            .parametrization(Fourier::new([height, width], (low, high)))
+            .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
+            .learning_rate(self.learning_rate)
+            .seed(self.seed)
+            .max_iter(self.steps)
+            .steps()?;
+        for step in &mut steps {
+            let step = step?;
+            if let Some(tell) = &mut self.tell {
+                tell(&step);
+            }
+        }
+        Ok(steps.finish())
+    }
+}
+
+impl std::fmt::Debug for Invert<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invert")
+            .field("photo", &self.photo.dims())
+            .field("layer", &self.layer)
+            .field("tv_weight", &self.tv_weight)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,346 @@
+//! Style transfer.
+
+use burn::tensor::{Device, Tensor};
+
+use super::descent::{Descent, Tell, descend, resized, scaled, size_of, sizes};
+use super::stages::Stages;
+use crate::losses::{Content, Losses, Style, TotalVariation};
+use crate::model::Model;
+use crate::optimizer::{Minimized, Step};
+use crate::{Error, Result};
+
+/// Style transfer: repaints a photo in the manner of a painting, both `[1, channels, height, width]`.
+///
+/// The image is to make one layer of the network see what it sees in the photo ([`Content`]) and several layers see
+/// features together as often as in the painting ([`Style`]):
+///
+/// ```text
+/// L(x) = content weight · Content(x) + style weight · Style(x) + tv weight · TV(x)
+/// ```
+///
+/// It is optimised at 256 pixels on the longest side first, then enlarged and refined at twice the size, up to the
+/// size of the photo: large shapes are painted where that is cheap.
+///
+/// ```
+/// use vis::visualization::style_transfer;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let [photo, painting] =
+/// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+/// let painted = style_transfer(&model, photo, painting).steps(5).run()?;
+/// assert_eq!(painted.image.dims(), [1, 3, 8, 8]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// The result is the best image at the full size, with the losses of that last stage; it may leave the model's input
+/// range by a little: clip it for display. Settings are those of [`StyleTransfer`]. For smoother strokes take a
+/// network [with average pooling](crate::model::Vgg::with_average_pooling).
+///
+/// Source: Gatys, Ecker & Bethge 2016, *Image Style Transfer Using Convolutional Neural Networks*; coarse to fine
+/// and colours: Gatys et al. 2017, *Controlling Perceptual Factors in Neural Style Transfer*.
+pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) -> StyleTransfer<'_> {
+    StyleTransfer {
+        model,
+        photo,
+        paintings: vec![(painting, 1.0)],
+        content_layer: None,
+        style_layers: None,
+        content_weight: 0.05,
+        style_weight: 1.0,
+        tv_weight: 0.01,
+        start: StyleStart::Photo,
+        keep_colors: false,
+        from: 256,
+        steps: 200,
+        descent: Descent::default(),
+        style_scale: 1.0,
+        seed: 0,
+        tell: None,
+    }
+}
+
+/// The settings of a [`style_transfer`].
+#[must_use = "nothing is painted before `run`"]
+pub struct StyleTransfer<'a> {
+    model: &'a dyn Model,
+    photo: Tensor<4>,
+    paintings: Vec<(Tensor<4>, f32)>,
+    content_layer: Option<String>,
+    style_layers: Option<Vec<(String, f32)>>,
+    content_weight: f32,
+    style_weight: f32,
+    tv_weight: f32,
+    start: StyleStart,
+    keep_colors: bool,
+    from: usize,
+    steps: usize,
+    descent: Descent,
+    style_scale: f32,
+    seed: u64,
+    tell: Option<Tell<'a>>,
+}
+
+/// Where a [`style_transfer`] starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StyleStart {
+    /// From the photo: its layout is kept to the last detail.
+    #[default]
+    Photo,
+    /// From noise: freer, and another picture for each seed.
+    Noise,
+}
+
+impl<'a> StyleTransfer<'a> {
+    /// Adds another painting: the style lies between them in proportion to their shares; the first has 1.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, starry_night, scream] =
+    /// #     [0, 1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let painted = style_transfer(&model, photo, starry_night).blend(scream, 0.5).steps(2).run()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn blend(mut self, painting: Tensor<4>, share: f32) -> Self {
+        self.paintings.push((painting, share));
+        self
+    }
+
+    /// Sets the layer that sees the photo. Default: the second of those with maps of an eighth of the image,
+    /// `block4_conv2` in VGG16.
+    pub fn content_layer(mut self, layer: impl Into<String>) -> Self {
+        self.content_layer = Some(layer.into());
+        self
+    }
+
+    /// Sets the layers that see the style, with their weights relative to each other: all count alike at weight 1,
+    /// whatever the scale of their activations. Default: the first convolution at each size of maps,
+    /// `block1_conv1` to `block5_conv1` in VGG16.
+    pub fn style_layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = (S, f32)>) -> Self {
+        self.style_layers = Some(layers.into_iter().map(|(layer, weight)| (layer.into(), weight)).collect());
+        self
+    }
+
+    /// Sets the weight of the content. Default 0.05; more keeps more of the photo.
+    pub fn content_weight(mut self, weight: f32) -> Self {
+        self.content_weight = weight;
+        self
+    }
+
+    /// Sets the weight of the style. Default 1.
+    pub fn style_weight(mut self, weight: f32) -> Self {
+        self.style_weight = weight;
+        self
+    }
+
+    /// Sets the weight of [`TotalVariation`], taken of an image in `0..1`. Default 0.01; more is smoother.
+    pub fn tv_weight(mut self, weight: f32) -> Self {
+        self.tv_weight = weight;
+        self
+    }
+
+    /// Sets where to start. Default: from the photo.
+    pub fn start(mut self, start: StyleStart) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Keeps the photo's colours: only the luminance is painted, in the manner of the paintings' luminance matched
+    /// to the mean and contrast of the photo's. RGB only.
+    pub fn keep_colors(mut self) -> Self {
+        self.keep_colors = true;
+        self
+    }
+
+    /// Sets the longest side in pixels of the first, coarsest stage. Default 256; the size of the photo for a single
+    /// stage.
+    pub fn from_size(mut self, longest: usize) -> Self {
+        self.from = longest;
+        self
+    }
+
+    /// Sets the number of steps of the first stage; each later one, at four times the cost a step, takes half as
+    /// many. Default 200; with 0 the start comes back.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets how the image is moved. Default: by L-BFGS.
+    pub fn descent(mut self, descent: Descent) -> Self {
+        self.descent = descent;
+        self
+    }
+
+    /// Sets the size of the paintings relative to that of the image, by the longest side. Default 1; larger paintings
+    /// give larger strokes. A painting is never enlarged beyond the pixels it has.
+    pub fn style_scale(mut self, scale: f32) -> Self {
+        self.style_scale = scale;
+        self
+    }
+
+    /// Sets the seed of the noise to start from. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Tells every step to this function.
+    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Paints.
+    ///
+    /// Each step costs one forward and one backward pass at the size of its stage; memory is that of one such pass at
+    /// the size of the photo, about 2.5 kB a pixel for VGG16, and L-BFGS keeps 20 images besides.
+    ///
+    /// # Errors
+    ///
+    /// Unknown layers, weights or shares out of range, images of another shape than the model takes, and
+    /// [`Error::NonFinite`] when a loss becomes NaN or infinite.
+    pub fn run(mut self) -> Result<Minimized> {
+        let (low, high) = self.model.input().range();
+        let size = size_of("the photo", &self.photo)?;
+        if !(self.style_scale > 0.0 && self.style_scale.is_finite()) {
+            return Err(Error::invalid("the style scale", "a finite number above 0", self.style_scale));
+        }
+        if self.keep_colors && self.photo.dims()[1] != 3 {
+            return Err(Error::invalid(
+                "keep_colors",
+                "asked for on RGB images only",
+                "another number of channels",
+            ));
+        }
+        let (content_layer, style_layers) = self.layers()?;
+
+        let photo = self.photo.clone().inner();
+        let (content, paintings) = if self.keep_colors {
+            let grey = luminance(photo.clone());
+            let paintings = self
+                .paintings
+                .iter()
+                .map(|(painting, share)| (matched(luminance(painting.clone().inner()), &grey), *share));
+            let paintings: Vec<_> = paintings.map(|(grey, share)| (three(grey), share)).collect();
+            (three(grey), paintings)
+        } else {
+            (photo.clone(), self.paintings.iter().map(|(p, share)| (p.clone().inner(), *share)).collect())
+        };
+
+        let mut painted: Option<Minimized> = None;
+        let stages = sizes(self.model, size, self.from);
+        for (stage, &size) in stages.iter().enumerate() {
+            let content = resized(&content, size);
+            let mut scaled_paintings = Vec::new();
+            for (painting, share) in &paintings {
+                scaled_paintings.push((self.painting_for(painting, size)?, *share));
+            }
+            let losses = Losses::new()
+                .with(Content::new(self.model, content.clone(), &content_layer)?, self.content_weight)
+                .with(
+                    Style::blend(self.model, scaled_paintings, style_layers.clone())?.relative(),
+                    self.style_weight,
+                )
+                .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
+            let start = match (&painted, self.start) {
+                (Some(coarse), _) => resized(&coarse.image, size),
+                (None, StyleStart::Photo) => content,
+                (None, StyleStart::Noise) => {
+                    noise(content.dims(), (low, high), self.seed, &self.model.device())
+                }
+            };
+            let steps = self.steps >> stage;
+            let done = descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?;
+            painted = Some(done);
+        }
+        let mut painted = painted.ok_or_else(|| Error::invalid("the photo", "at least one pixel", 0))?;
+        if self.keep_colors {
+            painted.image = with_luminance_of(photo, painted.image);
+        }
+        Ok(painted)
+    }
+
+    /// The content layer, and the style layers with their weights.
+    fn layers(&self) -> Result<(String, Vec<(String, f32)>)> {
+        if let (Some(content), Some(style)) = (&self.content_layer, &self.style_layers) {
+            return Ok((content.clone(), style.clone()));
+        }
+        let stages = Stages::of(self.model)?;
+        let none = || Error::NoSpatialLayer { target: "the output".into() };
+        let content = match &self.content_layer {
+            Some(layer) => layer.clone(),
+            None => stages.middle_of(3).ok_or_else(none)?,
+        };
+        let style = match &self.style_layers {
+            Some(layers) => layers.clone(),
+            None => stages.firsts().into_iter().map(|layer| (layer, 1.0)).collect(),
+        };
+        Ok((content, style))
+    }
+
+    /// The painting at the scale of an image of this size.
+    fn painting_for(&self, painting: &Tensor<4>, image: (usize, usize)) -> Result<Tensor<4>> {
+        let size = size_of("the painting", painting)?;
+        let Some(smallest) = self.model.input().smallest() else {
+            return Ok(resized(painting, self.model.input().size()));
+        };
+        let longest = (image.0.max(image.1) as f32 * self.style_scale).round() as usize;
+        let shrunk = scaled(size, longest.min(size.0.max(size.1)));
+        let large_enough = shrunk.0 >= smallest && shrunk.1 >= smallest;
+        Ok(resized(painting, if large_enough { shrunk } else { size }))
+    }
+}
+
+impl std::fmt::Debug for StyleTransfer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StyleTransfer")
+            .field("photo", &self.photo.dims())
+            .field("paintings", &self.paintings.len())
+            .field("content_layer", &self.content_layer)
+            .field("style_layers", &self.style_layers)
+            .field("content_weight", &self.content_weight)
+            .field("style_weight", &self.style_weight)
+            .field("tv_weight", &self.tv_weight)
+            .field("start", &self.start)
+            .field("steps", &self.steps)
+            .field("descent", &self.descent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Uniform noise over the middle half of the range.
+pub(super) fn noise(shape: [usize; 4], (low, high): (f32, f32), seed: u64, device: &Device) -> Tensor<4> {
+    let middle = (low + high) / 2.0;
+    // A band of ±10/255 of the range, widened to a quarter either way.
+    (crate::random::noise(shape, (low, high), seed, 0, device) - middle) * (0.25 * 255.0 / 10.0) + middle
+}
+
+/// The luminance of an RGB image, `[1, 1, height, width]`: `0.299 R + 0.587 G + 0.114 B`.
+fn luminance(image: Tensor<4>) -> Tensor<4> {
+    let weights = Tensor::<1>::from_floats([0.299, 0.587, 0.114], &image.device()).reshape([1, 3, 1, 1]);
+    (image * weights).sum_dim(1)
+}
+
+/// A grey image as RGB.
+fn three(grey: Tensor<4>) -> Tensor<4> {
+    let [batch, _, height, width] = grey.dims();
+    grey.expand([batch, 3, height, width])
+}
+
+/// The photo with the luminance of another image: as much is added to red, green and blue alike, so that their
+/// differences, the chroma, stay the same.
+fn with_luminance_of(photo: Tensor<4>, image: Tensor<4>) -> Tensor<4> {
+    photo.clone() + luminance(image) - luminance(photo)
+}
+
+/// A grey image with the mean and deviation of another.
+fn matched(grey: Tensor<4>, other: &Tensor<4>) -> Tensor<4> {
+    let moments = |x: &Tensor<4>| {
+        let mean = x.clone().mean_dims(&[1, 2, 3]);
+        let deviation = (x.clone() - mean.clone()).square().mean_dims(&[1, 2, 3]).sqrt();
+        (mean, deviation)
+    };
+    let ((mean, deviation), (other_mean, other_deviation)) = (moments(&grey), moments(other));
+    (grey - mean) / deviation.clamp_min(1e-6) * other_deviation + other_mean
+}

@@ -1,0 +1,160 @@
+//! Texture synthesis.
+
+use burn::tensor::Tensor;
+
+use super::descent::{Descent, Tell, descend, resized, scaled, size_of, sizes};
+use super::stages::Stages;
+use super::style::noise;
+use crate::losses::{Losses, Style};
+use crate::model::Model;
+use crate::optimizer::{Minimized, Step};
+use crate::{Error, Result};
+
+/// Texture synthesis: an image of any size with the texture of a sample, `[1, channels, height, width]`, and
+/// nothing of its layout.
+///
+/// The image starts from noise and is to make several layers of the network see features together as often as in
+/// the sample, the [`Style`] loss alone. As in [style transfer](super::style_transfer) it is optimised from coarse
+/// to fine.
+///
+/// ```
+/// use vis::visualization::texture;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+/// let woven = texture(&model, sample).steps(5).run()?;
+/// let losses = woven.losses.totals();
+/// assert!(woven.best_loss[0] < losses[[0, 0]]);
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Structure larger than what the deepest layer sees, some 100 pixels at the first convolution of VGG16's fifth
+/// block, is lost: bricks stay bricks, faces don't stay faces.
+///
+/// Source: Gatys, Ecker & Bethge 2015, *Texture Synthesis Using Convolutional Neural Networks*.
+pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
+    Texture {
+        model,
+        sample,
+        size: None,
+        layers: None,
+        from: 128,
+        steps: 200,
+        descent: Descent::default(),
+        seed: 0,
+        tell: None,
+    }
+}
+
+/// The settings of [`texture`].
+#[must_use = "nothing is woven before `run`"]
+pub struct Texture<'a> {
+    model: &'a dyn Model,
+    sample: Tensor<4>,
+    size: Option<(usize, usize)>,
+    layers: Option<Vec<(String, f32)>>,
+    from: usize,
+    steps: usize,
+    descent: Descent,
+    seed: u64,
+    tell: Option<Tell<'a>>,
+}
+
+impl<'a> Texture<'a> {
+    /// Sets the height and width of the image. Default: those of the sample.
+    pub fn size(mut self, height: usize, width: usize) -> Self {
+        self.size = Some((height, width));
+        self
+    }
+
+    /// Sets the layers that see the texture, with their weights relative to each other. Default: the first
+    /// convolution at each size of maps, `block1_conv1` to `block5_conv1` in VGG16. Leaving out the deepest gives
+    /// smaller shapes.
+    pub fn layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = (S, f32)>) -> Self {
+        self.layers = Some(layers.into_iter().map(|(layer, weight)| (layer.into(), weight)).collect());
+        self
+    }
+
+    /// Sets the longest side in pixels of the first, coarsest stage. Default 128.
+    pub fn from_size(mut self, longest: usize) -> Self {
+        self.from = longest;
+        self
+    }
+
+    /// Sets the number of steps of the first stage; each later one takes half as many. Default 200.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Sets how the image is moved. Default: by L-BFGS.
+    pub fn descent(mut self, descent: Descent) -> Self {
+        self.descent = descent;
+        self
+    }
+
+    /// Sets the seed of the noise to start from. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Tells every step to this function.
+    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Weaves.
+    ///
+    /// # Errors
+    ///
+    /// As [`StyleTransfer::run`](super::StyleTransfer::run).
+    pub fn run(mut self) -> Result<Minimized> {
+        let range = self.model.input().range();
+        let (sample_height, sample_width) = size_of("the sample", &self.sample)?;
+        let sample = self.sample.clone().inner();
+        let size = self.size.unwrap_or((sample_height, sample_width));
+        let channels = self.model.input().channels();
+        self.model.input().check([1, channels, size.0, size.1])?;
+        let layers = match self.layers.take() {
+            Some(layers) => layers,
+            None => Stages::of(self.model)?.firsts().into_iter().map(|layer| (layer, 1.0)).collect(),
+        };
+
+        let mut woven: Option<Minimized> = None;
+        let stages = sizes(self.model, size, self.from);
+        for (stage, &(height, width)) in stages.iter().enumerate() {
+            // The sample shrinks with the image.
+            let shrink = height.max(width) as f32 / size.0.max(size.1) as f32;
+            let longest = (sample_height.max(sample_width) as f32 * shrink).round() as usize;
+            let sample_size = scaled((sample_height, sample_width), longest);
+            let too_small =
+                self.model.input().smallest().is_some_and(|least| sample_size.0.min(sample_size.1) < least);
+            if too_small && stage + 1 < stages.len() {
+                continue;
+            }
+            let loss = Style::new(self.model, resized(&sample, sample_size), layers.clone())?.relative();
+            let start = match &woven {
+                Some(coarse) => resized(&coarse.image, (height, width)),
+                None => noise([1, channels, height, width], range, self.seed, &self.model.device()),
+            };
+            let steps = self.steps >> stage;
+            let losses = Losses::from(loss);
+            woven = Some(descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?);
+        }
+        woven.ok_or_else(|| Error::invalid("the size of the texture", "at least one pixel", 0))
+    }
+}
+
+impl std::fmt::Debug for Texture<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Texture")
+            .field("sample", &self.sample.dims())
+            .field("size", &self.size)
+            .field("layers", &self.layers)
+            .field("steps", &self.steps)
+            .field("descent", &self.descent)
+            .finish_non_exhaustive()
+    }
+}

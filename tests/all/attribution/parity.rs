@@ -1,0 +1,91 @@
+//! Maps of a photo by a bundled network against those of PyTorch, Captum and pytorch-grad-cam.
+//!
+//! How the arrays were made: `tests/reference/README.md`.
+
+use burn::tensor::Tensor;
+use ndarray::ArrayD;
+use vis::attribution::{Attribution, Cam, Formula, IntegratedGradients, Occlusion, Saliency, Target};
+use vis::model::EfficientNetLite0;
+
+use super::{npy, photo};
+
+/// Egyptian cat.
+const CLASS: usize = 285;
+
+/// Compares a map with an array and reports how far it is off, relative to the array's largest magnitude.
+#[track_caller]
+fn assert_agrees(name: &str, map: Tensor<4>, expected: &ArrayD<f32>) {
+    let got = vis::host::values(map);
+    assert_eq!(got.len(), expected.len(), "{name}");
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let off = got.iter().zip(expected).fold(0.0_f32, |off, (got, expected)| off.max((got - expected).abs()));
+    println!("{name}: off by {:.1e} of the largest", off / largest);
+    assert!(off < 1e-3 * largest, "{name}: off by {off}, where the largest is {largest}");
+}
+
+/// Every second row and column, as the large arrays are kept.
+fn half(map: Tensor<4>) -> Tensor<4> {
+    let map = vis::host::array4(map);
+    vis::host::tensor4(map.slice(ndarray::s![.., .., ..;2, ..;2]), &Default::default())
+}
+
+fn network() -> EfficientNetLite0 {
+    EfficientNetLite0::bundled(&Default::default()).unwrap()
+}
+
+#[test]
+fn gradients_under_every_rule_agree_with_pytorch() {
+    let model = network();
+    let map = |method: Saliency| method.attribute(&model, photo(), &Target::class(CLASS)).unwrap();
+    assert_agrees("gradient", map(Saliency::new()), &npy("lite0_gradient.npy"));
+    for (name, method) in [
+        ("input_x_gradient", Saliency::new().times_input()),
+        ("guided", Saliency::guided()),
+        ("deconv", Saliency::deconvolution()),
+    ] {
+        assert_agrees(name, half(map(method)), &npy(&format!("lite0_{name}_half.npy")));
+    }
+}
+
+#[test]
+fn integrated_gradients_agree_with_captum() {
+    let found = IntegratedGradients::new().evaluate(&network(), photo(), &Target::class(CLASS)).unwrap();
+    assert_agrees("integrated gradients", half(found.map), &npy("lite0_integrated_gradients_64_half.npy"));
+    let share = found.residual[0] / found.difference[0];
+    println!("completeness residual: {:.1e} of the difference {}", share, found.difference[0]);
+    assert!(share.abs() < 0.05, "{share}");
+}
+
+#[test]
+fn class_activation_maps_agree_with_pytorch_grad_cam_and_captum() {
+    let model = network();
+    for (formula, file) in [
+        (Formula::GradCam, "gradcam_raw"),
+        (Formula::GradCam, "layergradcam_captum"),
+        (Formula::GradCamPlusPlus, "gradcamplusplus_raw"),
+        (Formula::LayerCam, "layercam_raw"),
+        (Formula::HiResCam, "hirescam_raw"),
+        (Formula::XGradCam, "xgradcam_raw"),
+    ] {
+        let cam = Cam::new(formula).map(&model, photo(), &Target::class(CLASS)).unwrap();
+        assert_eq!(cam.layer, "head", "chosen, because its maps are the last with more than one position");
+        assert_agrees(file, cam.map, &npy(&format!("lite0_{file}.npy")));
+    }
+}
+
+#[test]
+fn occlusion_agrees_with_captum() {
+    // With windows of 32 by steps of 16 the map is constant in cells of 16 pixels.
+    let map = Occlusion::new([32, 32])
+        .stride([16, 16])
+        .attribute(&network(), photo(), &Target::class(CLASS))
+        .unwrap();
+    let map = vis::host::array4(map);
+    let places = (0..224).flat_map(|row| (0..224).map(move |column| [0, 0, row, column]));
+    for [_, _, row, column] in places {
+        let corner = [0, 0, row / 16 * 16, column / 16 * 16];
+        assert_eq!(map[[0, 0, row, column]], map[corner], "not constant in the cell of {row}, {column}");
+    }
+    let cells = vis::host::tensor4(map.slice(ndarray::s![.., .., ..;16, ..;16]), &Default::default());
+    assert_agrees("occlusion", cells, &npy("lite0_occlusion_32_16_cells.npy"));
+}
