@@ -4,6 +4,8 @@
 mod support;
 
 mod attribution;
+mod callbacks;
+mod keras_vis;
 mod losses;
 mod models;
 mod npy;
