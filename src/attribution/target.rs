@@ -20,6 +20,7 @@ use crate::{Error, Result};
 /// | [`difference`](Self::difference) | one logit minus another: why this class *rather than* that one |
 /// | [`probability`](Self::probability) | the softmax of the logits at the class |
 /// | [`channel`](Self::channel) | the mean of a channel of any layer |
+/// | [`channels`](Self::channels), [`layer`](Self::layer) | the sum of several of them; the mean of all |
 /// | [`neuron`](Self::neuron) | one position of a channel of any layer |
 /// | [`function`](Self::function) | any function of the logits |
 ///
@@ -61,9 +62,11 @@ struct Score {
 
 #[derive(Clone)]
 enum Kind {
-    Predicted,
+    /// The class of the largest logit; of its probability?
+    Predicted(bool),
     /// A weighted sum of the means of channels; the word is what a channel is called.
     Channels(&'static str, Vec<(usize, f32)>),
+    Mean,
     Probability(usize),
     Neuron([usize; 3]),
     Function(Arc<Function>),
@@ -79,7 +82,7 @@ impl Target {
 
     /// The largest logit of each image: what the network says it sees.
     pub fn predicted() -> Self {
-        Self::new(Kind::Predicted)
+        Self::new(Kind::Predicted(false))
     }
 
     /// The sum of the logits of several classes.
@@ -99,9 +102,44 @@ impl Target {
         Self::new(Kind::Probability(class))
     }
 
+    /// The same with [probabilities](Self::probability) in place of the logits of single classes; other scores are
+    /// left as they are.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// assert_eq!(Target::class(3).as_probability().to_string(), "probability of class 3");
+    /// ```
+    pub fn as_probability(&self) -> Self {
+        let probability = |mut score: Score| {
+            score.kind = match score.kind {
+                Kind::Predicted(_) => Kind::Predicted(true),
+                Kind::Channels("class", terms) if matches!(*terms, [(_, 1.0)]) => {
+                    Kind::Probability(terms[0].0)
+                }
+                kind => kind,
+            };
+            score
+        };
+        Self(match self.0.clone() {
+            Wanted::Same(score) => Wanted::Same(probability(score)),
+            Wanted::PerImage(scores) => Wanted::PerImage(scores.into_iter().map(probability).collect()),
+        })
+    }
+
     /// The mean over all positions of one channel of a layer; of a dense layer, one unit.
     pub fn channel(layer: impl Into<String>, channel: usize) -> Self {
         Self::new(Kind::Channels("channel", vec![(channel, 1.0)])).in_layer(layer)
+    }
+
+    /// The sum of several channels, each by its mean over all positions.
+    pub fn channels(layer: impl Into<String>, channels: impl IntoIterator<Item = usize>) -> Self {
+        let terms = channels.into_iter().map(|channel| (channel, 1.0)).collect();
+        Self::new(Kind::Channels("channel", terms)).in_layer(layer)
+    }
+
+    /// The mean over all channels and positions of a layer.
+    pub fn layer(layer: impl Into<String>) -> Self {
+        Self::new(Kind::Mean).in_layer(layer)
     }
 
     /// One position of one channel of a layer.
@@ -226,16 +264,20 @@ impl Target {
                 score.layer.get_or_insert_with(|| logits.clone());
             }
         }
-        if scores.iter().any(|score| score.kind == Kind::Predicted) {
+        if scores.iter().any(|score| matches!(score.kind, Kind::Predicted(_))) {
             let layers: Vec<&str> = scores.iter().filter_map(|score| score.layer.as_deref()).collect();
             let mut taps = Taps::new().record(layers);
             run(model, images.clone().inner(), &mut taps)?;
             for (index, score) in scores.iter_mut().enumerate() {
-                if let (Kind::Predicted, Some(layer)) = (&score.kind, &score.layer) {
+                if let (Kind::Predicted(probability), Some(layer)) = (&score.kind, &score.layer) {
                     let values = taps.activation(layer)?.narrow(0, index, 1).mean_dims(&[2, 3]);
                     let values = crate::host::values(values);
                     let best = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
-                    score.kind = Kind::Channels("class", vec![(best.unwrap_or_default(), 1.0)]);
+                    let best = best.unwrap_or_default();
+                    score.kind = match probability {
+                        true => Kind::Probability(best),
+                        false => Kind::Channels("class", vec![(best, 1.0)]),
+                    };
                 }
             }
         }
@@ -250,6 +292,23 @@ impl Target {
                 scores.get(image).map(|score| vec![score.clone(); times]).unwrap_or_default()
             }
         }))
+    }
+
+    /// The classes that the first image's score adds up, if it is a sum of plain logits.
+    pub(crate) fn classes_of_logits(&self, model: &dyn Model) -> Option<Vec<usize>> {
+        let score = match &self.0 {
+            Wanted::Same(score) => score,
+            Wanted::PerImage(scores) => scores.first()?,
+        };
+        match &score.kind {
+            Kind::Channels(_, terms)
+                if score.layer.as_deref().is_none_or(|layer| model.logits() == Some(layer))
+                    && terms.iter().all(|(_, weight)| *weight == 1.0) =>
+            {
+                Some(terms.iter().map(|(class, _)| *class).collect())
+            }
+            _ => None,
+        }
     }
 
     /// What is wanted of one image of the batch, in words.
@@ -296,7 +355,7 @@ impl fmt::Display for Target {
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Predicted => f.write_str("the predicted class")?,
+            Kind::Predicted(_) => f.write_str("the predicted class")?,
             Kind::Channels(what, terms) => {
                 for (index, (channel, weight)) in terms.iter().enumerate() {
                     match (index, *weight < 0.0) {
@@ -308,6 +367,7 @@ impl fmt::Display for Score {
                     write!(f, "{what} {channel}")?;
                 }
             }
+            Kind::Mean => f.write_str("mean")?,
             Kind::Probability(class) => write!(f, "probability of class {class}")?,
             Kind::Neuron([channel, row, column]) => {
                 write!(f, "channel {channel} at row {row}, column {column}")?;
@@ -315,7 +375,9 @@ impl fmt::Display for Score {
             Kind::Function(_) => f.write_str("a function of the logits")?,
         }
         match (&self.layer, &self.kind) {
-            (Some(layer), Kind::Neuron(_) | Kind::Channels("channel", _)) => write!(f, " of `{layer}`"),
+            (Some(layer), Kind::Mean | Kind::Neuron(_) | Kind::Channels("channel", _)) => {
+                write!(f, " of `{layer}`")
+            }
             _ => Ok(()),
         }
     }
@@ -324,7 +386,8 @@ impl fmt::Display for Score {
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Predicted, Self::Predicted) => true,
+            (Self::Mean, Self::Mean) => true,
+            (Self::Predicted(one), Self::Predicted(two)) => one == two,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
             (Self::Probability(one), Self::Probability(two)) => one == two,
             (Self::Neuron(one), Self::Neuron(two)) => one == two,
@@ -337,7 +400,8 @@ impl PartialEq for Kind {
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Predicted => f.write_str("Predicted"),
+            Self::Predicted(_) => f.write_str("Predicted"),
+            Self::Mean => f.write_str("Mean"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
             Self::Neuron(place) => f.debug_tuple("Neuron").field(place).finish(),
@@ -421,7 +485,7 @@ impl Kind {
         };
         let flat = |activation: Tensor<4>| activation.reshape([batch, channels * height * width]);
         Ok(match self {
-            Self::Predicted => {
+            Self::Predicted(_) => {
                 return Err(Error::invalid("the target", "a resolved one", "a predicted class"));
             }
             Self::Channels(what, terms) => {
@@ -435,6 +499,7 @@ impl Kind {
                 let none = || Error::invalid("the target", "at least one class", "none");
                 sum.ok_or_else(none)?.reshape([batch])
             }
+            Self::Mean => activation.mean_dims(&[1, 2, 3]).reshape([batch]),
             Self::Probability(class) => {
                 within("class", *class, channels * height * width)?;
                 activation::softmax(flat(activation), 1).narrow(1, *class, 1).reshape([batch])

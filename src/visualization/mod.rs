@@ -1,18 +1,24 @@
 //! The front doors: one call a picture, with settings that suit photos and the bundled networks.
 
 mod activation;
+mod cam;
 mod caricature;
 mod descent;
 mod dream;
+mod heatmap;
 mod invert;
+mod saliency;
 mod stages;
 mod style;
 mod texture;
 
 pub use activation::{Activation, Activations, Progress, VisualizeActivation, visualize_activation};
+pub use cam::{VisualizeCam, visualize_cam};
 pub use caricature::{DrawCaricature, caricature};
 pub use descent::Descent;
 pub use dream::{DeepDream, Dream, DreamStep, deep_dream};
+pub use heatmap::Heatmap;
 pub use invert::{Invert, invert};
+pub use saliency::{VisualizeSaliency, visualize_saliency};
 pub use style::{StyleStart, StyleTransfer, style_transfer};
 pub use texture::{Texture, texture};

@@ -7,6 +7,7 @@ mod attribution;
 mod callbacks;
 mod keras_vis;
 mod losses;
+mod metrics;
 mod models;
 mod npy;
 mod optimizer;

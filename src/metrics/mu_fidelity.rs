@@ -1,0 +1,137 @@
+//! Whether sums of a map follow the score.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::check_map;
+use super::correlation::pearson;
+use crate::attribution::{Baseline, Target};
+use crate::model::Model;
+use crate::{Error, Result, host, random};
+
+/// How faithful a map is to the drops of the score: Pearson's correlation, over random sets of pixels,
+/// between the sum of the map over the set and the drop of the score when the set is replaced by the baseline.
+///
+/// From −1 to 1, one for each image of the batch. Costs one forward pass a set and image, 200 by default. For
+/// maps whose values are shares of the score; of a map without that meaning only the order counts, and
+/// [`PixelCurve`](super::PixelCurve) asks for that.
+///
+/// ```
+/// use vis::{attribution::{Attribution, Saliency, Target, channel_sum}, metrics::MuFidelity};
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+/// let shares = Saliency::new().times_input().attribute(&model, image.clone(), &Target::class(2))?;
+/// let fidelity = MuFidelity::new().sets(40).evaluate(&model, image, channel_sum(shares), &Target::class(2))?;
+/// assert!((-1.0..=1.0).contains(&fidelity[0]));
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// Source: Bhatt, Weller & Moura 2020, arXiv 2005.00631, section 4.
+#[derive(Debug, Clone)]
+pub struct MuFidelity {
+    sets: usize,
+    share: f32,
+    seed: u64,
+    baseline: Baseline,
+    batch_size: usize,
+}
+
+impl MuFidelity {
+    /// 200 sets of a tenth of the pixels, over black, seed 0.
+    pub fn new() -> Self {
+        Self { sets: 200, share: 0.1, seed: 0, baseline: Baseline::Black, batch_size: 16 }
+    }
+
+    /// Sets the number of sets, 2 or more.
+    pub fn sets(mut self, sets: usize) -> Self {
+        self.sets = sets;
+        self
+    }
+
+    /// Sets the share of the pixels that a set has, above 0 and up to 1; at least one pixel is taken.
+    pub fn share(mut self, share: f32) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// Sets the seed of the sets.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets what the pixels of a set are replaced by.
+    pub fn baseline(mut self, baseline: Baseline) -> Self {
+        self.baseline = baseline;
+        self
+    }
+
+    /// Sets how many sets run at once: bounds memory, changes no result.
+    pub fn batch_size(mut self, sets: usize) -> Self {
+        self.batch_size = sets;
+        self
+    }
+
+    /// The fidelity of the map of each image, `[batch, 1, height, width]` of the images' size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for a map of another shape, [`Error::InvalidParameter`] for fewer than two sets or a
+    /// share out of range, and those of [`Target::scores`].
+    pub fn evaluate(
+        &self,
+        model: &dyn Model,
+        images: Tensor<4>,
+        maps: Tensor<4>,
+        target: &Target,
+    ) -> Result<Vec<f32>> {
+        let images = images.inner();
+        let [batch, _, height, width] = images.dims();
+        let count = height * width;
+        check_map(&maps, [batch, 1, height, width])?;
+        if self.sets < 2 || self.batch_size == 0 {
+            let got = format!("{} and {}", self.sets, self.batch_size);
+            return Err(Error::invalid("the sets and their batch size", "2 or more and 1 or more", got));
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return Err(Error::invalid("the share of the pixels", "above 0 and up to 1", self.share));
+        }
+        let pixels = ((self.share * count as f32) as usize).clamp(1, count);
+        let target = target.resolved(model, &images)?;
+        let baseline = self.baseline.of(model, &images)?;
+        let whole = target.scores(model, images.clone())?;
+        let maps = host::values(maps);
+        let sets: Vec<Vec<usize>> = (0..self.sets as u64)
+            .map(|set| {
+                rand::seq::index::sample(&mut random::stream(self.seed, set), count, pixels).into_vec()
+            })
+            .collect();
+
+        let mut fidelities = Vec::with_capacity(batch);
+        for (index, (map, whole)) in maps.chunks(count).zip(whole).enumerate() {
+            let image = images.clone().narrow(0, index, 1);
+            let way = baseline.clone().narrow(0, index, 1) - image.clone();
+            let (mut sums, mut drops) = (Vec::with_capacity(self.sets), Vec::with_capacity(self.sets));
+            for sets in sets.chunks(self.batch_size) {
+                let mut mask = vec![0.0_f32; sets.len() * count];
+                for (mask, places) in mask.chunks_mut(count).zip(sets) {
+                    places.iter().for_each(|place| mask[*place] = 1.0);
+                    sums.push(places.iter().map(|place| f64::from(map[*place])).sum());
+                }
+                let mask = TensorData::new(mask, [sets.len(), 1, height, width]);
+                let mask = Tensor::<4>::from_data(mask, &images.device());
+                let hidden = image.clone() + way.clone() * mask;
+                let scores = target.repeated(index, sets.len()).scores(model, hidden)?;
+                drops.extend(scores.into_iter().map(|score| f64::from(whole - score)));
+            }
+            fidelities.push(pearson(&sums, &drops) as f32);
+        }
+        Ok(fidelities)
+    }
+}
+
+impl Default for MuFidelity {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,133 @@
+//! A map in colour over its photo.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use ndarray::{Array2, Array3, Axis};
+
+use crate::attribution::Target;
+use crate::losses::Filters;
+use crate::model::Model;
+use crate::picture::{self, ColorMap, Opacity};
+use crate::{Error, Result, host};
+
+/// A map of one photo, as numbers and as a picture: what [`visualize_saliency`](super::visualize_saliency) and
+/// [`visualize_cam`](super::visualize_cam) give.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Heatmap {
+    /// The map for the eye, `[rows, columns]` of the image, from 0 to 1.
+    pub map: Array2<f32>,
+    /// The signed numbers it was made of: the gradient `[channels, rows, columns]`, or the class activation map
+    /// `[1, rows, columns]` at the size of its layer.
+    pub raw: Array3<f32>,
+    /// What it is a map of: the names of classes where the model knows them.
+    pub label: String,
+    /// The layer of a class activation map; none for saliency.
+    pub layer: Option<String>,
+    /// The image as the network saw it.
+    pub photo: RgbImage,
+    /// The colours; [`with_colors`](Self::with_colors) sets others.
+    pub colors: ColorMap,
+}
+
+impl Heatmap {
+    /// The same in other colours.
+    ///
+    /// ```
+    /// use vis::picture::ColorMap;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let heatmap = vis::visualize_saliency(&model, photo).run()?;
+    /// let grey = heatmap.with_colors(ColorMap::Grey).picture();
+    /// assert_eq!(grey.dimensions(), (8, 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn with_colors(mut self, colors: ColorMap) -> Self {
+        self.colors = colors;
+        self
+    }
+
+    /// The map in colour, without the photo.
+    pub fn picture(&self) -> RgbImage {
+        picture::colorize(self.map.view(), self.colors)
+    }
+
+    /// The map over the photo.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for an opacity that is not within 0 to 1.
+    pub fn overlay(&self, opacity: impl Into<Opacity>) -> Result<RgbImage> {
+        picture::overlay_heat(&self.photo, self.map.view(), self.colors, opacity)
+    }
+
+    /// The photo, the map and the map over the photo side by side, under the label.
+    ///
+    /// # Errors
+    ///
+    /// As [`picture::panel`].
+    pub fn panel(&self) -> Result<RgbImage> {
+        let over = self.overlay(Opacity::default())?;
+        let place = self.layer.as_ref().map_or_else(|| "gradient".to_owned(), |layer| format!("at {layer}"));
+        let pictures = [("photo", &self.photo), (place.as_str(), &self.picture()), ("over the photo", &over)];
+        picture::panel(&pictures, Some(&self.label))
+    }
+
+    /// Writes the map over the photo to a PNG or JPEG file.
+    ///
+    /// # Errors
+    ///
+    /// As [`picture::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        picture::save(&self.overlay(Opacity::default())?, path)
+    }
+}
+
+/// The one image that a front door takes, as a tensor and as a picture.
+pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tensor<4>, RgbImage)> {
+    let image = image.inner();
+    model.input().check(image.dims())?;
+    if image.dims()[0] != 1 {
+        return Err(Error::Shape {
+            what: "the image".into(),
+            expected: "a batch of one; for more see `vis::attribution`".into(),
+            got: image.dims().to_vec(),
+        });
+    }
+    let photo = picture::from_tensor(image.clone(), model.input().range())?;
+    let photo = photo.into_iter().next().ok_or_else(|| Error::invalid("the image", "one image", 0))?;
+    Ok((image, photo))
+}
+
+/// The first image of a batch of maps on the host.
+pub(super) fn first(maps: Tensor<4>) -> Array3<f32> {
+    host::array4(maps).index_axis_move(Axis(0), 0)
+}
+
+/// What keras-vis calls a layer and its filter indices, as a target: the sum of the filters' mean activations.
+pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Target {
+    match (layer, filters) {
+        (None, None) => Target::predicted(),
+        (None, Some(Filters::These(classes))) => Target::classes(classes.iter().copied()),
+        (Some(layer), Some(Filters::These(channels))) => Target::channels(layer, channels.iter().copied()),
+        (Some(layer), None | Some(Filters::All)) => Target::layer(layer),
+        (None, Some(Filters::All)) => Target::function(|logits| {
+            let [batch, _] = logits.dims();
+            logits.mean_dim(1).reshape([batch])
+        }),
+    }
+}
+
+/// A resolved target in the model's own words.
+pub(super) fn label_of(model: &dyn Model, target: &Target) -> String {
+    match target.classes_of_logits(model) {
+        Some(classes) => {
+            let name = |class: &usize| model.class_name(*class).map(str::to_owned);
+            let names: Option<Vec<String>> = classes.iter().map(name).collect();
+            names.map_or_else(|| target.to_string(), |names| names.join(" + "))
+        }
+        None => target.to_string(),
+    }
+}

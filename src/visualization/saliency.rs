@@ -1,0 +1,193 @@
+//! Which pixels matter.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+use super::heatmap::{Heatmap, first, label_of, single_photo, target_of};
+use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
+use crate::losses::Filters;
+use crate::model::Model;
+use crate::optimizer::GradientModifier;
+use crate::picture::{self, ColorMap, SALIENCY_PERCENTILE};
+use crate::{Result, Rule};
+
+/// Shows which pixels of a photo would change the score of a class, or of filters of any layer, the most.
+///
+/// ```no_run
+/// use vis::{model::EfficientNetLite0, picture, visualize_saliency};
+///
+/// let model = EfficientNetLite0::bundled(&Default::default())?;
+/// let photo = picture::to_input(&picture::load("images/photos/chelsea.png")?, &model)?;
+/// visualize_saliency(&model, photo).filter_indices(285).run()?.save("cat.png")?;
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// The image is `[1, channels, height, width]` in the model's input range. Unless told otherwise the map is of the
+/// class that the network predicts. Costs one forward and one backward pass, or one of each for every
+/// [smoothed](VisualizeSaliency::smooth) sample, and a forward pass to predict.
+///
+/// | keras-vis | vis |
+/// | --- | --- |
+/// | `layer_idx` | [`layer`](VisualizeSaliency::layer); default the logits |
+/// | `filter_indices` | [`filter_indices`](VisualizeSaliency::filter_indices) |
+/// | `seed_input` | `image` |
+/// | `backprop_modifier='guided'`, `'relu'` | [`rule`](VisualizeSaliency::rule) with [`Rule::Guided`], [`Rule::Deconvolution`] |
+/// | `grad_modifier='absolute'` | [`grad_modifier`](VisualizeSaliency::grad_modifier) |
+/// | `keepdims=True` | [`Heatmap::raw`] |
+/// | normalised to 0..1 | [`Heatmap::map`], with the brightest hundredth [clipped](VisualizeSaliency::percentile) |
+///
+/// See [`Saliency`] for the formula and for what to beware of.
+pub fn visualize_saliency(model: &dyn Model, image: Tensor<4>) -> VisualizeSaliency<'_> {
+    VisualizeSaliency {
+        model,
+        image,
+        layer: None,
+        filters: None,
+        target: None,
+        rule: Rule::Plain,
+        modifier: Some(GradientModifier::Absolute),
+        percentile: SALIENCY_PERCENTILE,
+        blur: 0.0,
+        samples: 1,
+        noise: 0.15,
+        seed: 0,
+    }
+}
+
+/// The settings of [`visualize_saliency`]; [`run`](Self::run) makes the map.
+pub struct VisualizeSaliency<'a> {
+    model: &'a dyn Model,
+    image: Tensor<4>,
+    layer: Option<String>,
+    filters: Option<Filters>,
+    target: Option<Target>,
+    rule: Rule,
+    modifier: Option<GradientModifier>,
+    percentile: f32,
+    blur: f32,
+    samples: usize,
+    noise: f32,
+    seed: u64,
+}
+
+impl VisualizeSaliency<'_> {
+    /// Sets the layer whose filters are meant; without filters, all of them.
+    #[doc(alias = "layer_idx")]
+    pub fn layer(mut self, layer: impl Into<String>) -> Self {
+        self.layer = Some(layer.into());
+        self
+    }
+
+    /// Sets the class or filter, or several whose activations are added.
+    pub fn filter_indices(mut self, filters: impl Into<Filters>) -> Self {
+        self.filters = Some(filters.into());
+        self
+    }
+
+    /// Sets any other target, in place of layer and filters.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let rather = vis::visualize_saliency(&model, photo).target(Target::difference(3, 1)).run()?;
+    /// assert_eq!(rather.label, "class 3 − class 1");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Sets the backward rule at rectifiers.
+    #[doc(alias = "backprop_modifier")]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Sets what becomes of the gradient before the largest value over the channels is taken; by default its
+    /// magnitude. `None` leaves it as it is.
+    pub fn grad_modifier(mut self, modifier: impl Into<Option<GradientModifier>>) -> Self {
+        self.modifier = modifier.into();
+        self
+    }
+
+    /// Sets the percentile of the map that is shown as 1, from 0 to 100: 99 by default, because a few pixels far
+    /// above the rest would leave the rest dark; 100 as in keras-vis.
+    pub fn percentile(mut self, percentile: f32) -> Self {
+        self.percentile = percentile;
+        self
+    }
+
+    /// Blurs the map for the eye by a Gaussian of this standard deviation in pixels, before it is normalised; 0, the
+    /// default, leaves it as it is. (The first keras-vis blurred by about 1.)
+    pub fn blur(mut self, deviation: f32) -> Self {
+        self.blur = deviation;
+        self
+    }
+
+    /// Averages the gradient over so many noisy copies ([`SmoothGrad`]); 1 is the gradient itself.
+    pub fn smooth(mut self, samples: usize) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    /// Sets the standard deviation of the noise as a fraction of the image's range, 0.15 by default.
+    pub fn noise(mut self, fraction: f32) -> Self {
+        self.noise = fraction;
+        self
+    }
+
+    /// Sets the seed of the noise.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Makes the map.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Attribution::attribute`], [`Error::NoRectifier`](crate::Error::NoRectifier) when a special rule
+    /// met no rectifier, [`Error::Shape`](crate::Error::Shape) for more than one image, and
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) for a percentile out of range.
+    pub fn run(self) -> Result<Heatmap> {
+        let (image, photo) = single_photo(self.model, self.image)?;
+        let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
+        let target = target.resolved(self.model, &image)?;
+        let method = SmoothGrad::new(Saliency::new().rule(self.rule));
+        let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
+        let gradient = method.attribute(self.model, image, &target)?;
+        let modified = match self.modifier {
+            Some(modifier) => modifier.apply(gradient.clone()),
+            None => gradient.clone(),
+        };
+        let mut largest = modified.max_dim(1);
+        if self.blur != 0.0 {
+            largest = blur(largest, self.blur)?;
+        }
+        let largest = first(largest).index_axis_move(ndarray::Axis(0), 0);
+        Ok(Heatmap {
+            map: picture::normalize_unsigned_clipped(largest.view(), self.percentile)?,
+            raw: first(gradient),
+            label: label_of(self.model, &target),
+            layer: None,
+            photo,
+            colors: ColorMap::Inferno,
+        })
+    }
+}
+
+impl fmt::Debug for VisualizeSaliency<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VisualizeSaliency")
+            .field("layer", &self.layer)
+            .field("filters", &self.filters)
+            .field("target", &self.target)
+            .field("rule", &self.rule)
+            .field("modifier", &self.modifier)
+            .finish_non_exhaustive()
+    }
+}

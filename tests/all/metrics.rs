@@ -1,0 +1,242 @@
+//! Measures of maps against answers that can be worked out by hand.
+
+use burn::tensor::{Tensor, TensorData};
+use vis::attribution::{Attribution, Baseline, Cam, Formula, Saliency, Target};
+use vis::metrics::{
+    MuFidelity, PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game, rank_correlation,
+};
+use vis::model::{InputSpec, Stop, Taps, Tiny};
+use vis::{Error, Model};
+
+use crate::support::{Function, assert_close, tensor};
+
+/// The score of an image of one channel, 4×4, as a function of its pixels `[batch, 1, 4, 4]`.
+fn scorer(score: impl Fn(Tensor<4>) -> Tensor<4> + Send + Sync) -> impl Model {
+    Function(InputSpec::new([1, 4, 4], (0.0, 1.0)), move |x: Tensor<4>, _: &mut Taps| score(x))
+}
+
+/// The sum of the pixels.
+fn sum() -> impl Model {
+    scorer(|x| x.sum_dims(&[1, 2, 3]))
+}
+
+fn ramp() -> Tensor<4> {
+    tensor(&std::array::from_fn::<f32, 16, _>(|place| (place + 1) as f32 / 16.0), [1, 1, 4, 4])
+}
+
+#[test]
+fn deletion_is_almost_nothing_when_one_missing_pixel_is_enough_to_lose_the_class() {
+    // Score 1 for the whole image, 0 as soon as any pixel is black: the curve is 1, 0, 0, … with an area of ½ of
+    // one of the 16 steps. Insertion is 0 until the last step: the same.
+    let all_there = scorer(|x| x.min_dims(&[1, 2, 3]).sign());
+    let area = |curve: PixelCurve| {
+        let curves =
+            curve.steps(16).baseline(Baseline::Black).evaluate(&all_there, ramp(), ramp(), &0.into());
+        curves.unwrap()[0].area()
+    };
+    assert_eq!(area(PixelCurve::deletion()), 0.5 / 16.0);
+    assert_eq!(area(PixelCurve::insertion()), 0.5 / 16.0);
+    // Score 1 as soon as any pixel is there: all but half a step.
+    let any_there = scorer(|x| x.max_dims(&[1, 2, 3]).sign());
+    let curves = PixelCurve::insertion().steps(16).baseline(Baseline::Black);
+    let area = curves.evaluate(&any_there, ramp(), ramp(), &0.into()).unwrap()[0].area();
+    assert_eq!(area, 15.5 / 16.0);
+}
+
+#[test]
+fn deletion_removes_the_highest_pixels_first_and_equals_from_the_top_left() {
+    // Sum of 1/16 … 16/16 ranked by themselves: 16/16 + … goes first. By 4 steps of 4 pixels: 136, 78, 36, 10, 0
+    // sixteenths.
+    let deletion = || PixelCurve::deletion().steps(4);
+    let curve = &deletion().evaluate(&sum(), ramp(), ramp(), &0.into()).unwrap()[0];
+    let sixteenths = |values: &[f32]| values.iter().map(|value| value / 16.0).collect::<Vec<_>>();
+    assert_close(curve.scores(), &sixteenths(&[136.0, 78.0, 36.0, 10.0, 0.0]), 1e-5);
+    // The trapezoid rule: (136 + 78 + 36 + 10 + 0 − (136 + 0)/2) / 4 = 48.
+    assert!((curve.area() - 48.0 / 16.0).abs() < 1e-5);
+    // A flat map takes them in order: 136, 126, 100, 58, 0.
+    let flat = ramp().ones_like();
+    let curve = &deletion().evaluate(&sum(), ramp(), flat, &0.into()).unwrap()[0];
+    assert_close(curve.scores(), &sixteenths(&[136.0, 126.0, 100.0, 58.0, 0.0]), 1e-5);
+    // Insertion of the same order is the complement.
+    let insertion = PixelCurve::insertion().steps(4).baseline(Baseline::Black);
+    let curve = &insertion.evaluate(&sum(), ramp(), ramp(), &0.into()).unwrap()[0];
+    assert_close(curve.scores(), &sixteenths(&[0.0, 58.0, 100.0, 126.0, 136.0]), 1e-5);
+}
+
+#[test]
+fn curves_of_a_batch_are_those_of_its_images_whatever_runs_at_once() {
+    let model = Tiny::new(&Default::default());
+    let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 3, 0, &model.device());
+    let target = Target::per_image([Target::probability(1), Target::class(2), Target::predicted()]);
+    let maps = Cam::new(Formula::LayerCam)
+        .layer("conv1")
+        .attribute(&model, images.clone(), &Target::class(2))
+        .unwrap();
+    let curve = || PixelCurve::insertion().steps(7).baseline(Baseline::Blurred(2.0));
+    let all = curve().batch_size(3).evaluate(&model, images.clone(), maps.clone(), &target).unwrap();
+    for (index, target) in [Target::probability(1), Target::class(2), Target::predicted()].iter().enumerate()
+    {
+        let one = |tensor: &Tensor<4>| tensor.clone().narrow(0, index, 1);
+        // What a half-shown image looks like decides nothing: the target is that of the whole image.
+        let single = curve().batch_size(50).evaluate(&model, one(&images), one(&maps), target).unwrap();
+        assert_close(all[index].scores(), single[0].scores(), 1e-4);
+    }
+}
+
+#[test]
+fn average_drop_is_what_the_map_hides_of_the_score() {
+    // Two images of ones whose score is their sum, 16. A map of ones hides nothing, one that is ½ (of a largest
+    // value of 1) everywhere but once hides 7.5: drops of 0 and 7.5/16.
+    let images = Tensor::ones([2, 1, 4, 4], &Default::default());
+    let mut maps = vec![3.0; 16];
+    maps.extend([0.5; 16]);
+    maps[16] = 1.0;
+    let found =
+        average_drop(&sum(), images, tensor(&maps, [2, 1, 4, 4]), &0.into(), &Baseline::Black).unwrap();
+    assert_close(&[found.drop, found.increase], &[7.5 / 32.0, 0.0], 1e-6);
+
+    // The score falls with every pixel shown: the image that loses half of them rises, without any drop.
+    let fewer = scorer(|x| x.sum_dims(&[1, 2, 3]).neg() + 20.0);
+    let images = Tensor::ones([2, 1, 4, 4], &Default::default());
+    let found =
+        average_drop(&fewer, images, tensor(&maps, [2, 1, 4, 4]), &0.into(), &Baseline::Black).unwrap();
+    assert_eq!((found.drop, found.increase), (0.0, 0.5));
+
+    // A constant score neither falls nor rises, and a map without a positive value shows nothing.
+    let constant = scorer(|x| x.sum_dims(&[1, 2, 3]) * 0.0 + 0.7);
+    let found = average_drop(&constant, ramp(), ramp(), &0.into(), &Baseline::Black).unwrap();
+    assert_eq!((found.drop, found.increase), (0.0, 0.0));
+    let found = average_drop(&sum(), ramp(), ramp().neg(), &0.into(), &Baseline::Black).unwrap();
+    assert_eq!((found.drop, found.increase), (1.0, 0.0));
+}
+
+#[test]
+fn a_map_that_is_the_pixels_of_a_sum_is_perfectly_faithful_and_its_opposite_perfectly_not() {
+    // S = Σx: hiding a set costs exactly the sum of its pixels.
+    let fidelity =
+        |map| MuFidelity::new().sets(50).share(0.3).evaluate(&sum(), ramp(), map, &0.into()).unwrap()[0];
+    assert!((fidelity(ramp()) - 1.0).abs() < 1e-5);
+    assert!((fidelity(ramp().neg()) + 1.0).abs() < 1e-5);
+    assert_eq!(fidelity(ramp().ones_like()), 0.0, "a flat map says nothing");
+}
+
+#[test]
+fn the_pointing_game_measures_the_distance_from_the_highest_place_to_the_box() {
+    let mut map = ndarray::Array2::<f32>::zeros((40, 40));
+    map[[10, 30]] = 2.0;
+    map[[0, 0]] = f32::NAN;
+    let at = |top, left, bottom, right, tolerance| {
+        pointing_game(map.view(), Rectangle { top, left, bottom, right }, tolerance)
+    };
+    assert!(at(10, 30, 11, 31, 0.0), "inside");
+    assert!(!at(10, 20, 11, 30, 0.0) && at(10, 20, 11, 30, 1.0), "one pixel to the right of the box");
+    // 9 below and 12 to the left of the nearest corner pixel: 15 away.
+    assert!(at(19, 0, 30, 19, 15.0) && !at(19, 0, 30, 19, 14.9));
+    assert!(!at(10, 30, 10, 40, 100.0), "an empty box is never hit");
+    assert!(!pointing_game(
+        ndarray::array![[f32::NAN]].view(),
+        Rectangle { top: 0, left: 0, bottom: 1, right: 1 },
+        9.0
+    ));
+}
+
+#[test]
+fn rank_correlation_knows_ties_and_flat_lists() {
+    // Ranks of (1, 2, 2, 4): 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+    let expected = 4.5 / (4.5_f32 * 5.0).sqrt();
+    assert!((rank_correlation(&[1.0, 2.0, 2.0, 4.0], &[10.0, 20.0, 30.0, 40.0]) - expected).abs() < 1e-6);
+    assert_eq!(rank_correlation(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), 0.0);
+}
+
+/// Two convolutions and a dense layer whose weights are drawn from a seed each.
+struct Drawn {
+    input: InputSpec,
+    conv1: Tensor<4>,
+    conv2: Tensor<4>,
+    dense: Tensor<2>,
+}
+
+impl Drawn {
+    fn new(seeds: [u64; 3]) -> Self {
+        use rand::Rng;
+        let draw = |seed, shape: [usize; 4]| -> Tensor<4> {
+            let mut stream = vis::random::stream(seed, 9);
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|_| stream.random_range(-1.0..1.0)).collect();
+            Tensor::from_data(TensorData::new(values, shape), &Default::default())
+        };
+        Self {
+            input: InputSpec::new([1, 24, 24], (0.0, 1.0)),
+            conv1: draw(seeds[0], [8, 1, 3, 3]),
+            conv2: draw(seeds[1], [8, 8, 3, 3]),
+            dense: draw(seeds[2], [1, 1, 8, 3]).reshape([8, 3]),
+        }
+    }
+}
+
+impl Model for Drawn {
+    fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        use burn::tensor::{module::conv2d, ops::ConvOptions};
+        let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let x = taps.relu(conv2d(image, self.conv1.clone(), None, options()));
+        let x = taps.layer("conv1", x)?;
+        let x = taps.relu(conv2d(x, self.conv2.clone(), None, options()));
+        let x = taps.layer("conv2", x)?;
+        let [batch, ..] = x.dims();
+        taps.layer("logits", x.mean_dims(&[2, 3]).reshape([batch, 8]).matmul(self.dense.clone()))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn grad_cam_changes_with_the_weights_and_guided_backprop_much_less() {
+    // Adebayo et al.: with the upper layers drawn anew, the magnitudes of guided backprop keep the order that the
+    // first layer and the edges of the image give them, while the signed Grad-CAM map is another one.
+    let trained = Drawn::new([1, 2, 3]);
+    let mut image = vec![0.1_f32; 24 * 24];
+    image.chunks_mut(24).take(16).skip(6).for_each(|row| row[8..18].fill(0.9));
+    let image = tensor(&image, [1, 1, 24, 24]);
+    let stages =
+        || (10..18).map(|seed| (format!("conv2 and dense, {seed}"), Drawn::new([1, seed, seed + 100])));
+    let correlation = |method: &dyn Attribution| {
+        let check = RandomizationCheck::new(method);
+        let rows = check.run(&trained, image.clone(), &Target::class(0), stages()).unwrap();
+        assert_eq!(rows[0].stage, "conv2 and dense, 10");
+        rows.iter().map(|row| row.correlation).sum::<f32>() / rows.len() as f32
+    };
+    let (grad_cam, guided) = (correlation(&Cam::new(Formula::GradCam)), correlation(&Saliency::guided()));
+    assert!(grad_cam.abs() < 0.5 && guided > grad_cam + 0.2, "Grad-CAM {grad_cam}, guided {guided}");
+
+    // Nothing drawn anew is nothing changed.
+    let same = [("nothing", Drawn::new([1, 2, 3]))];
+    let rows =
+        RandomizationCheck::new(&Saliency::new()).run(&trained, image, &Target::class(0), same).unwrap();
+    assert!(rows[0].correlation > 0.9999 && rows[0].correlation_of_magnitudes > 0.9999);
+}
+
+#[test]
+fn measures_refuse_maps_of_another_shape_and_settings_that_make_no_sense() {
+    let wide = || Tensor::zeros([1, 3, 4, 4], &Default::default());
+    let target = Target::class(0);
+    let refused = PixelCurve::deletion().evaluate(&sum(), ramp(), wide(), &target).unwrap_err();
+    assert!(
+        refused.to_string().contains("the map has shape [1, 3, 4, 4], expected [1, 1, 4, 4]"),
+        "{refused}"
+    );
+    let errors = [
+        average_drop(&sum(), ramp(), wide(), &target, &Baseline::Black).unwrap_err(),
+        MuFidelity::new().evaluate(&sum(), ramp(), wide(), &target).unwrap_err(),
+    ];
+    assert!(errors.iter().all(|error| matches!(error, Error::Shape { .. })), "{errors:?}");
+    let errors = [
+        PixelCurve::deletion().steps(0).evaluate(&sum(), ramp(), ramp(), &target).unwrap_err(),
+        PixelCurve::deletion().batch_size(0).evaluate(&sum(), ramp(), ramp(), &target).unwrap_err(),
+        MuFidelity::new().sets(1).evaluate(&sum(), ramp(), ramp(), &target).unwrap_err(),
+        MuFidelity::new().share(0.0).evaluate(&sum(), ramp(), ramp(), &target).unwrap_err(),
+    ];
+    assert!(errors.iter().all(|error| matches!(error, Error::InvalidParameter { .. })), "{errors:?}");
+}
