@@ -76,7 +76,7 @@ impl Baseline {
 }
 
 /// A Gaussian blur, by two matrix products; at the border the weights of the pixels there are rescaled.
-fn blur(images: Tensor<4>, deviation: f32) -> Result<Tensor<4>> {
+pub(crate) fn blur(images: Tensor<4>, deviation: f32) -> Result<Tensor<4>> {
     if !(deviation > 0.0 && deviation.is_finite()) {
         return Err(Error::invalid("the standard deviation of a blur", "a finite number above 0", deviation));
     }

@@ -5,7 +5,9 @@ mod support;
 
 mod arithmetic;
 mod attribution;
+mod callbacks;
 mod dream;
+mod keras_vis;
 mod losses;
 mod metrics;
 mod models;
