@@ -19,6 +19,8 @@ mod pool;
 #[cfg(feature = "flex")]
 #[allow(clippy::use_self, reason = "the names of the instruction sets say more")]
 mod simd;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 #[cfg(feature = "flex")]
 mod winograd;
 #[cfg(feature = "flex")]

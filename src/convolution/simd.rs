@@ -85,8 +85,8 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// For the tests: the highest instruction set that [`dispatch`] may use. 0 portable, 1 AVX2, 2 AVX-512.
-#[doc(hidden)]
-pub static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(2);
+pub(super) static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize =
+    std::sync::atomic::AtomicUsize::new(2);
 
 #[cfg(target_arch = "x86_64")]
 fn limited(below: usize) -> bool {
