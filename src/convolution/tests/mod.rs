@@ -1,5 +1,7 @@
 //! The kernels against double precision, on every instruction set that the machine has.
 
+mod direct;
+mod pointwise;
 mod pool;
 mod reference;
 mod trunk;

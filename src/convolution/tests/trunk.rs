@@ -2,8 +2,9 @@
 
 use super::reference::{Shape, direct, noise, relative_error, turned, wide};
 use crate::backprop::{Rectifier, Rule};
+use crate::convolution::fused::{Epilogue, Gate};
 use crate::convolution::pool::{max_pool, max_pool_gradient};
-use crate::convolution::winograd::{Epilogue, FrozenConvolution, Gate};
+use crate::convolution::winograd::FrozenConvolution;
 
 struct Layer {
     shape: Shape,

@@ -3,7 +3,8 @@
 use super::reference::{Shape, direct, noise, relative_error, turned, wide};
 use super::{one_instruction_set, with_every_instruction_set};
 use crate::backprop::{Rectifier, Rule};
-use crate::convolution::winograd::{Epilogue, FrozenConvolution, Gate};
+use crate::convolution::fused::{Epilogue, Gate};
+use crate::convolution::winograd::FrozenConvolution;
 
 fn shapes() -> Vec<Shape> {
     let mut shapes = vec![];
