@@ -6,6 +6,8 @@
 //! cargo run --example dream -- photo.jpg dream.png block5_conv2 10
 //! ```
 
+use std::ops::ControlFlow;
+
 use vis::model::Vgg16;
 use vis::picture::{from_tensor, load, save, to_tensor};
 use vis::visualization::deep_dream;
@@ -26,7 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             eprint!(
                 "\roctave {} ({}×{}), step {}: loss {:.1}    ",
                 now.octave, now.size.1, now.size.0, now.step, now.loss
-            )
+            );
+            ControlFlow::Continue(())
         })
         .run()?;
     eprintln!();
