@@ -18,7 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let drawn = caricature(&model, to_input(&load(path)?, &model)?)
             .layer(layer)
             .steps(steps)
-            .progress(|step| eprint!("\r{path} {layer} {}/{}: loss {:.1}   ", step.index + 1, step.of, step.losses.totals()[0]))
+            .progress(|step| {
+                eprint!(
+                    "\r{path} {layer} {}/{}: loss {:.1}   ",
+                    step.index + 1,
+                    step.of,
+                    step.losses.totals()[0]
+                )
+            })
             .run()?;
         eprintln!();
         Ok(from_tensor(drawn.image, (0.0, 255.0))?.remove(0))

@@ -6,6 +6,8 @@
 //! cargo run --example dream -- photo.jpg dream.png block4_conv3 10   # layer, steps an octave
 //! ```
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use vis::model::Vgg16;
 use vis::picture::{Grid, from_tensor, load, save, to_input, to_tensor};
@@ -48,6 +50,7 @@ fn dream(settings: DeepDream<'_>) -> vis::Result<image::RgbImage> {
         .progress(|now| {
             let (height, width) = now.size;
             eprint!("\roctave {} ({width}×{height}), step {}: loss {:.1}   ", now.octave, now.step, now.loss);
+            ControlFlow::Continue(())
         })
         .run()?;
     eprintln!();

@@ -22,11 +22,11 @@ use half::f16;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use safetensors::{Dtype, tensor::TensorView};
+use vis::Model;
 use vis::model::{Digits, Discriminator, Generator};
 use vis::parametrization::Parametrization;
 use vis::picture::{from_tensor, save, stitch};
 use vis::random::{Stream, stream};
-use vis::Model;
 
 const BATCH: usize = 64;
 const PIXELS: usize = 28 * 28;
@@ -112,7 +112,10 @@ fn digits(path: &str) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
         view.pixels().map(|pixel| f32::from(pixel.0[0]) / 255.0).collect()
     };
     let (rows, columns) = (sheet.height() / 28, sheet.width() / 28);
-    Ok((0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect())
+    Ok((0..rows)
+        .flat_map(|row| (0..columns).map(move |column| (row, column)))
+        .map(|(r, c)| cell(r, c))
+        .collect())
 }
 
 /// A real digit spoilt: by noise, by half of another digit, or by fading.

@@ -1,8 +1,10 @@
 //! Texture synthesis.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, resized, scaled, size_of, sizes};
+use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
 use super::stages::Stages;
 use super::style::noise;
 use crate::losses::{Losses, Style};
@@ -105,8 +107,9 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+    /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
+    /// size of its stage.
+    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
@@ -150,7 +153,12 @@ impl<'a> Texture<'a> {
             };
             let steps = self.steps >> stage;
             let losses = Losses::from(loss);
-            woven = Some(descend(self.model, losses, start, steps, self.descent, wrap, &mut self.tell)?);
+            let done = descend(self.model, losses, start, steps, self.descent, wrap, &mut self.tell)?;
+            let over = done.is_break();
+            woven = Some(found(done));
+            if over {
+                break;
+            }
         }
         woven.ok_or_else(|| Error::invalid("the size of the texture", "at least one pixel", 0))
     }
