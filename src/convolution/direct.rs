@@ -282,9 +282,9 @@ impl Call<'_> {
                             let value: V = self.source.load_between(from + skipped + x, 0, there);
                             let room = scratch.row - zeros - x;
                             if room >= LANES {
-                                value.store(to.add(zeros + x))
+                                value.store(to.add(zeros + x));
                             } else {
-                                value.store_first(to.add(zeros + x), room)
+                                value.store_first(to.add(zeros + x), room);
                             }
                         }
                         x += LANES;
@@ -414,9 +414,9 @@ impl Kernel for Task<'_> {
                                     let to = to.add((rows.start - skipped + first + r) * width + x);
                                     let there = columns - x;
                                     if there >= LANES {
-                                        value.store(to)
+                                        value.store(to);
                                     } else {
-                                        value.store_first(to, there)
+                                        value.store_first(to, there);
                                     }
                                 }
                             }

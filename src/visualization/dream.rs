@@ -72,6 +72,7 @@ pub struct DeepDream<'a> {
 /// The function told of every step; breaking ends the dream.
 type Tell<'a> = Box<dyn FnMut(&DreamStep) -> ControlFlow<()> + 'a>;
 
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 enum Objective {
     Energy(Vec<String>),
     Guided { guide: Tensor<4>, layers: Vec<String> },
