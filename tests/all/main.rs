@@ -4,6 +4,7 @@
 mod support;
 
 mod attribution;
+mod heatmaps;
 mod losses;
 mod metrics;
 mod models;
