@@ -151,7 +151,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut table: Vec<_> = methods.iter().zip(&rows).collect();
     table.sort_by(|(_, a), (_, b)| (b.insertion - b.deletion).total_cmp(&(a.insertion - a.deletion)));
     println!(
-        "{:22} {:>10} {:>9} {:>9} {:>9} {:>7} {:>8} {:>9}",
+        "{:22} {:>10} {:>9} {:>9} {:>7} {:>8} {:>9}",
         "method", "difference", "deletion", "insertion", "drop", "weights", "time"
     );
     let count = photos.len() as f32;

@@ -20,6 +20,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Lanes: Copy + 'static {
     /// How many rows of two `Lanes` each the matrix kernel keeps in registers as accumulators.
     const ROWS: usize;
+    /// How many rows of one `Lanes` a sum over taps keeps in registers, at most 8.
+    const TAP_ROWS: usize;
 
     /// Runs `kernel` in a function of its own, compiled for this instruction set.
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output;
@@ -28,6 +30,8 @@ pub(crate) trait Lanes: Copy + 'static {
     /// Lanes `start..end` from `from + lane`, zero in the others; memory outside that range is not touched.
     unsafe fn load_between(from: *const f32, start: usize, end: usize) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Asks for the cache line at `from`, which may be any address, to be brought near.
+    unsafe fn prefetch(from: *const f32);
     /// Writes the first `count` lanes.
     unsafe fn store_first(self, to: *mut f32, count: usize);
     fn splat(value: f32) -> Self;
@@ -83,8 +87,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// For the tests: the highest instruction set that [`dispatch`] may use. 0 portable, 1 AVX2, 2 AVX-512.
-#[doc(hidden)]
-pub(crate) static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize =
+pub(super) static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize =
     std::sync::atomic::AtomicUsize::new(2);
 
 #[cfg(target_arch = "x86_64")]
@@ -105,6 +108,7 @@ impl Portable {
 
 impl Lanes for Portable {
     const ROWS: usize = 3;
+    const TAP_ROWS: usize = 4;
     #[inline(never)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: needs nothing of the machine.
@@ -127,6 +131,8 @@ impl Lanes for Portable {
         // SAFETY: the caller vouches for room for sixteen numbers at `to`.
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, count: usize) {
         for (i, value) in self.0.iter().enumerate().take(count) {
@@ -217,6 +223,7 @@ mod x86 {
 
     impl Lanes for Avx512 {
         const ROWS: usize = 14;
+        const TAP_ROWS: usize = 8;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { call_avx512(kernel) }
@@ -232,6 +239,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut f32, count: usize) {
@@ -392,6 +403,7 @@ mod x86 {
 
     impl Lanes for Avx2 {
         const ROWS: usize = 3;
+        const TAP_ROWS: usize = 4;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { call_avx2(kernel) }
@@ -413,6 +425,10 @@ mod x86 {
                 _mm256_storeu_ps(to, self.0[0]);
                 _mm256_storeu_ps(to.add(8), self.0[1]);
             }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut f32, count: usize) {

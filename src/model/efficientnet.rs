@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
 use super::weights::Parameters;
-use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
-use crate::Result;
+use super::{InputSpec, Model, Preset, Prior, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
+use crate::{Arithmetic, Result};
 
 /// EfficientNet-Lite0, a small network of inverted residuals with clipped rectifiers, without
 /// squeeze-and-excitation.
@@ -108,6 +108,19 @@ impl EfficientNetLite0 {
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Parameters::random(seed, device).load(Self::assemble)
+    }
+
+    /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
+    /// fastest way.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        let of_blocks = self
+            .blocks
+            .iter_mut()
+            .flat_map(|block| block.expand.iter_mut().chain([&mut block.depthwise, &mut block.project]));
+        for convolution in of_blocks.chain([&mut self.stem, &mut self.head]) {
+            convolution.set_arithmetic(arithmetic);
+        }
+        self
     }
 
     fn assemble(parameters: &mut Parameters) -> Result<Self> {
@@ -219,6 +232,17 @@ impl Model for EfficientNetLite0 {
     }
 
     fn preset(&self) -> Preset {
-        Preset::robust()
+        // Smaller steps and stronger transforms than lucid's: things come out whole. A total variation of about
+        // 1000 in `0..255` against an activation of about 30. Chosen by eye.
+        Preset {
+            prior: Prior::Fourier { decay: 1.25 },
+            learning_rate: 0.015,
+            max_iter: 128,
+            jitter: 0.1,
+            scales: vec![0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2],
+            rotations: vec![-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0],
+            tv_weight: 0.005,
+            ..Preset::robust()
+        }
     }
 }

@@ -3,8 +3,12 @@
 
 mod support;
 
+mod arithmetic;
 mod attribution;
+mod callbacks;
+mod dream;
 mod heatmaps;
+mod keras_vis;
 mod losses;
 mod metrics;
 mod models;
