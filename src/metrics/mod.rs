@@ -3,7 +3,7 @@
 //! | measure | asks | good |
 //! | --- | --- | --- |
 //! | [`PixelCurve::deletion`] | does the score fall fast when the pixels ranked highest are removed first? | small area |
-//! | [`PixelCurve::insertion`] | does it rise fast when they are shown first? | large area |
+//! | [`PixelCurve::insertion`] | does it rise fast when they are shown first? | large area, and larger than under deletion |
 //! | [`average_drop`] | how much of the score is lost when only the map's region is shown? | small drop, large increase |
 //! | [`pointing_game`] | is the map's highest place on the object? | hit |
 //! | [`MuFidelity`] | does the map's sum over random pixels follow the drop when they are hidden? | near 1 |
