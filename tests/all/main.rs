@@ -5,6 +5,7 @@ mod support;
 
 mod arithmetic;
 mod attribution;
+mod ended_early;
 mod losses;
 mod metrics;
 mod models;
