@@ -65,6 +65,7 @@ pub mod backprop;
 pub mod callbacks;
 mod convolution;
 pub mod error;
+pub mod for_keras_vis_users;
 pub mod gradient;
 pub mod host;
 pub mod losses;

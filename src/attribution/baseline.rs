@@ -19,6 +19,7 @@ use crate::{Error, Result};
 /// Source: Sturmfels, Lundberg & Lee 2020, *Visualizing the Impact of Feature Attribution Baselines*.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum Baseline {
     /// The lower end of the model's input range everywhere.
     #[default]
@@ -76,7 +77,7 @@ impl Baseline {
 }
 
 /// A Gaussian blur, by two matrix products; at the border the weights of the pixels there are rescaled.
-fn blur(images: Tensor<4>, deviation: f32) -> Result<Tensor<4>> {
+pub(crate) fn blur(images: Tensor<4>, deviation: f32) -> Result<Tensor<4>> {
     if !(deviation > 0.0 && deviation.is_finite()) {
         return Err(Error::invalid("the standard deviation of a blur", "a finite number above 0", deviation));
     }

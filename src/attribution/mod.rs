@@ -50,6 +50,7 @@ use crate::model::Model;
 use crate::{Error, Result};
 
 pub use baseline::Baseline;
+pub(crate) use baseline::blur;
 pub use cam::{Cam, ClassActivationMap, Formula, Interpolation};
 pub use controls::{RandomMap, Sobel};
 pub use guided_grad_cam::GuidedGradCam;

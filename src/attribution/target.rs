@@ -62,7 +62,8 @@ struct Score {
 
 #[derive(Clone)]
 enum Kind {
-    Predicted,
+    /// The class of the largest logit; of its probability?
+    Predicted(bool),
     /// A weighted sum of the means of channels; the word is what a channel is called.
     Channels(&'static str, Vec<(usize, f32)>),
     Mean,
@@ -81,7 +82,7 @@ impl Target {
 
     /// The largest logit of each image: what the network says it sees.
     pub fn predicted() -> Self {
-        Self::new(Kind::Predicted)
+        Self::new(Kind::Predicted(false))
     }
 
     /// The sum of the logits of several classes.
@@ -99,6 +100,30 @@ impl Target {
     /// For methods without gradients ([`Rise`](super::Rise)).
     pub fn probability(class: usize) -> Self {
         Self::new(Kind::Probability(class))
+    }
+
+    /// The same with [probabilities](Self::probability) in place of the logits of single classes; other scores are
+    /// left as they are.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// assert_eq!(Target::class(3).as_probability().to_string(), "probability of class 3");
+    /// ```
+    pub fn as_probability(&self) -> Self {
+        let probability = |mut score: Score| {
+            score.kind = match score.kind {
+                Kind::Predicted(_) => Kind::Predicted(true),
+                Kind::Channels("class", terms) if matches!(*terms, [(_, 1.0)]) => {
+                    Kind::Probability(terms[0].0)
+                }
+                kind => kind,
+            };
+            score
+        };
+        Self(match self.0.clone() {
+            Wanted::Same(score) => Wanted::Same(probability(score)),
+            Wanted::PerImage(scores) => Wanted::PerImage(scores.into_iter().map(probability).collect()),
+        })
     }
 
     /// The mean over all positions of one channel of a layer; of a dense layer, one unit.
@@ -239,16 +264,20 @@ impl Target {
                 score.layer.get_or_insert_with(|| logits.clone());
             }
         }
-        if scores.iter().any(|score| score.kind == Kind::Predicted) {
+        if scores.iter().any(|score| matches!(score.kind, Kind::Predicted(_))) {
             let layers: Vec<&str> = scores.iter().filter_map(|score| score.layer.as_deref()).collect();
             let mut taps = Taps::new().record(layers);
             run(model, images.clone().inner(), &mut taps)?;
             for (index, score) in scores.iter_mut().enumerate() {
-                if let (Kind::Predicted, Some(layer)) = (&score.kind, &score.layer) {
+                if let (Kind::Predicted(probability), Some(layer)) = (&score.kind, &score.layer) {
                     let values = taps.activation(layer)?.narrow(0, index, 1).mean_dims(&[2, 3]);
                     let values = crate::host::values(values);
                     let best = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
-                    score.kind = Kind::Channels("class", vec![(best.unwrap_or_default(), 1.0)]);
+                    let best = best.unwrap_or_default();
+                    score.kind = match probability {
+                        true => Kind::Probability(best),
+                        false => Kind::Channels("class", vec![(best, 1.0)]),
+                    };
                 }
             }
         }
@@ -326,7 +355,7 @@ impl fmt::Display for Target {
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Predicted => f.write_str("the predicted class")?,
+            Kind::Predicted(_) => f.write_str("the predicted class")?,
             Kind::Channels(what, terms) => {
                 for (index, (channel, weight)) in terms.iter().enumerate() {
                     match (index, *weight < 0.0) {
@@ -357,7 +386,8 @@ impl fmt::Display for Score {
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Predicted, Self::Predicted) | (Self::Mean, Self::Mean) => true,
+            (Self::Mean, Self::Mean) => true,
+            (Self::Predicted(one), Self::Predicted(two)) => one == two,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
             (Self::Probability(one), Self::Probability(two)) => one == two,
             (Self::Neuron(one), Self::Neuron(two)) => one == two,
@@ -370,7 +400,7 @@ impl PartialEq for Kind {
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Predicted => f.write_str("Predicted"),
+            Self::Predicted(_) => f.write_str("Predicted"),
             Self::Mean => f.write_str("Mean"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
@@ -455,7 +485,7 @@ impl Kind {
         };
         let flat = |activation: Tensor<4>| activation.reshape([batch, channels * height * width]);
         Ok(match self {
-            Self::Predicted => {
+            Self::Predicted(_) => {
                 return Err(Error::invalid("the target", "a resolved one", "a predicted class"));
             }
             Self::Channels(what, terms) => {

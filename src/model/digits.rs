@@ -152,7 +152,7 @@ impl Model for Digits {
             scales: vec![0.8, 0.9, 1.0, 1.1, 1.2],
             rotations: vec![-15.0, -5.0, 5.0, 15.0],
             lp_norm_p: 1.0,
-            lp_norm_weight: 70.0,
+            lp_norm_weight: 40.0,
             tv_weight: 30.0,
             ..Preset::robust()
         }

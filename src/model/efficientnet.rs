@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
 use super::weights::Parameters;
-use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
+use super::{InputSpec, Model, Preset, Prior, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
 
@@ -232,6 +232,17 @@ impl Model for EfficientNetLite0 {
     }
 
     fn preset(&self) -> Preset {
-        Preset::robust()
+        // Smaller steps and stronger transforms than lucid's: things come out whole. A total variation of about
+        // 1000 in `0..255` against an activation of about 30. Chosen by eye.
+        Preset {
+            prior: Prior::Fourier { decay: 1.25 },
+            learning_rate: 0.015,
+            max_iter: 128,
+            jitter: 0.1,
+            scales: vec![0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2],
+            rotations: vec![-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0],
+            tv_weight: 0.005,
+            ..Preset::robust()
+        }
     }
 }

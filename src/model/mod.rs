@@ -40,6 +40,7 @@
 
 mod digits;
 mod efficientnet;
+mod gan;
 pub mod imagenet;
 pub mod layers;
 mod preset;
@@ -56,6 +57,7 @@ use crate::{Error, Result};
 
 pub use digits::Digits;
 pub use efficientnet::EfficientNetLite0;
+pub use gan::{Discriminator, Generator};
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
@@ -145,6 +147,44 @@ pub trait Model: Send + Sync {
         Ok(scores.reshape([batch, classes * height * width]))
     }
 }
+
+/// A borrowed or boxed model is a model.
+macro_rules! forward_to_inner {
+    ($pointer:ty) => {
+        impl<M: Model + ?Sized> Model for $pointer {
+            fn input(&self) -> &InputSpec {
+                (**self).input()
+            }
+            fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+                (**self).forward(image, taps)
+            }
+            fn device(&self) -> Device {
+                (**self).device()
+            }
+            fn logits(&self) -> Option<&str> {
+                (**self).logits()
+            }
+            fn class_name(&self, class: usize) -> Option<&str> {
+                (**self).class_name(class)
+            }
+            fn preset(&self) -> Preset {
+                (**self).preset()
+            }
+            fn layers(&self) -> Result<Vec<Layer>> {
+                (**self).layers()
+            }
+            fn activation(&self, image: Tensor<4>, layer: &str) -> Result<Tensor<4>> {
+                (**self).activation(image, layer)
+            }
+            fn classify(&self, image: Tensor<4>) -> Result<Tensor<2>> {
+                (**self).classify(image)
+            }
+        }
+    };
+}
+
+forward_to_inner!(&M);
+forward_to_inner!(Box<M>);
 
 /// Runs a model on an image under the given taps, after checking that it can take the image and that
 /// every layer wanted is met.

@@ -209,7 +209,8 @@ impl<'a> VisualizeActivation<'a> {
         self
     }
 
-    /// Writes the images of every step to an animated GIF, a batch as a grid: [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures
+    /// Writes the images of every step to an animated GIF, a batch as a grid:
+    /// [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures
     /// take several batches, the second and later ones get `-2`, `-3`, … before `.gif`.
     pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.progress_gif = Some(path.into());

@@ -9,7 +9,7 @@ use ndarray::Axis;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, Step};
-use crate::transforms::Jitter;
+use crate::transforms::Wrap;
 use crate::{Error, Result};
 
 /// How an image is moved in style transfer, texture synthesis and inversion.
@@ -33,7 +33,7 @@ pub(super) fn descend(
     start: Tensor<4>,
     steps: usize,
     descent: Descent,
-    jitter: usize,
+    wrap: usize,
     tell: &mut Option<Tell<'_>>,
 ) -> Result<ControlFlow<Minimized, Minimized>> {
     let (low, high) = model.input().range();
@@ -48,7 +48,7 @@ pub(super) fn descend(
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }
     };
-    let optimizer = if jitter > 0 { optimizer.transform(Jitter::pixels(jitter)) } else { optimizer };
+    let optimizer = if wrap > 0 { optimizer.transform(Wrap { pixels: wrap }) } else { optimizer };
     run(optimizer, tell)
 }
 

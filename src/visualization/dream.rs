@@ -72,6 +72,7 @@ pub struct DeepDream<'a> {
 /// The function told of every step; breaking ends the dream.
 type Tell<'a> = Box<dyn FnMut(&DreamStep) -> ControlFlow<()> + 'a>;
 
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 enum Objective {
     Energy(Vec<String>),
     Guided { guide: Tensor<4>, layers: Vec<String> },
@@ -111,7 +112,8 @@ impl<'a> DeepDream<'a> {
     /// Dreams what this layer sees. Early layers give strokes and ripples, the middle eyes and fur, the last whole
     /// animals and buildings.
     ///
-    /// Default: the last convolution whose map is an eighth of the image a side, `block4_conv3` in VGG16.
+    /// Default: the middle one of the convolutions with maps of a sixteenth of the image a side, `block5_conv2` in
+    /// VGG16.
     pub fn layer(self, layer: impl Into<String>) -> Self {
         self.layers([layer])
     }
@@ -339,7 +341,7 @@ impl<'a> DeepDream<'a> {
         if !layers.is_empty() {
             return Ok(layers);
         }
-        let layer = Stages::of(self.model)?.last_of(3);
+        let layer = Stages::of(self.model)?.middle_of(4);
         let target = "the output".to_owned();
         Ok(vec![layer.ok_or(Error::NoSpatialLayer { target })?])
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use super::heatmap::{Heatmap, first, label_of, single_photo, target_of};
-use crate::attribution::{Attribution, Saliency, SmoothGrad, Target};
+use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
 use crate::losses::Filters;
 use crate::model::Model;
 use crate::optimizer::GradientModifier;
@@ -48,7 +48,9 @@ pub fn visualize_saliency(model: &dyn Model, image: Tensor<4>) -> VisualizeSalie
         rule: Rule::Plain,
         modifier: Some(GradientModifier::Absolute),
         percentile: SALIENCY_PERCENTILE,
+        blur: 0.0,
         samples: 1,
+        noise: 0.15,
         seed: 0,
     }
 }
@@ -63,7 +65,9 @@ pub struct VisualizeSaliency<'a> {
     rule: Rule,
     modifier: Option<GradientModifier>,
     percentile: f32,
+    blur: f32,
     samples: usize,
+    noise: f32,
     seed: u64,
 }
 
@@ -117,9 +121,22 @@ impl VisualizeSaliency<'_> {
         self
     }
 
+    /// Blurs the map for the eye by a Gaussian of this standard deviation in pixels, before it is normalised; 0, the
+    /// default, leaves it as it is. (The first keras-vis blurred by about 1.)
+    pub fn blur(mut self, deviation: f32) -> Self {
+        self.blur = deviation;
+        self
+    }
+
     /// Averages the gradient over so many noisy copies ([`SmoothGrad`]); 1 is the gradient itself.
     pub fn smooth(mut self, samples: usize) -> Self {
         self.samples = samples;
+        self
+    }
+
+    /// Sets the standard deviation of the noise as a fraction of the image's range, 0.15 by default.
+    pub fn noise(mut self, fraction: f32) -> Self {
+        self.noise = fraction;
         self
     }
 
@@ -140,13 +157,18 @@ impl VisualizeSaliency<'_> {
         let (image, photo) = single_photo(self.model, self.image)?;
         let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
         let target = target.resolved(self.model, &image)?;
-        let method = SmoothGrad::new(Saliency::new().rule(self.rule)).samples(self.samples).seed(self.seed);
+        let method = SmoothGrad::new(Saliency::new().rule(self.rule));
+        let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
         let gradient = method.attribute(self.model, image, &target)?;
         let modified = match self.modifier {
             Some(modifier) => modifier.apply(gradient.clone()),
             None => gradient.clone(),
         };
-        let largest = first(modified.max_dim(1)).index_axis_move(ndarray::Axis(0), 0);
+        let mut largest = modified.max_dim(1);
+        if self.blur != 0.0 {
+            largest = blur(largest, self.blur)?;
+        }
+        let largest = first(largest).index_axis_move(ndarray::Axis(0), 0);
         Ok(Heatmap {
             map: picture::normalize_unsigned_clipped(largest.view(), self.percentile)?,
             raw: first(gradient),

@@ -242,7 +242,7 @@ impl<'a> StyleTransfer<'a> {
             let losses = Losses::new()
                 .with(Content::new(self.model, content.clone(), &content_layer)?, self.content_weight)
                 .with(
-                    Style::blend(self.model, scaled_paintings, style_layers.clone())?.relative(),
+                    Style::blend(self.model, scaled_paintings, style_layers.clone(), 2)?.relative(),
                     self.style_weight,
                 )
                 .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));

@@ -5,7 +5,10 @@ mod support;
 
 mod arithmetic;
 mod attribution;
+mod callbacks;
+mod dream;
 mod ended_early;
+mod keras_vis;
 mod losses;
 mod metrics;
 mod models;

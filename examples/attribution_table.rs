@@ -1,0 +1,168 @@
+//! How good are the maps? Deletion, insertion and average drop of every method on the bundled photos, and a figure a
+//! photo with all the maps.
+//!
+//! ```text
+//! cargo run --release --example attribution_table                             # chelsea, coffee, rocket, astronaut
+//! cargo run --release --example attribution_table -- images/photos/chelsea.png  # these photos
+//! ```
+//!
+//! Measured with the probability of the class that the network predicts: a *small* area under the deletion curve
+//! is good, a *large* one under the insertion curve, a *small* drop. `weights` is the rank correlation of a map
+//! with that of the same network with random weights: large means that the map shows the photo, not what the
+//! network has learned.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Tensor;
+use vis::attribution::{
+    Attribution, Baseline, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, RandomMap, Rise,
+    Saliency, SmoothGrad, Sobel, Target, magnitude,
+};
+use vis::metrics::{PixelCurve, RandomizationCheck, average_drop};
+use vis::model::EfficientNetLite0;
+use vis::picture::{self, ColorMap, Grid};
+use vis::{Model, Result, host};
+
+struct Entry {
+    name: &'static str,
+    method: Box<dyn Attribution>,
+    /// Whether its map is ranked by its size (gradients) or its signed value (all others).
+    by_size: bool,
+    /// Whether it is quick enough to be run again with random weights.
+    quick: bool,
+}
+
+fn methods() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut add = |name, method: Box<dyn Attribution>, by_size| {
+        let quick = !matches!(name, "Ablation-CAM" | "Score-CAM" | "occlusion" | "RISE, 500 masks");
+        entries.push(Entry { name, method, by_size, quick });
+    };
+    add("random", Box::new(RandomMap::default()), false);
+    add("edges", Box::new(Sobel), false);
+    add("gradient", Box::new(Saliency::new()), true);
+    add("gradient × input", Box::new(Saliency::new().times_input()), true);
+    add("guided backprop", Box::new(Saliency::guided()), true);
+    add("deconvolution", Box::new(Saliency::deconvolution()), true);
+    add("SmoothGrad", Box::new(SmoothGrad::new(Saliency::new()).noise(0.05)), true);
+    add("SmoothGrad squared", Box::new(SmoothGrad::new(Saliency::new()).noise(0.05).squared()), true);
+    add("integrated gradients", Box::new(IntegratedGradients::new()), true);
+    add("guided Grad-CAM", Box::new(GuidedGradCam::new()), true);
+    for formula in Formula::ALL {
+        // 1280 channels of 7×7: those that vary most tell as much, at a tenth of the time.
+        add(formula.name(), Box::new(Cam::new(formula).max_channels(128).batch_size(32)), false);
+    }
+    add("occlusion", Box::new(Occlusion::new([48, 48]).stride([16, 16])), false);
+    add("RISE, 500 masks", Box::new(Probability(Rise::new().masks(500))), false);
+    entries
+}
+
+/// A method that is given the probability of the class instead of its logit.
+#[derive(Debug)]
+struct Probability(Rise);
+
+impl Attribution for Probability {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
+        self.0.attribute(model, images, &target.as_probability())
+    }
+}
+
+#[derive(Default)]
+struct Row {
+    deletion: f32,
+    insertion: f32,
+    drop: f32,
+    weights: f32,
+    time: Duration,
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let mut photos: Vec<String> = std::env::args().skip(1).collect();
+    if photos.is_empty() {
+        photos = ["chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png"]
+            .map(|name| format!("images/photos/{name}"))
+            .to_vec();
+    }
+    std::fs::create_dir_all("out")?;
+    let model = EfficientNetLite0::bundled(&Default::default())?;
+    let untrained = EfficientNetLite0::with_random_weights(0, &Default::default())?;
+    let methods = methods();
+    let mut rows: Vec<Row> = methods.iter().map(|_| Row::default()).collect();
+
+    for path in &photos {
+        let image = picture::to_input(&picture::load(path)?, &model)?;
+        let target = Target::predicted().resolved(&model, &image)?;
+        let probability = target.as_probability();
+        let photo = picture::from_tensor(image.clone(), model.input().range())?.remove(0);
+        let class = host::array2(model.classify(image.clone())?);
+        let class =
+            (0..class.ncols()).max_by(|a, b| class[[0, *a]].total_cmp(&class[[0, *b]])).unwrap_or_default();
+        let title = model.class_name(class).unwrap_or("?").to_owned();
+        eprintln!("{path}: {title}, {:.0} %", 100.0 * probability.scores(&model, image.clone())?[0]);
+
+        let mut pictures = vec![photo.clone()];
+        let mut captions = vec!["photo".to_owned()];
+        for (entry, row) in methods.iter().zip(&mut rows) {
+            let start = Instant::now();
+            let map = entry.method.attribute(&model, image.clone(), &target)?;
+            row.time += start.elapsed();
+            let map = if entry.by_size { magnitude(map) } else { map };
+            let curve = |curve: PixelCurve| -> Result<f32> {
+                Ok(curve.steps(28).evaluate(&model, image.clone(), map.clone(), &probability)?[0].area())
+            };
+            let (deletion, insertion) = (curve(PixelCurve::deletion())?, curve(PixelCurve::insertion())?);
+            row.deletion += deletion;
+            row.insertion += insertion;
+            row.drop +=
+                average_drop(&model, image.clone(), map.clone(), &probability, &Baseline::Black)?.drop;
+            if entry.quick {
+                let check = RandomizationCheck::new(&*entry.method);
+                let stages = [("all weights", &untrained)];
+                let checked = &check.run(&model, image.clone(), &target, stages)?[0];
+                row.weights +=
+                    if entry.by_size { checked.correlation_of_magnitudes } else { checked.correlation };
+            }
+            eprintln!(
+                "  {:22} deletion {deletion:.3}  insertion {insertion:.3}  {:.1?}",
+                entry.name,
+                start.elapsed()
+            );
+
+            let map = host::array4(map.clamp_min(0.0));
+            let map = map.slice(ndarray::s![0, 0, .., ..]);
+            let map = picture::normalize_unsigned_clipped(map, 99.5)?;
+            pictures.push(if entry.by_size {
+                picture::colorize(map.view(), ColorMap::Inferno)
+            } else {
+                picture::overlay_heat(&photo, map.view(), ColorMap::Jet, 0.5)?
+            });
+            captions.push(entry.name.to_owned());
+        }
+        let grid = Grid::new(&pictures).captions(captions).columns(7).title(title).render()?;
+        let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        picture::save(&grid, format!("out/attribution_{stem}.png"))?;
+    }
+
+    println!(
+        "{:22} {:>9} {:>9} {:>7} {:>8} {:>9}",
+        "method", "deletion", "insertion", "drop", "weights", "time"
+    );
+    let count = photos.len() as f32;
+    for (entry, row) in methods.iter().zip(&rows) {
+        println!(
+            "{:22} {:9.3} {:9.3} {:6.1}% {:>8} {:8.2}s",
+            entry.name,
+            row.deletion / count,
+            row.insertion / count,
+            100.0 * row.drop / count,
+            if entry.quick { format!("{:.2}", row.weights / count) } else { "–".into() },
+            row.time.as_secs_f32() / count,
+        );
+    }
+    Ok(())
+}
