@@ -7,6 +7,7 @@ mod arithmetic;
 mod attribution;
 mod callbacks;
 mod dream;
+mod ended_early;
 mod heatmaps;
 mod keras_vis;
 mod losses;

@@ -102,7 +102,8 @@ impl Line {
     /// Says how far it is; breaks when Ctrl-C asked for the end.
     pub(crate) fn at(&self, done: usize, of: usize, words: impl FnOnce() -> String) -> ControlFlow<()> {
         if let Ok(mut drawn) = self.0.lock() {
-            if of != drawn.of || done < drawn.done {
+            let begun = drawn.of > 0;
+            if begun && (of != drawn.of || done < drawn.done) {
                 // Another stage, with a rate of its own.
                 let _ = drawn.bar.close();
                 drawn.bar = ProgressBar::to_stderr();

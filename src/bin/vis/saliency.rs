@@ -86,10 +86,10 @@ impl SaliencyOptions {
                 report.setting("steps", steps);
                 let method = IntegratedGradients::new().steps(steps).progress(line.teller());
                 method.evaluate(model, image, &target).map(|found| {
+                    let (difference, residual) = (found.difference[0], found.residual[0]);
+                    let sum = difference + residual;
                     report.say(format!(
-                        "sums to {:.4} of the score's difference {:.4} to black",
-                        found.difference[0] + found.residual[0],
-                        found.difference[0]
+                        "the map sums to {sum:.3}; the score is {difference:.3} above that of black"
                     ));
                     report.set(
                         "completeness",
