@@ -5,7 +5,9 @@
 //! cargo run --example filters -- block3_conv3 24 images/b3.png  # layer, number of filters, file
 //! ```
 
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use vis::model::Vgg16;
 use vis::visualize_activation;
@@ -20,16 +22,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let model = Vgg16::bundled(&Default::default())?;
+    let start = Instant::now();
+    let mut told = 0;
+    let line_end = if std::io::stderr().is_terminal() { "\r" } else { "\n" };
     let pictures = visualize_activation(&model, &layer)
         .filter_indices(0..count)
         .size(128, 128)
         .progress(|now| {
-            eprint!(
-                "\r{layer}: {} % of {} pictures, loss {:.1}  ",
-                100 * now.done / now.total,
-                now.of,
-                now.loss
-            );
+            let percent = 100 * now.done / now.total;
+            if percent > told {
+                told = percent;
+                let left = start.elapsed().as_secs_f32() * (now.total - now.done) as f32 / now.done as f32;
+                eprint!(
+                    "{layer}: {percent:3} % of {} pictures, {left:3.0} s left, loss {:.1}  {line_end}",
+                    now.of, now.loss
+                );
+            }
             ControlFlow::Continue(())
         })
         .run()?;

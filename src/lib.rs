@@ -1,4 +1,61 @@
-//! vis
+//! See what a convolutional neural network has learned, and what it looks at.
+//!
+//! Everything here is one idea, taken from keras-vis: **write what you want to see as a weighted sum of losses over
+//! an image, and minimise it by gradient descent on the image.** Attribution (saliency, class activation maps) is the
+//! same gradient, taken once.
+//!
+//! ```
+//! use vis::losses::{ActivationMaximization, LPNorm, TotalVariation};
+//! use vis::{Model, Optimizer, losses};
+//!
+//! // `Vgg16::bundled(&device)?` in earnest; this one is small enough for an example.
+//! let model = vis::model::Tiny::new(&Default::default());
+//! let losses = losses![
+//!     (ActivationMaximization::new("conv2", [1, 2, 3]), 1.0),
+//!     (LPNorm::default(), 10.0),
+//!     (TotalVariation::default(), 10.0),
+//! ];
+//! let result = Optimizer::new(&model, losses).max_iter(20).minimize()?;
+//! let pictures = vis::picture::from_tensor(result.image, model.input().range())?;
+//! # Ok::<(), vis::Error>(())
+//! ```
+//!
+//! Or by the front door, [`visualize_activation`]: labelled pictures of as many filters as you like, in one call. What
+//! each method looks like, and two commands that make the pictures, are in the README.
+//!
+//! # What holds it together
+//!
+//! 1. An image is a tensor `[batch, channels, height, width]`, RGB, in the input range its model declares (VGG16:
+//!    `0..255`). Preprocessing belongs to the model and happens inside [`Model::forward`], so gradients, regularizers
+//!    and pictures all speak of the same image.
+//! 2. A [`Model`] reports its layers to [`Taps`](model::Taps) while it runs: no hooks, no graph surgery. Taps record,
+//!    end the run early, open a gradient at a layer, and set the backward rule at rectifiers.
+//! 3. A [`Loss`] maps the image and the layers it names to one number per image of the batch. A regularizer is a loss
+//!    that names no layer.
+//! 4. One primitive, [`Gradient`](gradient::Gradient), computes values and gradients; everything else calls it.
+//! 5. What is optimised is not what is seen: a [`Parametrization`](parametrization::Parametrization) decodes the variable
+//!    into an image, and [`transforms`] sit between the image and the model.
+//! 6. Numbers first, pictures second: every method returns signed raw values; colour maps, overlays, grids and GIFs are
+//!    a layer on top, [`picture`].
+//!
+//! # Where to read on
+//!
+//! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`], [`regularizers`],
+//! [`parametrization`], [`transforms`], [`optimizer`], [`callbacks`], [`attribution`], [`metrics`], [`picture`],
+//! [`visualization`].
+//!
+//! # Features
+//!
+//! | feature | what it brings | what it costs |
+//! | --- | --- | --- |
+//! | `flex` (default) | the CPU, with fast kernels of our own for frozen convolutions | a cold build of 5 to 10 minutes on two cores |
+//! | `ndarray` | the CPU through the ndarray crate; deprecated upstream | its convolutions are tens of times slower |
+//! | `wgpu`, `vulkan`, `metal` | the GPU, any vendor | a cold build of 10 to 20 minutes |
+//! | `cuda` | the GPU, NVIDIA | the same, and the CUDA toolkit at run time |
+//!
+//! No feature is needed to define models and losses: without a backend the crate compiles, and only choosing a device
+//! fails. With several, `Device::default()` takes a GPU before a CPU, or what the environment variable `BURN_DEVICE`
+//! names.
 
 // The library never prints and never panics on bad input.
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro, clippy::todo, clippy::unwrap_used)]
@@ -30,3 +87,8 @@ pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
 pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -28,6 +28,8 @@ pub(crate) trait Lanes: Copy + 'static {
     /// Lanes `start..end` from `from + lane`, zero in the others; memory outside that range is not touched.
     unsafe fn load_between(from: *const f32, start: usize, end: usize) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Asks for the cache line at `from`, which may be any address, to be brought near.
+    unsafe fn prefetch(from: *const f32);
     /// Writes the first `count` lanes.
     unsafe fn store_first(self, to: *mut f32, count: usize);
     fn splat(value: f32) -> Self;
@@ -84,8 +86,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 
 /// For the tests: the highest instruction set that [`dispatch`] may use. 0 portable, 1 AVX2, 2 AVX-512.
 #[doc(hidden)]
-pub(crate) static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize =
-    std::sync::atomic::AtomicUsize::new(2);
+pub static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(2);
 
 #[cfg(target_arch = "x86_64")]
 fn limited(below: usize) -> bool {
@@ -127,6 +128,8 @@ impl Lanes for Portable {
         // SAFETY: the caller vouches for room for sixteen numbers at `to`.
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, count: usize) {
         for (i, value) in self.0.iter().enumerate().take(count) {
@@ -232,6 +235,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut f32, count: usize) {
@@ -413,6 +420,10 @@ mod x86 {
                 _mm256_storeu_ps(to, self.0[0]);
                 _mm256_storeu_ps(to.add(8), self.0[1]);
             }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut f32, count: usize) {

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{Convolution, Dense, Padding, Standardization, flatten, max_pool_2x2, softmax};
 use super::weights::Parameters;
 use super::{InputSpec, Model, Preset, Stop, Taps};
-use crate::Result;
 use crate::backprop::Rectifier;
+use crate::{Arithmetic, Result};
 
 /// A network of three convolutions and two dense layers that reads the digits of MNIST.
 ///
@@ -69,6 +69,15 @@ impl Digits {
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Parameters::random(seed, device).load(Self::assemble)
+    }
+
+    /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
+    /// fastest way.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        for convolution in &mut self.convolutions {
+            convolution.set_arithmetic(arithmetic);
+        }
+        self
     }
 
     fn assemble(parameters: &mut Parameters) -> Result<Self> {

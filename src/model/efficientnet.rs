@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
 use super::weights::Parameters;
 use super::{InputSpec, Model, Preset, Prior, Stop, Taps, imagenet};
-use crate::Result;
 use crate::backprop::Rectifier;
+use crate::{Arithmetic, Result};
 
 /// EfficientNet-Lite0, a small network of inverted residuals with clipped rectifiers, without
 /// squeeze-and-excitation.
@@ -108,6 +108,19 @@ impl EfficientNetLite0 {
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Parameters::random(seed, device).load(Self::assemble)
+    }
+
+    /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
+    /// fastest way.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        let of_blocks = self
+            .blocks
+            .iter_mut()
+            .flat_map(|block| block.expand.iter_mut().chain([&mut block.depthwise, &mut block.project]));
+        for convolution in of_blocks.chain([&mut self.stem, &mut self.head]) {
+            convolution.set_arithmetic(arithmetic);
+        }
+        self
     }
 
     fn assemble(parameters: &mut Parameters) -> Result<Self> {

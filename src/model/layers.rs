@@ -90,8 +90,13 @@ impl Convolution {
 
     /// Sets how it is computed. Default: the fastest way.
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
-        self.arithmetic = arithmetic;
+        self.set_arithmetic(arithmetic);
         self
+    }
+
+    /// Sets how it is computed, in place.
+    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.arithmetic = arithmetic;
     }
 
     /// The number of weights and biases.

@@ -10,8 +10,8 @@ use super::layers::{
 };
 use super::weights::Parameters;
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
-use crate::Result;
 use crate::backprop::Rectifier;
+use crate::{Arithmetic, Result};
 
 /// VGG with 13 convolutions and three dense layers: see [`Vgg`].
 pub type Vgg16 = Vgg<16>;
@@ -142,6 +142,15 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     /// Source: Gatys, Ecker & Bethge 2016, section 2.
     pub fn with_average_pooling(mut self) -> Self {
         self.average_pooling = true;
+        self
+    }
+
+    /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
+    /// fastest way.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        for convolution in self.blocks.iter_mut().flatten() {
+            convolution.set_arithmetic(arithmetic);
+        }
         self
     }
 

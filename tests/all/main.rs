@@ -3,6 +3,7 @@
 
 mod support;
 
+mod arithmetic;
 mod attribution;
 mod callbacks;
 mod keras_vis;
