@@ -8,7 +8,7 @@ use burn_flex::{FlexTensor, Layout};
 
 use super::winograd::{Epilogue, FrozenConvolution, Gate};
 use super::{Kernels, Plan, ordinary, ordinary_backward, pool};
-use crate::backprop::{self, Rectifier};
+use crate::backprop::{self, Rectifier, Rule};
 
 /// The 3×3 convolution by Winograd's algorithm, where it applies: on this backend, with padding 1 and one group.
 pub(super) fn winograd(
@@ -59,9 +59,11 @@ impl Kernels for Flex {
             return ordinary_backward::<Self>(y, cotangent, flipped, plan);
         };
         let (y, cotangent) = match (y, plan.rectifier) {
-            (Some(y), Some((leaky @ Rectifier::Leaky(_), rule))) => {
-                (None, backprop::pull_back::<Self>(y, cotangent, leaky, rule))
-            }
+            // What the kernel has no gate for.
+            (
+                Some(y),
+                Some((rectifier @ Rectifier::Leaky(_), rule) | (rectifier, rule @ Rule::Redirected)),
+            ) => (None, backprop::pull_back::<Self>(y, cotangent, rectifier, rule)),
             (y, _) => (y, cotangent),
         };
         let cotangent = cotangent.to_contiguous();
