@@ -82,7 +82,7 @@ impl<'a> TiledGradient<'a> {
         Self { model, losses, tile: 512, overlap: 32 }
     }
 
-    /// Sets the side of a tile in pixels, margins included. Default 512, for which VGG16 needs about 2 GB.
+    /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs about 2 GB.
     ///
     /// A network that takes images of one size only has tiles of that size.
     pub fn tile(mut self, side: usize) -> Self {
@@ -162,7 +162,10 @@ impl<'a> TiledGradient<'a> {
 
     fn tile_size(&self) -> (usize, usize) {
         match self.model.input().smallest() {
-            Some(smallest) => (self.tile.max(smallest), self.tile.max(smallest)),
+            Some(smallest) => {
+                let side = self.tile.max(smallest).max(2 * STRIDE);
+                (side, side)
+            }
             None => self.model.input().size(),
         }
     }
@@ -183,7 +186,7 @@ impl<'a> TiledGradient<'a> {
             let core = start..end.min(side);
             // A tile never ends beyond the image: at the far edge it begins earlier.
             let first = aligned(core.start.saturating_sub(overlap).min(side - tile));
-            let last = (first + tile).max(core.end).min(side);
+            let last = (first + tile).max(core.end + if fixed { 0 } else { overlap }).min(side);
             let last = if fixed || side - last > STRIDE { last } else { side };
             spans.push(Span { seen: first..last, core: core.clone() });
             (start, end) = (core.end, core.end + step);

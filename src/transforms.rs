@@ -148,6 +148,37 @@ impl Transform for Pad {
     }
 }
 
+/// Surrounds the image with copies of itself, so many pixels of them on every side, as if it were one tile of a floor;
+/// only for models that take any size.
+///
+/// An image optimised through it tiles without seams. At most one whole copy on each side.
+///
+/// ```
+/// use vis::transforms::{Transform, Wrap};
+/// let row = burn::tensor::Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Default::default()).reshape([1, 1, 1, 3]);
+/// let wrapped = Wrap { pixels: 1 }.apply(row, &mut vis::random::stream(0, 0));
+/// assert_eq!(wrapped.dims(), [1, 1, 3, 5]);
+/// assert_eq!(vis::host::values(wrapped)[..5], [3.0, 1.0, 2.0, 3.0, 1.0]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wrap {
+    /// The width of the border of copies.
+    pub pixels: usize,
+}
+
+impl Transform for Wrap {
+    fn apply(&self, image: Tensor<4>, _random: &mut Stream) -> Tensor<4> {
+        let wrap = |image: Tensor<4>, axis: usize| {
+            let side = image.dims()[axis];
+            let border = self.pixels.min(side);
+            let before = image.clone().narrow(axis, side - border, border);
+            let after = image.clone().narrow(axis, 0, border);
+            Tensor::cat(vec![before, image, after], axis)
+        };
+        wrap(wrap(image, 2), 3)
+    }
+}
+
 /// Zooms about the centre by a factor drawn from a list, keeping the size: above 1 the margins are cropped,
 /// below 1 they are filled with the pixels at the edge. Bilinear.
 ///

@@ -19,6 +19,7 @@ use crate::{Error, Result};
 /// Source: Sturmfels, Lundberg & Lee 2020, *Visualizing the Impact of Feature Attribution Baselines*.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 pub enum Baseline {
     /// The lower end of the model's input range everywhere.
     #[default]

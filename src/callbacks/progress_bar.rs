@@ -76,13 +76,22 @@ impl<W: Write> ProgressBar<W> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn show(&mut self, done: usize, of: usize, loss: impl FnOnce() -> f32) -> Result<()> {
+        self.tell(done, of, || format!("loss {:.4}", loss()))
+    }
+
+    /// Draws the bar with other words than a loss at its end; they are asked for only if it is drawn.
+    ///
+    /// # Errors
+    ///
+    /// As [`show`](Self::show).
+    pub fn tell(&mut self, done: usize, of: usize, words: impl FnOnce() -> String) -> Result<()> {
         let now = Instant::now();
         let just_now = self.drawn.is_some_and(|drawn| now - drawn < self.pause);
         if !self.shown || (just_now && done < of) {
             return Ok(());
         }
         self.drawn = Some(now);
-        let line = line(done, of, now - self.begun, loss());
+        let line = line(done, of, now - self.begun, &words());
         let blank = self.width.saturating_sub(line.chars().count());
         self.width = line.chars().count();
         write!(self.writer, "\r{line}{:blank$}", "")
@@ -124,7 +133,7 @@ impl<W> fmt::Debug for ProgressBar<W> {
     }
 }
 
-fn line(done: usize, of: usize, elapsed: Duration, loss: f32) -> String {
+fn line(done: usize, of: usize, elapsed: Duration, words: &str) -> String {
     let share = if of == 0 { 1.0 } else { done.min(of) as f64 / of as f64 };
     let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = (of.saturating_sub(done) as f64 / rate.max(1e-9)).round() as u64;
@@ -135,7 +144,9 @@ fn line(done: usize, of: usize, elapsed: Duration, loss: f32) -> String {
         0 => format!("{minutes}:{seconds:02}"),
         hours => format!("{hours}:{:02}:{seconds:02}", minutes % 60),
     };
-    format!("{percent:3}% {bar}  {done:digits$}/{of}  {rate:.1} steps/s  {left} left  loss {loss:.4}")
+    format!("{percent:3}% {bar}  {done:digits$}/{of}  {rate:.1} steps/s  {left} left  {words}")
+        .trim_end()
+        .to_owned()
 }
 
 /// Full blocks, and an eighth of a block for what is left over.
@@ -153,10 +164,10 @@ mod tests {
     #[test]
     fn the_line_gives_share_rate_and_time_left() {
         // 60 of 240 steps in 30 s: 2 steps a second, 180 left, so 90 s.
-        let drawn = line(60, 240, Duration::from_secs(30), -1.5);
+        let drawn = line(60, 240, Duration::from_secs(30), "loss -1.5000");
         assert_eq!(drawn, " 25% ██████                     60/240  2.0 steps/s  1:30 left  loss -1.5000");
         // 1 of 3601 steps in 1 s: an hour is left.
-        assert!(line(1, 3601, Duration::from_secs(1), 0.0).contains("  1:00:00 left"));
+        assert!(line(1, 3601, Duration::from_secs(1), "").ends_with("  1:00:00 left"));
     }
 
     #[test]

@@ -7,25 +7,36 @@
 //!   transposed filter, which is made once. On every backend the backward pass is then as fast as the forward one.
 //! - Bias and rectifier are part of the convolution, and so is the backward rule of the rectifier: fewer passes over
 //!   memory.
-//! - On the CPU (`flex`), 3×3 convolutions take Winograd's algorithm, which needs a quarter of the
-//!   multiplications ([`winograd`]), and 2×2 max pooling remembers one byte a window ([`pool`]).
+//! - On the CPU (`flex`) there are kernels of our own: 3×3 convolutions take Winograd's algorithm, which needs a
+//!   quarter of the multiplications ([`winograd`]), 1×1 ones are a product of matrices ([`pointwise`]), those of few
+//!   channels a group, depthwise ones above all, are computed as they are defined ([`direct`]), and 2×2 max pooling
+//!   remembers one byte a window ([`pool`]). Their results lie in memory that is used again ([`workspace`]).
 //!
 //! Each is an operation of our own whose default is the ordinary one of the backend.
 
 #[cfg(feature = "flex")]
+mod direct;
+#[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "flex")]
+mod fused;
+#[cfg(feature = "flex")]
+mod multiply;
+#[cfg(feature = "flex")]
+mod pointwise;
 #[cfg(feature = "flex")]
 mod pool;
 #[cfg(feature = "flex")]
 #[allow(clippy::use_self, reason = "the names of the instruction sets say more")]
 mod simd;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 #[cfg(feature = "flex")]
 mod winograd;
 #[cfg(feature = "flex")]
 mod workspace;
 
 use std::fmt;
-use std::sync::Arc;
 
 use burn::backend::autodiff::{
     Autodiff,
@@ -34,7 +45,7 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
@@ -43,20 +54,56 @@ use crate::backprop::{self, Rectifier, Rule};
 /// How a convolution with frozen weights is computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
-    /// By the fastest way there is: on the CPU 3×3 convolutions by Winograd's algorithm, whose results differ from
-    /// the ordinary ones by some 1e-6 of the largest value.
+    /// By the fastest way there is: on the CPU by kernels of our own, whose results differ from the ordinary ones by
+    /// some 1e-6 of the largest value.
     #[default]
     Fast,
     /// By the backend's own operations, forward and backward.
     Exact,
 }
 
-/// A convolution of stride 1 with frozen weights, its bias and its rectifier, ready to run.
+/// The zeros around the input of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// As many pixels on every side.
+    Pixels(usize),
+    /// What makes the output as large as the input divided by the stride, rounded up; where that is an odd
+    /// number of pixels, the odd one goes below and to the right. TensorFlow's `SAME`.
+    Same,
+}
+
+impl Padding {
+    /// The zeros before and after an axis of `size` pixels.
+    pub(crate) fn around(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
+        match self {
+            Self::Pixels(pixels) => (pixels, pixels),
+            Self::Same => {
+                let positions = size.div_ceil(stride);
+                let total = ((positions.max(1) - 1) * stride + kernel).saturating_sub(size);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
+
+    /// The zeros on every side of an image, if they are as many before as after for images of every size.
+    fn symmetric(self, [height, width]: [usize; 2], stride: usize) -> Option<[usize; 2]> {
+        match self {
+            Self::Pixels(pixels) => Some([pixels; 2]),
+            // For stride 1 the padding does not depend on the size of the image.
+            Self::Same => {
+                (stride == 1 && height % 2 == 1 && width % 2 == 1).then_some([height / 2, width / 2])
+            }
+        }
+    }
+}
+
+/// A convolution with frozen weights, its bias and its rectifier, ready to run.
 #[derive(Clone)]
 pub(crate) struct FrozenConvolution {
     weight: Tensor<4>,
     bias: Tensor<1>,
-    /// The filter of the input gradient: flipped, with the channel axes exchanged.
+    /// The filter of the input gradient: flipped, with the channel axes exchanged. The weight itself where a kernel of
+    /// our own does not need it.
     flipped: Tensor<4>,
     plan: Plan,
 }
@@ -64,40 +111,52 @@ pub(crate) struct FrozenConvolution {
 /// What a backend needs to know besides the tensors.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    padding: [usize; 2],
+    padding: Padding,
     kernel: [usize; 2],
+    stride: usize,
     groups: usize,
     rectifier: Option<(Rectifier, Rule)>,
     #[cfg(feature = "flex")]
-    winograd: Option<Arc<winograd::FrozenConvolution>>,
+    own: Option<flex::Own>,
 }
 
 impl FrozenConvolution {
-    /// Prepares weights `[out, in / groups, height, width]` and a bias `[out]`, for a padding that is no wider than
-    /// the kernel less one.
+    /// Prepares weights `[out, in / groups, height, width]` and a bias `[out]`, if there is a kernel of our own for
+    /// them, or if the gradient is a convolution as well: for stride 1 and a padding that is the same on both sides
+    /// and narrower than the kernel.
     pub(crate) fn new(
         weight: &Tensor<4>,
         bias: Option<&Tensor<1>>,
-        padding: [usize; 2],
+        stride: usize,
+        padding: Padding,
         groups: usize,
-    ) -> Self {
+    ) -> Option<Self> {
         let [outputs, inputs, height, width] = weight.dims();
         let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([outputs], &weight.device()));
-        let flipped = weight
-            .clone()
-            .reshape([groups, outputs / groups, inputs, height, width])
-            .swap_dims(1, 2)
-            .flip([3, 4])
-            .reshape([groups * inputs, outputs / groups, height, width]);
         let plan = Plan {
             padding,
             kernel: [height, width],
+            stride,
             groups,
             rectifier: None,
             #[cfg(feature = "flex")]
-            winograd: flex::winograd(weight, padding, groups),
+            own: flex::Own::new(weight, stride, padding, groups),
         };
-        Self { weight: weight.clone(), bias, flipped, plan }
+        let flipped = if plan.is_own() {
+            weight.clone()
+        } else {
+            let [vertical, horizontal] = padding.symmetric(plan.kernel, stride)?;
+            if stride != 1 || vertical >= height || horizontal >= width {
+                return None;
+            }
+            weight
+                .clone()
+                .reshape([groups, outputs / groups, inputs, height, width])
+                .swap_dims(1, 2)
+                .flip([3, 4])
+                .reshape([groups * inputs, outputs / groups, height, width])
+        };
+        Some(Self { weight: weight.clone(), bias, flipped, plan })
     }
 
     /// `f(weight ∗ x + bias)`, where `f` is the rectifier, under a backward rule.
@@ -110,6 +169,16 @@ impl FrozenConvolution {
             self.flipped.clone().into_dispatch(),
             plan,
         ))
+    }
+}
+
+impl Plan {
+    /// Whether a kernel of our own does it.
+    fn is_own(&self) -> bool {
+        #[cfg(feature = "flex")]
+        return self.own.is_some();
+        #[cfg(not(feature = "flex"))]
+        return false;
     }
 }
 
@@ -133,13 +202,15 @@ trait Kernels: Backend {
         ordinary::<Self>(x, weight, bias, plan)
     }
 
-    /// The cotangent of `x` from that of the rectified output `y`.
+    /// The cotangent of `x`, an image of this height and width, from that of the rectified output `y`.
     fn convolution_backward(
         y: Option<FloatTensor<Self>>,
         cotangent: FloatTensor<Self>,
         flipped: FloatTensor<Self>,
+        size: [usize; 2],
         plan: &Plan,
     ) -> FloatTensor<Self> {
+        let _ = size; // that of the output, but for the padding
         ordinary_backward::<Self>(y, cotangent, flipped, plan)
     }
 
@@ -155,7 +226,8 @@ fn ordinary<B: Backend>(
     bias: FloatTensor<B>,
     plan: &Plan,
 ) -> FloatTensor<B> {
-    let options = ConvOptions::new([1, 1], plan.padding, [1, 1], plan.groups);
+    let padding = plan.padding.symmetric(plan.kernel, plan.stride).expect("checked when it was prepared");
+    let options = ConvOptions::new([1, 1], padding, [1, 1], plan.groups);
     let y = B::conv2d(x, weight, Some(bias), options);
     match plan.rectifier {
         Some((rectifier, _)) => backprop::apply::<B>(y, rectifier),
@@ -174,7 +246,8 @@ fn ordinary_backward<B: Backend>(
         (Some(y), Some((rectifier, rule))) => backprop::pull_back::<B>(y, cotangent, rectifier, rule),
         _ => cotangent,
     };
-    let padding = [plan.kernel[0] - 1 - plan.padding[0], plan.kernel[1] - 1 - plan.padding[1]];
+    let padding = plan.padding.symmetric(plan.kernel, plan.stride).expect("checked when it was prepared");
+    let padding = [plan.kernel[0] - 1 - padding[0], plan.kernel[1] - 1 - padding[1]];
     B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, [1, 1], plan.groups))
 }
 
@@ -269,8 +342,8 @@ impl<B: Kernels + ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Auto
         #[derive(Debug)]
         struct ConvolutionBackward;
         impl<B: Kernels> Backward<B, 1> for ConvolutionBackward {
-            /// The rectified output, if the rule asks where the rectifier was open.
-            type State = (Option<FloatTensor<B>>, FloatTensor<B>, Plan);
+            /// The rectified output if there is a rectifier, the flipped filter, and height and width of the image.
+            type State = (Option<FloatTensor<B>>, FloatTensor<B>, [usize; 2], Plan);
 
             fn backward(
                 self,
@@ -278,11 +351,12 @@ impl<B: Kernels + ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Auto
                 gradients: &mut Gradients,
                 _checkpointer: &mut Checkpointer,
             ) {
-                let (y, flipped, plan) = ops.state;
+                let (y, flipped, size, plan) = ops.state;
                 let [parent] = ops.parents;
                 let cotangent = gradients.consume::<B>(&ops.node);
                 if let Some(node) = parent {
-                    gradients.register::<B>(node.id, B::convolution_backward(y, cotangent, flipped, &plan));
+                    let gradient = B::convolution_backward(y, cotangent, flipped, size, &plan);
+                    gradients.register::<B>(node.id, gradient);
                 }
             }
         }
@@ -291,9 +365,11 @@ impl<B: Kernels + ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Auto
             (weight.into_primitive(), bias.into_primitive(), flipped.into_primitive());
         match ConvolutionBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let y = B::convolution(x.into_primitive(), weight, bias, &plan);
+                let x = x.into_primitive();
+                let [_, _, height, width] = x.shape().dims();
+                let y = B::convolution(x, weight, bias, &plan);
                 let kept = plan.rectifier.map(|_| y.clone());
-                prepared.finish((kept, flipped, plan), y)
+                prepared.finish((kept, flipped, [height, width], plan), y)
             }
             OpsKind::UnTracked(prepared) => {
                 prepared.finish(B::convolution(x.into_primitive(), weight, bias, &plan))

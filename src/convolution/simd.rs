@@ -20,6 +20,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Lanes: Copy + 'static {
     /// How many rows of two `Lanes` each the matrix kernel keeps in registers as accumulators.
     const ROWS: usize;
+    /// How many rows of one `Lanes` a sum over taps keeps in registers, at most 8.
+    const TAP_ROWS: usize;
 
     /// Runs `kernel` in a function of its own, compiled for this instruction set.
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output;
@@ -85,8 +87,8 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// For the tests: the highest instruction set that [`dispatch`] may use. 0 portable, 1 AVX2, 2 AVX-512.
-#[doc(hidden)]
-pub static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(2);
+pub(super) static INSTRUCTION_SET_LIMIT: std::sync::atomic::AtomicUsize =
+    std::sync::atomic::AtomicUsize::new(2);
 
 #[cfg(target_arch = "x86_64")]
 fn limited(below: usize) -> bool {
@@ -106,6 +108,7 @@ impl Portable {
 
 impl Lanes for Portable {
     const ROWS: usize = 3;
+    const TAP_ROWS: usize = 4;
     #[inline(never)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: needs nothing of the machine.
@@ -220,6 +223,7 @@ mod x86 {
 
     impl Lanes for Avx512 {
         const ROWS: usize = 14;
+        const TAP_ROWS: usize = 8;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { call_avx512(kernel) }
@@ -399,6 +403,7 @@ mod x86 {
 
     impl Lanes for Avx2 {
         const ROWS: usize = 3;
+        const TAP_ROWS: usize = 4;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { call_avx2(kernel) }

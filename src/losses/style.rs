@@ -37,6 +37,7 @@ use crate::{Error, Result};
 #[doc(alias = "GramMatrixLoss")]
 pub struct Style {
     layers: Vec<Target>,
+    border: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -60,13 +61,18 @@ impl Style {
         painting: Tensor<4>,
         layers: impl IntoIterator<Item = (S, f32)>,
     ) -> Result<Self> {
-        Self::blend(model, [(painting, 1.0)], layers)
+        Self::blend(model, [(painting, 1.0)], layers, 0)
     }
 
     /// Wants a texture between those of several paintings: the mean of their Gram matrices in these proportions.
     ///
     /// This differs from the sum of one loss a painting, with the same weights, by a constant only, so the
     /// best image is the same.
+    ///
+    /// `border` positions along each edge of every layer are left out, in the paintings and in the image, but never
+    /// more than a quarter of a side: there the network sees the zeros that its convolutions put around the image,
+    /// and an image that is to have as much of that grows frames and straight lines. 0 for the published loss;
+    /// 2 removes the worst for VGG.
     ///
     /// # Errors
     ///
@@ -76,6 +82,7 @@ impl Style {
         model: &M,
         paintings: impl IntoIterator<Item = (Tensor<4>, f32)>,
         layers: impl IntoIterator<Item = (S, f32)>,
+        border: usize,
     ) -> Result<Self> {
         let layers: Vec<(String, f32)> =
             layers.into_iter().map(|(name, weight)| (name.into(), weight)).collect();
@@ -89,7 +96,7 @@ impl Style {
             let mut taps = crate::model::Taps::new().record(layers.iter().map(|(name, _)| name));
             crate::model::run(model, painting.inner(), &mut taps)?;
             for ((layer, _), blended) in layers.iter().zip(&mut grams) {
-                let gram = gram(taps.activation(layer)?) * (share / whole);
+                let gram = gram(without_border(taps.activation(layer)?, border)) * (share / whole);
                 *blended = Some(match blended.take() {
                     Some(sum) => sum + gram,
                     None => gram,
@@ -99,7 +106,7 @@ impl Style {
         let targets = layers.into_iter().zip(grams);
         let layers =
             targets.filter_map(|((layer, weight), gram)| Some(Target { layer, weight, gram: gram? }));
-        Ok(Self { layers: layers.collect() })
+        Ok(Self { layers: layers.collect(), border })
     }
 
     /// Divides the weight of each layer by what an image without any features would lose there, and by the sum
@@ -131,7 +138,7 @@ impl Loss for Style {
     fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
         let mut sum = Tensor::zeros([scene.batch()], &scene.device());
         for target in &self.layers {
-            let gram = gram(scene.layer(&target.layer)?);
+            let gram = gram(without_border(scene.layer(&target.layer)?, self.border));
             sum = sum + distance(gram, target.gram.clone()) * target.weight;
         }
         Ok(sum)
@@ -152,6 +159,13 @@ pub fn gram(activation: Tensor<4>) -> Tensor<3> {
     let features = activation.reshape([batch, channels, height * width]);
     // Dividing first keeps half precision in range.
     (features.clone() / (height * width) as f32).matmul(features.swap_dims(1, 2))
+}
+
+/// The activation without its outermost positions.
+fn without_border(activation: Tensor<4>, border: usize) -> Tensor<4> {
+    let [_, _, height, width] = activation.dims();
+    let (rows, columns) = (border.min(height / 4), border.min(width / 4));
+    activation.narrow(2, rows, height - 2 * rows).narrow(3, columns, width - 2 * columns)
 }
 
 /// `Σ_ij (a_ij − b_ij)² / (4 N²)` for each image.

@@ -30,6 +30,8 @@ use super::Taps;
 use crate::backprop::{self, Rectifier};
 use crate::convolution::{self, Arithmetic, FrozenConvolution};
 
+pub use crate::convolution::Padding;
+
 /// A convolution over images with frozen weights.
 ///
 /// # Shapes
@@ -45,16 +47,6 @@ pub struct Convolution {
     arithmetic: Arithmetic,
     /// Made at the first run, when the number of groups is known.
     frozen: OnceLock<Option<FrozenConvolution>>,
-}
-
-/// The zeros around the input of a [`Convolution`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// As many pixels on every side.
-    Pixels(usize),
-    /// What makes the output as large as the input divided by the stride, rounded up; where that is an odd
-    /// number of pixels, the odd one goes below and to the right. TensorFlow's `SAME`.
-    Same,
 }
 
 impl Convolution {
@@ -137,23 +129,13 @@ impl Convolution {
         groups
     }
 
-    /// The prepared convolution, where there is one: for stride 1 and the same padding on both sides.
+    /// The prepared convolution, where there is one.
     fn frozen(&self, groups: usize) -> Option<&FrozenConvolution> {
         if self.arithmetic == Arithmetic::Exact {
             return None;
         }
-        let prepare = || {
-            let [_, _, height, width] = self.weight.dims();
-            let ((top, bottom), (left, right)) = match self.padding {
-                Padding::Pixels(pixels) => ((pixels, pixels), (pixels, pixels)),
-                // For stride 1 the padding does not depend on the size of the image.
-                Padding::Same => {
-                    (self.padding.around(height, height, 1), self.padding.around(width, width, 1))
-                }
-            };
-            let applies = self.stride == 1 && top == bottom && left == right && top < height && left < width;
-            applies.then(|| FrozenConvolution::new(&self.weight, self.bias.as_ref(), [top, left], groups))
-        };
+        let bias = self.bias.as_ref();
+        let prepare = || FrozenConvolution::new(&self.weight, bias, self.stride, self.padding, groups);
         self.frozen.get_or_init(prepare).as_ref()
     }
 
@@ -166,20 +148,6 @@ impl Convolution {
         ];
         let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], groups);
         module::conv2d(x, self.weight.clone(), self.bias.clone(), options)
-    }
-}
-
-impl Padding {
-    /// The zeros before and after an axis of `size` pixels.
-    fn around(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
-        match self {
-            Self::Pixels(pixels) => (pixels, pixels),
-            Self::Same => {
-                let positions = size.div_ceil(stride);
-                let total = ((positions.max(1) - 1) * stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
     }
 }
 

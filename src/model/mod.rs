@@ -40,6 +40,7 @@
 
 mod digits;
 mod efficientnet;
+mod gan;
 pub mod imagenet;
 pub mod layers;
 mod preset;
@@ -56,6 +57,7 @@ use crate::{Error, Result};
 
 pub use digits::Digits;
 pub use efficientnet::EfficientNetLite0;
+pub use gan::{Discriminator, Generator};
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;

@@ -88,8 +88,8 @@ impl Lbfgs {
         if let Some((last_variable, last_gradient)) = self.last.take() {
             let (s, y) = (variable.clone() - last_variable, gradient.clone() - last_gradient);
             let (sy, yy) = (dot(&s, &y), dot(&y, &y));
-            // Relative to |s||y|, so that the test does not depend on units.
-            let least = (dot(&s, &s) * yy.clone()).sqrt() * 1e-6;
+            // Relative to |s||y|, so that the test does not depend on units; and above what underflows.
+            let least = (dot(&s, &s).sqrt() * yy.clone().sqrt() * 1e-6).clamp_min(1e-30);
             let bad = sy.clone().lower_equal(least);
             let scale = sy.clone() / yy.mask_fill(bad.clone(), 1.0);
             self.scale = Some(match self.scale.take() {

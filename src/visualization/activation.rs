@@ -437,10 +437,14 @@ fn wanted_name() -> String {
 }
 
 impl Activation {
-    /// How many times more the filters fire on the picture than on the image that the run started from; infinite if they
-    /// did not fire at all there.
+    /// How many times more the filters fire on the picture than on the image that the run started from: infinite if they
+    /// did not fire at all there, and 1 if they fire on neither.
     pub fn gain(&self) -> f32 {
-        if self.before > 0.0 { self.after / self.before } else { self.after.signum() * f32::INFINITY }
+        match (self.before > 0.0, self.after > 0.0) {
+            (true, _) => self.after / self.before,
+            (false, true) => f32::INFINITY,
+            (false, false) => 1.0,
+        }
     }
 }
 

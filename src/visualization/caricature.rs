@@ -1,8 +1,10 @@
 //! Caricature.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 
-use super::descent::{Tell, size_of};
+use super::descent::{Tell, found, run, size_of};
 use super::stages::Stages;
 use crate::losses::{Caricature, Losses};
 use crate::model::Model;
@@ -97,8 +99,8 @@ impl<'a> DrawCaricature<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+    /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
@@ -117,22 +119,15 @@ impl<'a> DrawCaricature<'a> {
                 .ok_or_else(|| Error::NoSpatialLayer { target: "the output".into() })?,
         };
         let loss = Caricature::new(self.model, self.photo.clone(), layer)?.with_power(self.power)?;
-        let mut steps = Optimizer::new(self.model, Losses::from(loss))
+        let optimizer = Optimizer::new(self.model, Losses::from(loss))
             .size_of_image(height, width)
             .parametrization(Fourier::new([height, width], self.model.input().range()))
             .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
             .transform(Jitter::pixels(self.jitter))
             .learning_rate(self.learning_rate)
             .seed(self.seed)
-            .max_iter(self.steps)
-            .steps()?;
-        for step in &mut steps {
-            let step = step?;
-            if let Some(tell) = &mut self.tell {
-                tell(&step);
-            }
-        }
-        Ok(steps.finish())
+            .max_iter(self.steps);
+        Ok(found(run(optimizer, &mut self.tell)?))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the methods share that optimise an image from coarse to fine.
 
+use std::ops::ControlFlow;
+
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use ndarray::Axis;
@@ -7,7 +9,7 @@ use ndarray::Axis;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, Step};
-use crate::transforms::Jitter;
+use crate::transforms::Wrap;
 use crate::{Error, Result};
 
 /// How an image is moved in style transfer, texture synthesis and inversion.
@@ -21,19 +23,19 @@ pub enum Descent {
     Adam,
 }
 
-/// The function told of every step.
-pub(super) type Tell<'a> = Box<dyn FnMut(&Step) + 'a>;
+/// The function told of every step; breaking ends the run with the best image so far.
+pub(super) type Tell<'a> = Box<dyn FnMut(&Step) -> ControlFlow<()> + 'a>;
 
-/// One stage: minimises the losses from an image on.
+/// One stage: minimises the losses from an image on; breaks when the run is to end with it.
 pub(super) fn descend(
     model: &dyn Model,
     losses: Losses,
     start: Tensor<4>,
     steps: usize,
     descent: Descent,
-    jitter: usize,
+    wrap: usize,
     tell: &mut Option<Tell<'_>>,
-) -> Result<Minimized> {
+) -> Result<ControlFlow<Minimized, Minimized>> {
     let (low, high) = model.input().range();
     let level = f64::from(high - low) / 255.0;
     let optimizer = Optimizer::new(model, losses).seed_img(start).max_iter(steps);
@@ -46,15 +48,30 @@ pub(super) fn descend(
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }
     };
-    let optimizer = if jitter > 0 { optimizer.transform(Jitter::pixels(jitter)) } else { optimizer };
+    let optimizer = if wrap > 0 { optimizer.transform(Wrap { pixels: wrap }) } else { optimizer };
+    run(optimizer, tell)
+}
+
+/// All steps of an optimizer, or those up to where it was told to end.
+pub(super) fn run(
+    optimizer: Optimizer<'_>,
+    tell: &mut Option<Tell<'_>>,
+) -> Result<ControlFlow<Minimized, Minimized>> {
     let mut steps = optimizer.steps()?;
-    for step in &mut steps {
+    let mut verdict = ControlFlow::Continue(());
+    while verdict.is_continue() {
+        let Some(step) = steps.next() else { return Ok(ControlFlow::Continue(steps.finish())) };
         let step = step?;
-        if let Some(tell) = tell {
-            tell(&step);
-        }
+        verdict = tell.as_mut().map_or(verdict, |tell| tell(&step));
     }
-    Ok(steps.finish())
+    Ok(ControlFlow::Break(steps.finish()))
+}
+
+/// What was found, whether or not the run was ended early.
+pub(super) fn found(verdict: ControlFlow<Minimized, Minimized>) -> Minimized {
+    match verdict {
+        ControlFlow::Continue(found) | ControlFlow::Break(found) => found,
+    }
 }
 
 /// Sizes from coarse to fine with the shape of `height` × `width`: the longest side doubles from `from` pixels up

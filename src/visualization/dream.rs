@@ -1,5 +1,7 @@
 //! Deep dream.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use ndarray::{Array3, Axis};
 
@@ -46,7 +48,7 @@ pub fn deep_dream(model: &dyn Model, photo: Tensor<4>) -> DeepDream<'_> {
         tile: 512,
         overlap: 32,
         seed: 0,
-        progress: None,
+        tell: None,
     }
 }
 
@@ -64,9 +66,13 @@ pub struct DeepDream<'a> {
     tile: usize,
     overlap: usize,
     seed: u64,
-    progress: Option<Box<dyn FnMut(&DreamStep) + 'a>>,
+    tell: Option<Tell<'a>>,
 }
 
+/// The function told of every step; breaking ends the dream.
+type Tell<'a> = Box<dyn FnMut(&DreamStep) -> ControlFlow<()> + 'a>;
+
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 enum Objective {
     Energy(Vec<String>),
     Guided { guide: Tensor<4>, layers: Vec<String> },
@@ -82,6 +88,8 @@ pub struct Dream {
     pub image: Tensor<4>,
     /// Every step, in order.
     pub steps: Vec<DreamStep>,
+    /// The layers that were dreamt of: those named, or the one chosen.
+    pub layers: Vec<String>,
 }
 
 /// One step of a dream.
@@ -92,6 +100,8 @@ pub struct DreamStep {
     pub octave: usize,
     /// The step within the octave, counted from 0.
     pub step: usize,
+    /// The number of steps in all octaves.
+    pub of: usize,
     /// The height and width of the image in this octave.
     pub size: (usize, usize),
     /// The total loss before the step.
@@ -102,7 +112,8 @@ impl<'a> DeepDream<'a> {
     /// Dreams what this layer sees. Early layers give strokes and ripples, the middle eyes and fur, the last whole
     /// animals and buildings.
     ///
-    /// Default: the last convolution whose map is an eighth of the image a side, `block4_conv3` in VGG16.
+    /// Default: the middle one of the convolutions with maps of a sixteenth of the image a side, `block5_conv2` in
+    /// VGG16.
     pub fn layer(self, layer: impl Into<String>) -> Self {
         self.layers([layer])
     }
@@ -207,9 +218,10 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&DreamStep) + 'a) -> Self {
-        self.progress = Some(Box::new(tell));
+    /// Tells every step to this function; breaking ends the dream, which is then the photo with what was dreamt so
+    /// far.
+    pub fn progress(mut self, tell: impl FnMut(&DreamStep) -> ControlFlow<()> + 'a) -> Self {
+        self.tell = Some(Box::new(tell));
         self
     }
 
@@ -235,7 +247,9 @@ impl<'a> DeepDream<'a> {
         let mut steps = Vec::new();
         let mut image = photo.clone();
         let mut detail: Option<Array3<f32>> = None;
-        for (octave, (height, width)) in self.sizes(&photo).into_iter().enumerate() {
+        let sizes = self.sizes(&photo);
+        let of = sizes.len() * self.steps;
+        for (octave, (height, width)) in sizes.into_iter().enumerate() {
             let base = crate::host::resize(photo.view(), height, width);
             image = base.clone();
             if let Some(detail) = detail.take() {
@@ -244,7 +258,7 @@ impl<'a> DeepDream<'a> {
             for step in 0..self.steps {
                 let evaluation = tiles.evaluate(image.view(), tiles.place(self.jitter, &mut random))?;
                 let index = steps.len();
-                let told = DreamStep { octave, step, size: (height, width), loss: evaluation.loss };
+                let told = DreamStep { octave, step, of, size: (height, width), loss: evaluation.loss };
                 let mean = evaluation.gradient.iter().map(|value| f64::from(value.abs())).sum::<f64>()
                     / evaluation.gradient.len() as f64;
                 if !(mean.is_finite() && evaluation.loss.is_finite()) {
@@ -262,13 +276,18 @@ impl<'a> DeepDream<'a> {
                 }
                 image.scaled_add(-length / mean as f32, &evaluation.gradient);
                 steps.push(told);
-                if let Some(tell) = &mut self.progress {
-                    tell(&told);
+                if let Some(tell) = &mut self.tell
+                    && tell(&told).is_break()
+                {
+                    let (_, height, width) = photo.dim();
+                    let detail = crate::host::resize((&image - &base).view(), height, width);
+                    let image = self.tensor(&(photo + &detail));
+                    return Ok(Dream { image, steps, layers: losses.layers() });
                 }
             }
             detail = Some(&image - &base);
         }
-        Ok(Dream { image: self.tensor(&image), steps })
+        Ok(Dream { image: self.tensor(&image), steps, layers: losses.layers() })
     }
 
     fn check(&self) -> Result<()> {
@@ -322,7 +341,7 @@ impl<'a> DeepDream<'a> {
         if !layers.is_empty() {
             return Ok(layers);
         }
-        let layer = Stages::of(self.model)?.last_of(3);
+        let layer = Stages::of(self.model)?.middle_of(4);
         let target = "the output".to_owned();
         Ok(vec![layer.ok_or(Error::NoSpatialLayer { target })?])
     }

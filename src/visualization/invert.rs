@@ -1,8 +1,10 @@
 //! Inversion of features.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 
-use super::descent::size_of;
+use super::descent::{found, run, size_of};
 use crate::Result;
 use crate::losses::{Content, Losses, TotalVariation};
 use crate::model::Model;
@@ -86,8 +88,8 @@ impl<'a> Invert<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+    /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
@@ -103,21 +105,14 @@ impl<'a> Invert<'a> {
         let losses = Losses::new()
             .with(Content::new(self.model, self.photo.clone(), &self.layer)?, 1.0)
             .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
-        let mut steps = Optimizer::new(self.model, losses)
+        let optimizer = Optimizer::new(self.model, losses)
             .size_of_image(height, width)
             .parametrization(Fourier::new([height, width], (low, high)))
             .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
             .learning_rate(self.learning_rate)
             .seed(self.seed)
-            .max_iter(self.steps)
-            .steps()?;
-        for step in &mut steps {
-            let step = step?;
-            if let Some(tell) = &mut self.tell {
-                tell(&step);
-            }
-        }
-        Ok(steps.finish())
+            .max_iter(self.steps);
+        Ok(found(run(optimizer, &mut self.tell)?))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Style transfer.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Device, Tensor};
 
-use super::descent::{Descent, Tell, descend, resized, scaled, size_of, sizes};
+use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
 use super::stages::Stages;
 use crate::losses::{Content, Losses, Style, TotalVariation};
 use crate::model::Model;
@@ -185,8 +187,9 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+    /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
+    /// size of its stage.
+    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
@@ -239,7 +242,7 @@ impl<'a> StyleTransfer<'a> {
             let losses = Losses::new()
                 .with(Content::new(self.model, content.clone(), &content_layer)?, self.content_weight)
                 .with(
-                    Style::blend(self.model, scaled_paintings, style_layers.clone())?.relative(),
+                    Style::blend(self.model, scaled_paintings, style_layers.clone(), 2)?.relative(),
                     self.style_weight,
                 )
                 .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
@@ -252,11 +255,16 @@ impl<'a> StyleTransfer<'a> {
             };
             let steps = self.steps >> stage;
             let done = descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?;
-            painted = Some(done);
+            let over = done.is_break();
+            painted = Some(found(done));
+            if over {
+                break;
+            }
         }
         let mut painted = painted.ok_or_else(|| Error::invalid("the photo", "at least one pixel", 0))?;
         if self.keep_colors {
-            painted.image = with_luminance_of(photo, painted.image);
+            let [_, _, height, width] = painted.image.dims();
+            painted.image = with_luminance_of(resized(&photo, (height, width)), painted.image);
         }
         Ok(painted)
     }

@@ -1,8 +1,10 @@
 //! Texture synthesis.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, resized, scaled, size_of, sizes};
+use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
 use super::stages::Stages;
 use super::style::noise;
 use crate::losses::{Losses, Style};
@@ -28,6 +30,9 @@ use crate::{Error, Result};
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///
+/// The network sees the image surrounded by copies of itself, so the texture has no borders and tiles without seams
+/// (but for a network that takes images of one size only).
+///
 /// Structure larger than what the deepest layer sees, some 100 pixels at the first convolution of VGG16's fifth
 /// block, is lost: bricks stay bricks, faces don't stay faces.
 ///
@@ -45,6 +50,9 @@ pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
         tell: None,
     }
 }
+
+/// The pixels of copies around the image: two positions of a layer that sees a sixteenth of the image a side.
+const WRAP: usize = 32;
 
 /// The settings of [`texture`].
 #[must_use = "nothing is woven before `run`"]
@@ -99,8 +107,9 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Tells every step to this function.
-    pub fn progress(mut self, tell: impl FnMut(&Step) + 'a) -> Self {
+    /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
+    /// size of its stage.
+    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
@@ -122,6 +131,8 @@ impl<'a> Texture<'a> {
             None => Stages::of(self.model)?.firsts().into_iter().map(|layer| (layer, 1.0)).collect(),
         };
 
+        // Copies of the image around it, whose outermost positions the loss leaves out, so that no pixel is near an edge.
+        let wrap = if self.model.input().smallest().is_some() { WRAP } else { 0 };
         let mut woven: Option<Minimized> = None;
         let stages = sizes(self.model, size, self.from);
         for (stage, &(height, width)) in stages.iter().enumerate() {
@@ -134,14 +145,20 @@ impl<'a> Texture<'a> {
             if too_small && stage + 1 < stages.len() {
                 continue;
             }
-            let loss = Style::new(self.model, resized(&sample, sample_size), layers.clone())?.relative();
+            let sample = [(resized(&sample, sample_size), 1.0)];
+            let loss = Style::blend(self.model, sample, layers.clone(), 2)?.relative();
             let start = match &woven {
                 Some(coarse) => resized(&coarse.image, (height, width)),
                 None => noise([1, channels, height, width], range, self.seed, &self.model.device()),
             };
             let steps = self.steps >> stage;
             let losses = Losses::from(loss);
-            woven = Some(descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?);
+            let done = descend(self.model, losses, start, steps, self.descent, wrap, &mut self.tell)?;
+            let over = done.is_break();
+            woven = Some(found(done));
+            if over {
+                break;
+            }
         }
         woven.ok_or_else(|| Error::invalid("the size of the texture", "at least one pixel", 0))
     }

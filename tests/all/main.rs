@@ -6,6 +6,7 @@ mod support;
 mod arithmetic;
 mod attribution;
 mod callbacks;
+mod dream;
 mod keras_vis;
 mod losses;
 mod metrics;

@@ -233,7 +233,7 @@ impl Cam {
             None => choose_layer(model, &images, &target)?,
         };
         let map = if self.formula.uses_gradient() {
-            self.from_gradient(model, images, &target, &layer)?
+            self.by_gradient(model, images, &target, &layer)?
         } else {
             let mut maps = Vec::with_capacity(batch);
             for index in 0..batch {
@@ -245,7 +245,7 @@ impl Cam {
         Ok(ClassActivationMap { map, layer, size: [height, width] })
     }
 
-    fn from_gradient(
+    fn by_gradient(
         &self,
         model: &dyn Model,
         images: Tensor<4>,

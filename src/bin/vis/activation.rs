@@ -1,0 +1,374 @@
+//! `vis activation`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ndarray::Axis;
+use serde::Serialize;
+use serde_json::{Value, json};
+use vis::Error;
+use vis::model::{Layer, Model, Preset};
+use vis::optimizer::Normalization;
+use vis::visualization::{Activations, visualize_activation};
+
+use crate::class;
+use crate::failure::{Failure, Outcome};
+use crate::network::{Network, NetworkOptions, Opened};
+use crate::output::OutputOptions;
+use crate::progress::Work;
+use crate::report::{self, Report, described};
+use crate::{memory, options, photo};
+
+#[derive(Debug, Args, Serialize)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ActivationOptions {
+    /// The network
+    #[arg(long, value_name = "MODEL")]
+    model: Network,
+
+    /// The layer, as `vis layers` names it
+    #[arg(long, value_name = "LAYER")]
+    layer: String,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    which: Which,
+
+    /// The side of the pictures in pixels, for networks that take any size [default: the network's]
+    #[arg(long, value_name = "SIZE", value_parser = options::side)]
+    size: Option<usize>,
+
+    /// The number of steps [default: the network's preset]
+    #[arg(long, value_name = "N", value_parser = options::count)]
+    iterations: Option<usize>,
+
+    /// The weight of total variation, which makes pictures smooth [default: the network's preset]
+    #[arg(long, value_name = "WEIGHT", value_parser = options::weight)]
+    tv: Option<f32>,
+
+    /// The weight of the L-p norm, which keeps pixels from extremes [default: the network's preset]
+    #[arg(long, value_name = "WEIGHT", value_parser = options::weight)]
+    lp: Option<f32>,
+
+    /// The largest random shift between picture and network: a whole number of pixels, or a fraction of the
+    /// side such as 0.05 [default: the network's preset]
+    #[arg(long, value_name = "JITTER", value_parser = jitter)]
+    jitter: Option<Shift>,
+
+    /// How the gradient is normalised before each step
+    #[arg(long, value_name = "HOW", default_value = "rms")]
+    normalize: Normalize,
+
+    /// The learning rate [default: the network's preset]
+    #[arg(long, value_name = "RATE", value_parser = options::positive::<f64>)]
+    learning_rate: Option<f64>,
+
+    /// All settings at once, before those given [default: the network's own]
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<PresetName>,
+
+    /// What to start from instead of noise: a picture, or an array in the network's input range, one image for
+    /// all or one for each
+    #[arg(long, value_name = "P.png|A.npy")]
+    seed_image: Option<PathBuf>,
+
+    /// The seed of all randomness: the same seed gives the same pictures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// An animation of the steps to write; several, numbered, if the pictures do not fit in memory together
+    #[arg(long, value_name = "G.gif", help_heading = "Results")]
+    gif: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    network: NetworkOptions,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    outputs: OutputOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  vis activation --model vgg16 --layer block5_conv3 --sample 16 --size 128 -o filters.png
+  vis activation --model vgg16 --layer block3_conv3 --filter 7 20-23 -o five.png --gif five.gif
+  vis activation --model efficientnet-lite0 --layer predictions --filter \"water ouzel\" 20+71 -o ouzel.png
+  vis activation --model digits --layer predictions --all -o digits.png --losses losses.csv
+
+The numbers of --raw are the best images in the network's input range, [pictures, channels, height, width].
+Ctrl-C ends the run and writes what there is; twice, and nothing is written.";
+
+/// Which filters.
+#[derive(Debug, Args, Serialize)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The filters, one a picture: a number, a range such as 4-9, or several in one picture such as 20+71; of
+    /// class scores also a class by name
+    #[arg(long, value_name = "FILTER", num_args = 1..)]
+    filter: Vec<String>,
+
+    /// Every filter of the layer
+    #[arg(long)]
+    all: bool,
+
+    /// So many filters of the layer, drawn by the seed
+    #[arg(long, value_name = "N", value_parser = options::count)]
+    sample: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Normalize {
+    /// Divided by its root mean square
+    Rms,
+    /// Divided by its length
+    L2,
+    /// As it is
+    None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum PresetName {
+    /// Those of keras-vis: pixels, RMSprop, total variation and L-p norm
+    KerasVis,
+    /// Those of lucid: a Fourier image, Adam, and random jitter, zoom and rotation
+    Robust,
+}
+
+/// The largest random shift.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Shift {
+    Pixels(usize),
+    Fraction(f32),
+}
+
+fn jitter(text: &str) -> Result<Shift, String> {
+    if let Ok(pixels) = text.parse() {
+        return if pixels <= 4096 {
+            Ok(Shift::Pixels(pixels))
+        } else {
+            Err("expected 4096 pixels at most".into())
+        };
+    }
+    options::share(text)
+        .map(Shift::Fraction)
+        .map_err(|_| "expected a whole number of pixels, or a fraction from 0.0 to 1.0".into())
+}
+
+impl ActivationOptions {
+    pub(crate) fn run(self) -> Outcome {
+        self.check()?;
+        let mut report = Report::new("activation", &self, self.outputs.json.json);
+        let opened = self.model.open(&self.network)?;
+        report.network(&opened);
+        let model = opened.model.as_ref();
+        let layer = self.find_layer(model)?;
+        let filters = self.filters(&opened, &layer)?;
+        let preset = self.preset(model);
+
+        let mut run = visualize_activation(model, &self.layer)
+            .filter_indices(filters.iter().cloned())
+            .preset(preset.clone())
+            .seed(self.seed);
+        let mut size = model.input().size();
+        if let Some(path) = &self.seed_image {
+            let images = photo::seed(path, model, self.size.map(|side| (side, side)))?;
+            let [_, _, height, width] = images.dims();
+            size = (height, width);
+            run = run.seed_img(images);
+        } else if let Some(side) = self.size {
+            size = (side, side);
+            run = run.size(side, side);
+        }
+        model.input().check([1, model.input().channels(), size.0, size.1])?;
+        memory::check(&opened, &layer.name, size)?;
+        let (normalize, shift) = (self.normalize, self.jitter);
+        run = run.configure(move |optimizer| {
+            let optimizer = match normalize {
+                Normalize::Rms => optimizer.normalize(Normalization::RootMeanSquare),
+                Normalize::L2 => optimizer.normalize(Normalization::L2),
+                Normalize::None => optimizer.normalize(Normalization::None),
+            };
+            match shift {
+                Some(Shift::Pixels(pixels)) if pixels > 0 => optimizer.jitter(pixels),
+                _ => optimizer,
+            }
+        });
+        if let Some(path) = &self.gif {
+            run = run.progress_gif_path(path);
+        }
+
+        let work = Work::begin();
+        let line = work.line();
+        let made =
+            run.progress(move |now| line.at(now.done, now.total, || format!("loss {:.2}", now.loss))).run();
+        let ended = work.end();
+        let pictures = made?;
+        self.settle(&mut report, &preset);
+        self.tell(&mut report, &pictures, filters.len());
+        report.set("interrupted", ended.interrupted);
+        self.write(&mut report, &pictures)?;
+        report.print()?;
+        ended.verdict()
+    }
+
+    fn check(&self) -> Outcome {
+        if let Some(gif) = &self.gif
+            && !gif.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"))
+        {
+            return Err(Failure::misuse(format!("the animation {} must end in .gif", gif.display())));
+        }
+        let inputs: Vec<_> =
+            [&self.seed_image, &self.network.weights].into_iter().filter_map(Option::as_deref).collect();
+        let gif: Vec<_> = self.gif.as_deref().into_iter().collect();
+        self.outputs.check_with(&gif, &inputs)
+    }
+
+    fn find_layer(&self, model: &dyn Model) -> Outcome<Layer> {
+        let layers = model.layers()?;
+        let names = || layers.iter().map(|layer| layer.name.clone()).collect();
+        let found = layers.iter().find(|layer| layer.name == self.layer);
+        Ok(found.cloned().ok_or_else(|| Error::unknown_layer(&self.layer, names()))?)
+    }
+
+    /// The filters of each picture.
+    fn filters(&self, opened: &Opened, layer: &Layer) -> Outcome<Vec<Vec<usize>>> {
+        let count = layer.shape[0];
+        if let Some(wanted) = self.which.sample {
+            if wanted > count {
+                return Err(Failure::misuse(format!(
+                    "--sample {wanted} is more than the {count} filters of layer `{}`",
+                    layer.name
+                )));
+            }
+            let mut random = vis::random::stream(self.seed, u64::MAX);
+            let mut drawn = rand::seq::index::sample(&mut random, count, wanted).into_vec();
+            drawn.sort_unstable();
+            return Ok(drawn.into_iter().map(|filter| vec![filter]).collect());
+        }
+        if self.which.all {
+            return Ok((0..count).map(|filter| vec![filter]).collect());
+        }
+        let mut filters = Vec::new();
+        for text in &self.which.filter {
+            filters.extend(self.parse(opened, layer, text)?);
+        }
+        Ok(filters)
+    }
+
+    /// The pictures that one value of `--filter` asks for.
+    fn parse(&self, opened: &Opened, layer: &Layer, text: &str) -> Outcome<Vec<Vec<usize>>> {
+        let one = |text: &str| -> Outcome<usize> {
+            let text = text.trim();
+            if opened.model.logits() == Some(&layer.name) {
+                return class::find(opened.model.as_ref(), &layer.name, layer.shape[0], text);
+            }
+            let index = text.parse().map_err(|_| {
+                Failure::misuse(format!(
+                    "--filter takes numbers, ranges such as 4-9 and sums such as 20+71, not `{text}`"
+                ))
+            })?;
+            if index >= layer.shape[0] {
+                let place = format!("layer `{}`", layer.name);
+                return Err(Error::OutOfRange { what: "filter", index, place, len: layer.shape[0] }.into());
+            }
+            Ok(index)
+        };
+        if let Some((first, last)) = text.split_once('-')
+            && let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>())
+        {
+            if first > last {
+                return Err(Failure::misuse(format!("the range of filters {text} is empty")));
+            }
+            one(&last.to_string())?;
+            return Ok((first..=last).map(|filter| vec![filter]).collect());
+        }
+        let joint: Outcome<Vec<usize>> = text.split('+').map(one).collect();
+        Ok(vec![joint?])
+    }
+
+    /// The settings of the run.
+    fn preset(&self, model: &dyn Model) -> Preset {
+        let mut preset = match self.preset {
+            None => model.preset(),
+            Some(PresetName::KerasVis) => Preset::keras_vis(),
+            Some(PresetName::Robust) => Preset::robust(),
+        };
+        preset.max_iter = self.iterations.unwrap_or(preset.max_iter);
+        preset.tv_weight = self.tv.unwrap_or(preset.tv_weight);
+        preset.lp_norm_weight = self.lp.unwrap_or(preset.lp_norm_weight);
+        preset.learning_rate = self.learning_rate.unwrap_or(preset.learning_rate);
+        match self.jitter {
+            Some(Shift::Fraction(fraction)) => preset.jitter = fraction,
+            // Added to the optimizer as a transform of its own.
+            Some(Shift::Pixels(_)) => preset.jitter = 0.0,
+            None => {}
+        }
+        preset
+    }
+
+    /// Reports what was left to defaults.
+    fn settle(&self, report: &mut Report, preset: &Preset) {
+        report.setting("iterations", preset.max_iter);
+        report.setting("tv", preset.tv_weight);
+        report.setting("lp", preset.lp_norm_weight);
+        report.setting("learning_rate", preset.learning_rate);
+        if self.jitter.is_none() {
+            report.setting("jitter", preset.jitter);
+        }
+    }
+
+    fn tell(&self, report: &mut Report, pictures: &Activations, wanted: usize) {
+        let label_width = pictures.iter().map(|picture| picture.label.chars().count()).max().unwrap_or(0);
+        for picture in pictures.iter() {
+            // Adding 0 turns -0 into 0.
+            let (label, before, after) = (&picture.label, picture.before + 0.0, picture.after + 0.0);
+            let dead = if picture.dead { "  (dead: it never fired)" } else { "" };
+            report.say(format!("{label:label_width$}  {before:10.3} → {after:10.3}{dead}"));
+        }
+        if pictures.len() < wanted {
+            report.say(format!("{} of {wanted} pictures", pictures.len()));
+        }
+        report.set("layer", self.layer.as_str());
+        let rows = pictures.iter().map(|picture| {
+            let indices = match &picture.filters {
+                vis::losses::Filters::These(indices) => json!(indices),
+                _ => json!("all"),
+            };
+            json!({
+                "filters": indices,
+                "label": picture.label,
+                "before": picture.before,
+                "after": picture.after,
+                "dead": picture.dead,
+                "losses": report::losses(&picture.losses),
+                "image": described(&picture.image.view().into_dyn()),
+            })
+        });
+        let rows: Value = rows.collect();
+        report.set("pictures", rows);
+    }
+
+    fn write(&self, report: &mut Report, pictures: &Activations) -> Outcome {
+        let images: Vec<_> = pictures.iter().map(|picture| picture.image.view()).collect();
+        let images = ndarray::stack(Axis(0), &images)
+            .map_err(|error| Failure::new(format!("the pictures do not fit together: {error}")))?
+            .into_dyn();
+        report.set("raw", described(&images.view()));
+        let side = images.shape()[2].min(images.shape()[3]);
+        let title = format!("{} {}", self.model.name(), self.layer);
+        self.outputs.write_picture(report, || {
+            pictures.grid_with(|grid| grid.title(title).enlarge(photo::enlargement(side)))
+        })?;
+        self.outputs.write_raw(report, images.view())?;
+        let runs: Vec<_> = pictures.iter().map(|picture| &picture.losses).collect();
+        self.outputs.write_losses(report, &runs)?;
+        if let Some(gif) = &self.gif {
+            report.wrote("gif", gif);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! `vis cam`.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use vis::attribution::{Cam, Formula};
+use vis::picture::{ColorMap, normalize_signed};
+
+use crate::explain::{DrawOptions, ExplainOptions, matrix};
+use crate::failure::{Failure, Outcome};
+use crate::options;
+use crate::progress::{self, Line};
+use crate::report::{Report, described};
+
+#[derive(Debug, Args, Serialize)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CamOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    explain: ExplainOptions,
+
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "grad-cam")]
+    method: Method,
+
+    /// The layer of the map [default: the last before the classes that has more than one position]
+    #[arg(long, value_name = "LAYER")]
+    layer: Option<String>,
+
+    /// For score-cam and ablation-cam: only so many channels, those that vary most [default: all]
+    #[arg(long, value_name = "N", value_parser = options::count)]
+    channels: Option<usize>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    draw: DrawOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  vis cam --image cat.jpg -o cam.png
+  vis cam --image cat.jpg --class tabby --method layer-cam --layer blocks.5 -o fine.png
+  vis cam --image seven.png --model digits --method score-cam -o seven.png --raw seven.npy
+
+The picture shows what speaks for the class. The numbers of --raw are the signed map at the layer's own size,
+[1, 1, height, width].";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+pub(crate) enum Method {
+    /// Channels weighted by their mean gradient
+    #[value(name = "grad-cam")]
+    #[serde(rename = "grad-cam")]
+    GradCam,
+    /// For several objects of a class
+    #[value(name = "grad-cam++")]
+    #[serde(rename = "grad-cam++")]
+    GradCamPlusPlus,
+    /// Credits exactly the places that the score used
+    #[value(name = "hires-cam")]
+    #[serde(rename = "hires-cam")]
+    HiresCam,
+    /// Channels weighted by gradient times activation
+    #[value(name = "x-grad-cam")]
+    #[serde(rename = "x-grad-cam")]
+    XGradCam,
+    /// Works at early layers too
+    #[value(name = "layer-cam")]
+    #[serde(rename = "layer-cam")]
+    LayerCam,
+    /// What the layer responds to most, whatever the class
+    #[value(name = "eigen-cam")]
+    #[serde(rename = "eigen-cam")]
+    EigenCam,
+    /// Channels weighted by the score of the photo seen through them; slow
+    #[value(name = "score-cam")]
+    #[serde(rename = "score-cam")]
+    ScoreCam,
+    /// Channels weighted by what is lost without them; slow
+    #[value(name = "ablation-cam")]
+    #[serde(rename = "ablation-cam")]
+    AblationCam,
+}
+
+impl Method {
+    pub(crate) fn formula(self) -> Formula {
+        match self {
+            Self::GradCam => Formula::GradCam,
+            Self::GradCamPlusPlus => Formula::GradCamPlusPlus,
+            Self::HiresCam => Formula::HiResCam,
+            Self::XGradCam => Formula::XGradCam,
+            Self::LayerCam => Formula::LayerCam,
+            Self::EigenCam => Formula::EigenCam,
+            Self::ScoreCam => Formula::ScoreCam,
+            Self::AblationCam => Formula::AblationCam,
+        }
+    }
+}
+
+impl CamOptions {
+    pub(crate) fn run(self) -> Outcome {
+        if self.channels.is_some() && !matches!(self.method, Method::ScoreCam | Method::AblationCam) {
+            return Err(Failure::misuse("--channels goes with --method score-cam and ablation-cam only"));
+        }
+        let mut report = Report::new("cam", &self, self.explain.outputs.json.json);
+        let explained = self.explain.open(&mut report)?;
+        let line = Line::new();
+        let mut method = Cam::new(self.method.formula()).progress(line.teller());
+        if let Some(layer) = &self.layer {
+            method = method.layer(layer);
+        }
+        if let Some(channels) = self.channels {
+            method = method.max_channels(channels);
+        }
+        let image = explained.photo.image.clone();
+        let cam = method.map(explained.opened.model.as_ref(), image, &explained.target());
+        line.close();
+        let cam = cam?;
+        progress::writing();
+        report.say(format!("map at layer {}", cam.layer));
+        report.set("layer", cam.layer.as_str());
+        let raw = vis::host::array4(cam.map.clone()).into_dyn();
+        report.set("map", described(&raw.view()));
+        let outputs = &self.explain.outputs;
+        outputs.write_picture(&mut report, || {
+            let map = normalize_signed(matrix(cam.rectified().upsampled()).view());
+            self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
+        })?;
+        outputs.write_raw(&mut report, raw.view())?;
+        explained.write_losses(&mut report, outputs)?;
+        report.print()
+    }
+}

@@ -1,0 +1,132 @@
+//! `vis occlusion` and `vis rise`.
+
+use clap::Args;
+use serde::Serialize;
+use vis::attribution::{Attribution, Occlusion, Rise, Target};
+use vis::picture::{ColorMap, normalize_signed, normalize_unsigned};
+
+use crate::explain::{DrawOptions, ExplainOptions, matrix};
+use crate::failure::Outcome;
+use crate::options;
+use crate::progress::{self, Line};
+use crate::report::{Report, described};
+
+#[derive(Debug, Args, Serialize)]
+#[command(after_help = OCCLUSION_EXAMPLES)]
+pub(crate) struct OcclusionOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    explain: ExplainOptions,
+
+    /// The side of the window that hides, in pixels [default: a seventh of the image]
+    #[arg(long, value_name = "PIXELS", value_parser = options::side)]
+    window: Option<usize>,
+
+    /// How far the window moves, in pixels [default: half the window]
+    #[arg(long, value_name = "PIXELS", value_parser = options::side)]
+    stride: Option<usize>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    draw: DrawOptions,
+}
+
+const OCCLUSION_EXAMPLES: &str = "\
+Examples:
+  vis occlusion --image cat.jpg --window 32 --stride 16 -o hidden.png
+  vis occlusion --image seven.png --model digits --window 6 --stride 2 -o seven.png --raw seven.npy
+
+The map is the drop of the class score when the window hides a place, averaged over the windows that do: red
+where it speaks for the class, blue where it speaks against. The numbers of --raw are laid out as Captum does,
+[1, channels, height, width], the same for every channel.";
+
+impl OcclusionOptions {
+    pub(crate) fn run(self) -> Outcome {
+        let mut report = Report::new("occlusion", &self, self.explain.outputs.json.json);
+        let explained = self.explain.open(&mut report)?;
+        let [_, channels, height, width] = explained.photo.image.dims();
+        let window = self.window.unwrap_or((height.min(width) / 7).max(1));
+        let stride = self.stride.unwrap_or((window / 2).max(1));
+        report.setting("window", window);
+        report.setting("stride", stride);
+        let line = Line::new();
+        let method = Occlusion::new([window; 2]).stride([stride; 2]).progress(line.teller());
+        let image = explained.photo.image.clone();
+        let map = method.attribute(explained.opened.model.as_ref(), image, &explained.target());
+        line.close();
+        let map = map?;
+        progress::writing();
+        // Captum gives every channel that the window covers the same number.
+        let raw = vis::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
+        report.set("map", described(&raw.view()));
+        let outputs = &self.explain.outputs;
+        outputs.write_picture(&mut report, || {
+            let map = normalize_signed(matrix(map).view());
+            self.draw.overlay(&explained.photo.picture, &map, ColorMap::BlueRed)
+        })?;
+        outputs.write_raw(&mut report, raw.view())?;
+        explained.write_losses(&mut report, outputs)?;
+        report.print()
+    }
+}
+
+#[derive(Debug, Args, Serialize)]
+#[command(after_help = RISE_EXAMPLES)]
+pub(crate) struct RiseOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    explain: ExplainOptions,
+
+    /// The number of random masks
+    #[arg(long, value_name = "N", default_value = "4000", value_parser = options::count)]
+    masks: usize,
+
+    /// The number of cells along each side of a mask
+    #[arg(long, value_name = "N", default_value = "7", value_parser = options::count)]
+    cells: usize,
+
+    /// The share of cells that are open
+    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = options::share)]
+    open: f32,
+
+    /// The seed of the masks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    draw: DrawOptions,
+}
+
+const RISE_EXAMPLES: &str = "\
+Examples:
+  vis rise --image cat.jpg --masks 2000 -o rise.png
+  vis rise --image seven.png --model digits --masks 500 --seed 1 -o seven.png --raw seven.npy
+
+The map is the mean of the masks, weighted by the probability of the class under each. The numbers of --raw are
+that map, [1, 1, height, width].";
+
+impl RiseOptions {
+    pub(crate) fn run(self) -> Outcome {
+        let mut report = Report::new("rise", &self, self.explain.outputs.json.json);
+        let explained = self.explain.open(&mut report)?;
+        let line = Line::new();
+        let method = Rise::new().masks(self.masks).cells(self.cells).open(self.open).seed(self.seed);
+        let method = method.progress(line.teller());
+        let target = Target::probability(explained.class);
+        let map = method.attribute(explained.opened.model.as_ref(), explained.photo.image.clone(), &target);
+        line.close();
+        let map = map?;
+        progress::writing();
+        let raw = vis::host::array4(map.clone()).into_dyn();
+        report.set("map", described(&raw.view()));
+        let outputs = &self.explain.outputs;
+        outputs.write_picture(&mut report, || {
+            let map = normalize_unsigned(matrix(map).view());
+            self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
+        })?;
+        outputs.write_raw(&mut report, raw.view())?;
+        explained.write_losses(&mut report, outputs)?;
+        report.print()
+    }
+}

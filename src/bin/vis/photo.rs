@@ -1,0 +1,128 @@
+//! Photos and arrays as the image of a network.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use ndarray::{Axis, Ix3, Ix4};
+use vis::model::Model;
+use vis::picture;
+
+use crate::failure::{Failure, Outcome};
+use crate::npy;
+
+/// A photo smaller than the image by more than this would be a blur of a few colours.
+const MOST_ENLARGED: u32 = 16;
+
+/// A photo as a network sees it.
+pub(crate) struct Photo {
+    /// At the network's size.
+    pub(crate) picture: RgbImage,
+    /// `[1, channels, height, width]`, in the network's range.
+    pub(crate) image: Tensor<4>,
+}
+
+/// A photo at the network's own size: untouched if it has it, else resized on its short side and cropped.
+pub(crate) fn at_input_size(path: &Path, model: &dyn Model) -> Outcome<Photo> {
+    at_size(path, model, model.input().size())
+}
+
+/// A photo at a height and width, in the same way.
+pub(crate) fn at_size(path: &Path, model: &dyn Model, (height, width): (usize, usize)) -> Outcome<Photo> {
+    let photo = picture::load(path)?;
+    check_size(path, &photo, height.min(width) as u32)?;
+    let picture = picture::resize_to_cover_and_crop(&photo, width as u32, height as u32)?;
+    let image = picture::to_tensor(&picture, model)?;
+    Ok(Photo { picture, image })
+}
+
+/// A photo with its own shape, shrunk to at most `longest` pixels a side; at the network's size if that takes
+/// only one.
+pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Outcome<Photo> {
+    let Some(smallest) = model.input().smallest() else {
+        if longest.is_some() {
+            return Err(Failure::misuse("--size can't be given: this network takes images of one size"));
+        }
+        return at_input_size(path, model);
+    };
+    let photo = picture::load(path)?;
+    let (width, height) = photo.dimensions();
+    let picture = match longest {
+        Some(longest) if longest < width.max(height) => {
+            let factor = f64::from(longest) / f64::from(width.max(height));
+            let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
+            imageops::resize(&photo, side(width), side(height), FilterType::CatmullRom)
+        }
+        _ => photo,
+    };
+    let (width, height) = picture.dimensions();
+    if (width.min(height) as usize) < smallest {
+        let name = path.display();
+        return Err(Failure::new(format!(
+            "{name} is {width} × {height} pixels as used; the network needs {smallest} a side at least"
+        )));
+    }
+    let image = picture::to_tensor(&picture, model)?;
+    Ok(Photo { picture, image })
+}
+
+/// Images to start from: a picture at a height and width, or an array as it is, `[channels, height, width]` or
+/// with a batch before.
+pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>) -> Outcome<Tensor<4>> {
+    let is_array = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
+    if !is_array {
+        return Ok(at_size(path, model, size.unwrap_or(model.input().size()))?.image);
+    }
+    let array = npy::read(path)?;
+    let shape = array.shape().to_vec();
+    let array = match array.ndim() {
+        3 => array.into_dimensionality::<Ix3>().ok().map(|array| array.insert_axis(Axis(0))),
+        _ => array.into_dimensionality::<Ix4>().ok(),
+    };
+    let channels = model.input().channels();
+    let expected = format!("[{channels}, height, width] or [pictures, {channels}, height, width]");
+    let array = array.filter(|array| array.len_of(Axis(1)) == channels && !array.is_empty());
+    let array = array.ok_or_else(|| vis::Error::Shape {
+        what: format!("the array {}", path.display()),
+        expected,
+        got: shape,
+    })?;
+    let (_, _, height, width) = array.dim();
+    if size.is_some_and(|size| size != (height, width)) {
+        let name = path.display();
+        return Err(Failure::misuse(format!("--size contradicts {name}, which is {height} × {width}")));
+    }
+    Ok(vis::host::tensor4(array.view(), &model.device()))
+}
+
+/// Refuses a photo that would have to be blown up.
+fn check_size(path: &Path, photo: &RgbImage, wanted: u32) -> Outcome {
+    let (width, height) = photo.dimensions();
+    if width.min(height).saturating_mul(MOST_ENLARGED) < wanted {
+        let name = path.display();
+        return Err(Failure::new(format!(
+            "{name} is {width} × {height} pixels: too small for a network that takes {wanted} a side"
+        )));
+    }
+    Ok(())
+}
+
+/// Pictures whose sides are smaller are drawn with every pixel as a square.
+const SMALL: u32 = 112;
+
+/// The factor at which a picture of a grid can be looked at and carries a caption.
+pub(crate) fn enlargement(side: usize) -> u32 {
+    SMALL.div_ceil((side as u32).max(1))
+}
+
+/// A picture large enough to be looked at.
+pub(crate) fn enlarged(picture: RgbImage) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let side = width.min(height).max(1);
+    if side >= SMALL {
+        return picture;
+    }
+    let factor = (2 * SMALL).div_ceil(side);
+    imageops::resize(&picture, width * factor, height * factor, FilterType::Nearest)
+}

@@ -1,0 +1,493 @@
+//! Convolution as it is defined, for few input channels a group: depthwise ones, and the first of a network.
+//!
+//! # One sum for all cases
+//! The rows that a task needs are copied into the cache with zeros around them, through the gate on the way. For
+//! stride `s` they are split into `s × s` *phases*: phase `(a, b)` has the rows `a, a + s, …` and of these the columns
+//! `b, b + s, …`. Then every output is a sum over *taps*, `weight · scratch[offset + y · row + x]`, whose offsets
+//! do not depend on the position, and sixteen neighbouring outputs are a register. The input gradient is the same
+//! sum for each phase of the gradient, over the taps that meet it, with the phases put together at the end.
+
+// Loops over indices, so that no closure comes between the lanes and their instructions: see `simd`.
+#![allow(clippy::needless_range_loop)]
+
+use rayon::prelude::*;
+
+use super::fused::{Epilogue, Gate, Gated};
+use super::simd::{Kernel, LANES, Lanes, dispatch};
+use super::workspace::{Shared, Workspace};
+use crate::backprop::Rectifier;
+
+/// Numbers that a task keeps in its cache, about: 256 KB.
+const KEPT: usize = 1 << 16;
+/// Products that a task does, about.
+const WORTH: usize = 1 << 20;
+/// Most rows of sums at a time.
+const MOST_ROWS: usize = 8;
+
+/// A convolution whose weights do not change: any kernel, stride, padding and number of groups.
+#[derive(Clone, Debug)]
+pub(super) struct Direct {
+    groups: usize,
+    /// Input channels of a group.
+    inputs: usize,
+    /// Output channels of a group.
+    outputs: usize,
+    kernel: [usize; 2],
+    stride: usize,
+    /// `[groups][outputs][inputs][height][width]`
+    weights: Vec<f32>,
+}
+
+/// The sizes of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) batch: usize,
+    /// Height and width of the input.
+    pub(super) input: [usize; 2],
+    /// Height and width of the output.
+    pub(super) output: [usize; 2],
+    /// Zeros above and to the left of the input.
+    pub(super) padding: [usize; 2],
+}
+
+impl Direct {
+    /// Takes weights `[groups * outputs, inputs, height, width]`.
+    ///
+    /// # Panics
+    /// If the length of `weights` does not fit, or a number is zero.
+    pub(super) fn new(
+        weights: &[f32],
+        [groups, outputs, inputs]: [usize; 3],
+        kernel: [usize; 2],
+        stride: usize,
+    ) -> Self {
+        let count = groups * outputs * inputs * kernel[0] * kernel[1];
+        assert!(count > 0 && stride > 0, "nothing to convolve with");
+        assert_eq!(weights.len(), count, "the weights must fit their shape");
+        Self { groups, inputs, outputs, kernel, stride, weights: weights.to_vec() }
+    }
+
+    /// Channels of the input.
+    pub(super) fn inputs(&self) -> usize {
+        self.groups * self.inputs
+    }
+
+    /// Channels of the output.
+    pub(super) fn outputs(&self) -> usize {
+        self.groups * self.outputs
+    }
+
+    /// `output[n, o, y, x] = rectifier(bias[o] + Σ weights[o, i, ky, kx] · input[n, i, s·y + ky - top, s·x + kx - left])`
+    ///
+    /// # Panics
+    /// If a length does not fit the sizes.
+    pub(super) fn forward(&self, input: &[f32], sizes: Sizes, output: &mut [f32], epilogue: Epilogue) {
+        let Sizes { batch, input: [h, w], output: [oh, ow], padding } = sizes;
+        assert_eq!(input.len(), batch * self.inputs() * h * w, "the input must fit its shape");
+        assert_eq!(output.len(), batch * self.outputs() * oh * ow, "the output must fit its shape");
+        if let Some(bias) = epilogue.bias {
+            assert_eq!(bias.len(), self.outputs(), "one bias for each output channel");
+        }
+        Call {
+            convolution: self,
+            backward: false,
+            source: Gated::new(input, None),
+            source_size: [h, w],
+            target: Shared::new(output.as_mut_ptr()),
+            target_size: [oh, ow],
+            padding,
+            bias: epilogue.bias,
+            rectifier: epilogue.rectifier,
+        }
+        .run(batch);
+    }
+
+    /// The gradient with respect to the input: the transpose of [`forward`](Self::forward) without bias, applied to
+    /// the cotangent after the gate.
+    ///
+    /// # Panics
+    /// If a length does not fit the sizes.
+    pub(super) fn input_gradient(
+        &self,
+        cotangent: &[f32],
+        sizes: Sizes,
+        gradient: &mut [f32],
+        gate: Option<Gate>,
+    ) {
+        let Sizes { batch, input: [h, w], output: [oh, ow], padding } = sizes;
+        assert_eq!(cotangent.len(), batch * self.outputs() * oh * ow, "the cotangent must fit its shape");
+        assert_eq!(gradient.len(), batch * self.inputs() * h * w, "the gradient must fit its shape");
+        Call {
+            convolution: self,
+            backward: true,
+            source: Gated::new(cotangent, gate),
+            source_size: [oh, ow],
+            target: Shared::new(gradient.as_mut_ptr()),
+            target_size: [h, w],
+            padding,
+            bias: None,
+            rectifier: None,
+        }
+        .run(batch);
+    }
+}
+
+/// One call, with checked lengths: from a source to a target.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    convolution: &'a Direct,
+    backward: bool,
+    source: Gated,
+    source_size: [usize; 2],
+    /// Tasks write different planes or rows of it.
+    target: Shared,
+    target_size: [usize; 2],
+    padding: [usize; 2],
+    bias: Option<&'a [f32]>,
+    rectifier: Option<Rectifier>,
+}
+
+// SAFETY: the source is only read.
+unsafe impl Send for Call<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Call<'_> {}
+
+/// A product of the sum.
+#[derive(Clone, Copy)]
+struct Tap {
+    offset: usize,
+    weight: f32,
+}
+
+/// How the scratch memory of a band of rows is laid out: `[planes][phase rows][phase columns][rows][row]`.
+#[derive(Clone, Copy)]
+struct Scratch {
+    /// Numbers in a row.
+    row: usize,
+    /// Rows of a phase.
+    rows: usize,
+    /// Phases along each axis.
+    phases: usize,
+}
+
+impl Scratch {
+    fn start(&self, plane: usize, a: usize, b: usize) -> usize {
+        ((plane * self.phases + a) * self.phases + b) * self.rows * self.row
+    }
+}
+
+impl Call<'_> {
+    /// Channels of a group in the source and in the target.
+    fn channels(&self) -> (usize, usize) {
+        let Direct { inputs, outputs, .. } = *self.convolution;
+        if self.backward { (outputs, inputs) } else { (inputs, outputs) }
+    }
+
+    /// The positions that sums are taken at, along an axis: those of the target, or of a phase of it.
+    fn positions(&self, axis: usize) -> std::ops::Range<usize> {
+        let (stride, size, before) = (self.convolution.stride, self.target_size[axis], self.padding[axis]);
+        if self.backward { before / stride..(before + size - 1) / stride + 1 } else { 0..size }
+    }
+
+    /// How many rows or columns a tap can reach beyond its position.
+    fn reach(&self, axis: usize) -> usize {
+        (self.convolution.kernel[axis] - 1) / self.convolution.stride
+    }
+
+    fn scratch(&self, band: usize) -> Scratch {
+        Scratch {
+            row: self.positions(1).len().next_multiple_of(LANES)
+                + self.reach(1).next_multiple_of(LANES)
+                + LANES,
+            rows: band.next_multiple_of(MOST_ROWS) + self.reach(0),
+            phases: if self.backward { 1 } else { self.convolution.stride },
+        }
+    }
+
+    fn run(&self, batch: usize) {
+        if self.target_size.contains(&0) || batch == 0 {
+            return;
+        }
+        let Direct { groups, kernel, .. } = *self.convolution;
+        let (sources, targets) = self.channels();
+        let rows = self.positions(0);
+        let one = self.scratch(1);
+        let band = (KEPT / (sources * one.phases * one.phases * one.row)).max(1).next_multiple_of(MOST_ROWS);
+        let bands = rows.len().div_ceil(band.min(rows.len()));
+        let band = rows.len().div_ceil(bands).next_multiple_of(MOST_ROWS).min(rows.len());
+        let bands = rows.len().div_ceil(band);
+        // Several small planes make a task.
+        let products = sources * targets * kernel[0] * kernel[1] * band * self.positions(1).len();
+        let units = batch * groups * bands;
+        let at_once = (WORTH / products).clamp(1, units.div_ceil(8).max(1));
+        (0..units.div_ceil(at_once)).into_par_iter().for_each(|task| {
+            let units = task * at_once..units.min((task + 1) * at_once);
+            dispatch(Task { call: *self, units, bands, band });
+        });
+    }
+
+    /// Copies the rows that the sums at `rows` need.
+    #[inline(always)]
+    unsafe fn fill<V: Lanes>(
+        &self,
+        plane: usize,
+        to: *mut f32,
+        scratch: Scratch,
+        rows: &std::ops::Range<usize>,
+        line: &mut [f32],
+    ) {
+        let [height, width] = self.source_size;
+        let (stride, phases) = (self.convolution.stride, scratch.phases);
+        let reach = self.reach(0);
+        for a in 0..phases {
+            for r in 0..rows.len() + reach {
+                // Which row of the source this is, shifted by `before`.
+                let (shifted, before) = if self.backward {
+                    (rows.start + r, reach)
+                } else {
+                    ((rows.start + r) * stride + a, self.padding[0])
+                };
+                let y = shifted.checked_sub(before).filter(|y| *y < height);
+                let start = |b| to.wrapping_add(scratch.start(0, a, b) + r * scratch.row);
+                let Some(y) = y else {
+                    for b in 0..phases {
+                        // SAFETY: a row of the scratch memory.
+                        unsafe { std::slice::from_raw_parts_mut(start(b), scratch.row) }.fill(0.0);
+                    }
+                    continue;
+                };
+                let from = (plane * height + y) * width;
+                if phases == 1 {
+                    // Sums start at the position `first`; a tap reaches `reach` less than that in the backward pass.
+                    let before = if self.backward {
+                        self.reach(1) - self.positions(1).start.min(self.reach(1))
+                    } else {
+                        self.padding[1]
+                    };
+                    let skipped =
+                        if self.backward { self.positions(1).start.saturating_sub(self.reach(1)) } else { 0 };
+                    let to = start(0);
+                    let (zeros, count) = (before.min(scratch.row), width.saturating_sub(skipped));
+                    let count = count.min(scratch.row - zeros);
+                    for x in 0..zeros {
+                        // SAFETY: in the row.
+                        unsafe { *to.add(x) = 0.0 };
+                    }
+                    let mut x = 0;
+                    while x < count {
+                        let there = (count - x).min(LANES);
+                        // SAFETY: reads inside of the source's row; writes inside of the scratch row, or, in its last
+                        // numbers, only as many as there is room for.
+                        unsafe {
+                            let value: V = self.source.load_between(from + skipped + x, 0, there);
+                            let room = scratch.row - zeros - x;
+                            if room >= LANES {
+                                value.store(to.add(zeros + x));
+                            } else {
+                                value.store_first(to.add(zeros + x), room);
+                            }
+                        }
+                        x += LANES;
+                    }
+                    for x in (zeros + x).min(scratch.row)..scratch.row {
+                        // SAFETY: in the row.
+                        unsafe { *to.add(x) = 0.0 };
+                    }
+                } else {
+                    // With zeros on both sides, then split.
+                    line.fill(0.0);
+                    let left = self.padding[1];
+                    let count = width.min(line.len() - left);
+                    // SAFETY: a row of the source; the forward pass has no gate.
+                    let source = unsafe { std::slice::from_raw_parts(self.source.input.add(from), count) };
+                    line[left..left + count].copy_from_slice(source);
+                    for b in 0..phases {
+                        // SAFETY: a row of the scratch memory.
+                        let phase = unsafe { std::slice::from_raw_parts_mut(start(b), scratch.row) };
+                        if phases == 2 {
+                            for (to, pair) in phase.iter_mut().zip(line.as_chunks::<2>().0) {
+                                *to = pair[b];
+                            }
+                        } else {
+                            for (to, value) in phase.iter_mut().zip(line[b..].iter().step_by(phases)) {
+                                *to = *value;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The taps of one target channel, at phase `(a, b)` of the target in the backward pass.
+    fn taps(&self, group: usize, target: usize, [a, b]: [usize; 2], scratch: Scratch, taps: &mut Vec<Tap>) {
+        let Direct { inputs, outputs, kernel: [kh, kw], stride, ref weights, .. } = *self.convolution;
+        let (sources, _) = self.channels();
+        taps.clear();
+        for source in 0..sources {
+            let (o, i) = if self.backward { (source, target) } else { (target, source) };
+            let filter = &weights[((group * outputs + o) * inputs + i) * kh * kw..][..kh * kw];
+            if self.backward {
+                // The position less `first` is where a scratch column starts; see `fill`.
+                let (reach_y, reach_x) = (self.reach(0), self.reach(1));
+                for ky in (a..kh).step_by(stride) {
+                    for kx in (b..kw).step_by(stride) {
+                        let (m, n) = (ky / stride, kx / stride);
+                        let offset = scratch.start(source, 0, 0) + (reach_y - m) * scratch.row + reach_x - n;
+                        taps.push(Tap { offset, weight: filter[ky * kw + kx] });
+                    }
+                }
+            } else {
+                for ky in 0..kh {
+                    for kx in 0..kw {
+                        let offset = scratch.start(source, ky % stride, kx % stride)
+                            + ky / stride * scratch.row
+                            + kx / stride;
+                        taps.push(Tap { offset, weight: filter[ky * kw + kx] });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some planes, or bands of planes.
+struct Task<'a> {
+    call: Call<'a>,
+    /// Each is a band of a group of an image.
+    units: std::ops::Range<usize>,
+    /// Bands in a plane.
+    bands: usize,
+    /// Rows in a band.
+    band: usize,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let Task { call, units, bands, band } = self;
+        let Direct { groups, stride, .. } = *call.convolution;
+        let (sources, targets) = call.channels();
+        let scratch = call.scratch(band);
+        let mut memory = Workspace::of(scratch.start(sources, 0, 0));
+        let memory = memory.pointer();
+        let columns = call.positions(1).len();
+        // A row of the source with zeros around it, or phases of the gradient side by side.
+        let mut line = Workspace::of(scratch.row * stride * (1 + MOST_ROWS));
+        let line = line.numbers_mut();
+        let mut taps = Vec::new();
+        for unit in units {
+            let (plane, index) = (unit / bands, unit % bands);
+            let (image, group) = (plane / groups, plane % groups);
+            let all = call.positions(0);
+            let start = all.start + index * band;
+            let rows = start..all.end.min(start + band);
+            if rows.is_empty() {
+                continue;
+            }
+            for source in 0..sources {
+                let plane = (image * groups + group) * sources + source;
+                let to = memory.wrapping_add(scratch.start(source, 0, 0));
+                let line = &mut line[..scratch.row * stride];
+                // SAFETY: there is room for the planes of a group.
+                unsafe { call.fill::<V>(plane, to, scratch, &rows, line) };
+            }
+            for target in 0..targets {
+                let channel = group * targets + target;
+                let bias = V::splat(call.bias.map_or(0.0, |bias| bias[channel]));
+                let [height, width] = call.target_size;
+                let to =
+                    call.target.get().wrapping_add((image * groups * targets + channel) * height * width);
+                if !(call.backward && stride > 1) {
+                    call.taps(group, target, [0, 0], scratch, &mut taps);
+                    // With stride 1 the positions of the gradient start at the padding.
+                    let skipped = call.positions(0).start;
+                    for first in (0..rows.len()).step_by(V::TAP_ROWS) {
+                        for x in (0..columns).step_by(LANES) {
+                            let from = memory.wrapping_add(first * scratch.row + x);
+                            // SAFETY: the scratch rows reach as far as the taps; what is written is inside of the plane.
+                            unsafe {
+                                let sums = sum::<V>(from, scratch.row, &taps);
+                                for r in 0..V::TAP_ROWS.min(rows.len() - first) {
+                                    let value = Epilogue::rectify(call.rectifier, sums[r].add(bias));
+                                    let to = to.add((rows.start - skipped + first + r) * width + x);
+                                    let there = columns - x;
+                                    if there >= LANES {
+                                        value.store(to);
+                                    } else {
+                                        value.store_first(to, there);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    continue;
+                }
+                // The phases of the gradient, then the rows that they make up.
+                for a in 0..stride {
+                    for first in (0..rows.len()).step_by(V::TAP_ROWS) {
+                        let (parts, woven) = line.split_at_mut(scratch.row * stride * MOST_ROWS);
+                        for b in 0..stride {
+                            call.taps(group, target, [a, b], scratch, &mut taps);
+                            for x in (0..columns).step_by(LANES) {
+                                let from = memory.wrapping_add(first * scratch.row + x);
+                                // SAFETY: as above; a part is as long as a scratch row.
+                                unsafe {
+                                    let sums = sum::<V>(from, scratch.row, &taps);
+                                    for r in 0..V::TAP_ROWS {
+                                        let at = (r * stride + b) * scratch.row + x;
+                                        sums[r].store(parts.as_mut_ptr().add(at));
+                                    }
+                                }
+                            }
+                        }
+                        for r in 0..V::TAP_ROWS.min(rows.len() - first) {
+                            let y = (rows.start + first + r) * stride + a;
+                            let Some(y) = y.checked_sub(call.padding[0]).filter(|y| *y < height) else {
+                                continue;
+                            };
+                            let parts = &parts[r * stride * scratch.row..][..stride * scratch.row];
+                            if stride == 2 {
+                                let (even, odd) = parts.split_at(scratch.row);
+                                let pairs = woven.as_chunks_mut::<2>().0.iter_mut();
+                                for (pair, (even, odd)) in pairs.zip(even.iter().zip(odd)) {
+                                    *pair = [*even, *odd];
+                                }
+                            } else {
+                                for b in 0..stride {
+                                    let part = &parts[b * scratch.row..][..scratch.row];
+                                    for (to, value) in woven[b..].iter_mut().step_by(stride).zip(part) {
+                                        *to = *value;
+                                    }
+                                }
+                            }
+                            let skipped = call.padding[1] - call.positions(1).start * stride;
+                            // SAFETY: a row of the target.
+                            let row = unsafe { std::slice::from_raw_parts_mut(to.add(y * width), width) };
+                            row.copy_from_slice(&woven[skipped..][..width]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums over the taps at sixteen positions of some rows.
+///
+/// # Safety
+/// The rows are long enough for every tap.
+#[inline(always)]
+unsafe fn sum<V: Lanes>(from: *const f32, row: usize, taps: &[Tap]) -> [V; MOST_ROWS] {
+    let mut sums = [V::splat(0.0); MOST_ROWS];
+    for tap in taps {
+        let weight = V::splat(tap.weight);
+        let from = from.wrapping_add(tap.offset);
+        for r in 0..V::TAP_ROWS {
+            // SAFETY: as vouched for by the caller.
+            sums[r] = unsafe { V::load(from.wrapping_add(r * row)) }.mul_add(weight, sums[r]);
+        }
+    }
+    sums
+}

@@ -1,0 +1,109 @@
+//! The matrix product that the convolutions end in, with all sums in registers.
+
+// Loops over indices, so that no closure comes between the lanes and their instructions: see `simd`.
+#![allow(clippy::needless_range_loop)]
+
+use super::simd::{Kernel, LANES, Lanes};
+
+/// Most rows of a product: what the registers of AVX-512 hold with two registers a row.
+pub(super) const ROWS: usize = 14;
+/// Columns of a product: two registers.
+pub(super) const GROUP: usize = 2 * LANES;
+/// How many steps ahead the kernel asks for the left factor.
+const AHEAD: usize = 16;
+
+/// `sums[row][32] (+)= Σ_k left[k][row] · right[k][32]`, where a row of `left` has 16 places.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    /// Rows, at most 14.
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+    pub(super) left: *const f32,
+    pub(super) right: *const f32,
+    pub(super) sums: *mut f32,
+    /// Add to the sums that are there.
+    pub(super) add: bool,
+    /// All 32 columns are wanted, not only the first 16.
+    pub(super) wide: bool,
+}
+
+/// The product.
+///
+/// # Safety
+/// There are `depth` rows of 16 numbers at `left` and of 32 at `right`, and room for `rows` rows of 32 at `sums`; the
+/// machine has the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn multiply<V: Lanes>(factors: Factors) {
+    let Factors { depth, right, add, wide, .. } = factors;
+    let mut first = 0;
+    while first < factors.rows {
+        let rows = V::ROWS.min(factors.rows - first);
+        let (left, sums) = (factors.left.wrapping_add(first), factors.sums.wrapping_add(first * GROUP));
+        // The constant conditions keep the compiler from making what an instruction set never uses.
+        macro_rules! choose {
+            ($($rows:literal)*) => {
+                match (rows, wide) {
+                    // SAFETY: as vouched for by the caller.
+                    $(($rows, true) if const { $rows <= V::ROWS } => unsafe {
+                        V::call(Multiply::<$rows, 2> { depth, left, right, sums, add })
+                    },
+                    // SAFETY: as above.
+                    ($rows, false) if const { $rows <= V::ROWS } => unsafe {
+                        V::call(Multiply::<$rows, 1> { depth, left, right, sums, add })
+                    },)*
+                    _ => unreachable!("at most 14 rows"),
+                }
+            };
+        }
+        choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        first += rows;
+    }
+}
+
+/// The product of `HEIGHT` rows and the first `16 * WIDE` columns, with all sums in registers.
+struct Multiply<const HEIGHT: usize, const WIDE: usize> {
+    depth: usize,
+    left: *const f32,
+    right: *const f32,
+    sums: *mut f32,
+    add: bool,
+}
+
+impl<const HEIGHT: usize, const WIDE: usize> Kernel for Multiply<HEIGHT, WIDE> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let Self { depth, mut left, mut right, sums, add } = self;
+        // SAFETY: as vouched for by the caller of `multiply`.
+        unsafe {
+            let mut acc = [[V::splat(0.0); WIDE]; HEIGHT];
+            if add {
+                for row in 0..HEIGHT {
+                    for part in 0..WIDE {
+                        acc[row][part] = V::load(sums.add(row * GROUP + part * LANES));
+                    }
+                }
+            }
+            for _ in 0..depth {
+                V::prefetch(left.wrapping_add(AHEAD * LANES));
+                let mut columns = [V::splat(0.0); WIDE];
+                for part in 0..WIDE {
+                    columns[part] = V::load(right.add(part * LANES));
+                }
+                for row in 0..HEIGHT {
+                    let factor = V::splat(*left.add(row));
+                    for part in 0..WIDE {
+                        acc[row][part] = factor.mul_add(columns[part], acc[row][part]);
+                    }
+                }
+                left = left.wrapping_add(LANES);
+                right = right.wrapping_add(GROUP);
+            }
+            for row in 0..HEIGHT {
+                for part in 0..WIDE {
+                    acc[row][part].store(sums.add(row * GROUP + part * LANES));
+                }
+            }
+        }
+    }
+}

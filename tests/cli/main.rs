@@ -1,0 +1,72 @@
+//! The command `vis`, run as a program.
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+mod commands;
+mod interruptions;
+#[path = "../all/npy.rs"]
+mod npy;
+mod refusals;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+
+/// A folder of its own in which the program runs, with a photo of a cat, `cat.png`, and a handwritten seven,
+/// `seven.png`.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+        std::fs::copy(reference.join("input_224.png"), place.path("cat.png")).unwrap();
+        let stroke = |x: u32, y: u32| {
+            let bar = (5..8).contains(&y) && (7..21).contains(&x);
+            // From the right end of the bar down to the left.
+            let leg = (8..24).contains(&y) && (x * 16 + y * 9).abs_diff(20 * 16 + 8 * 9) < 24;
+            bar || leg
+        };
+        let seven = RgbImage::from_fn(28, 28, |x, y| Rgb([if stroke(x, y) { 255 } else { 0 }; 3]));
+        seven.save(place.path("seven.png")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The program with arguments separated by spaces.
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vis"));
+        command.current_dir(self.0.path()).args(arguments.split_whitespace());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a run that must succeed, and that leaves standard error silent, as it is piped.
+    #[track_caller]
+    fn succeed(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let error = text(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "vis {arguments}: {} {error}", output.status);
+        text(&output.stdout)
+    }
+
+    /// The names of the files in the folder.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
