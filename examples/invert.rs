@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let inverted = invert(&model, photo.clone(), layer)
             .steps(steps)
             .progress(|step| {
-                eprint!("\r{layer} {}/{}: loss {:.4}   ", step.index + 1, step.of, step.losses.totals()[0])
+                eprint!("\r{layer} {}/{}: loss {:.4}   ", step.index + 1, step.of, step.losses.totals()[0]);
+                std::ops::ControlFlow::Continue(())
             })
             .run()?;
         eprintln!();

@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     begin.elapsed()
                 );
             }
+            std::ops::ControlFlow::Continue(())
         })
         .run()?;
     save(&from_tensor(painted.image, (0.0, 255.0))?[0], argument(2, "images/style_transfer.jpg"))?;

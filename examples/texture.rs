@@ -27,7 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     step.index + 1,
                     step.of,
                     step.losses.totals()[0]
-                )
+                );
+                std::ops::ControlFlow::Continue(())
             })
             .run()?;
         eprintln!();

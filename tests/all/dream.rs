@@ -479,7 +479,10 @@ fn style_transfer_goes_from_coarse_to_fine_at_odd_sizes() {
         .style_layers([("output", 1.0)])
         .from_size(20)
         .steps(8)
-        .progress(|step| sizes.push(step.image.dims()[3]))
+        .progress(|step| {
+            sizes.push(step.image.dims()[3]);
+            std::ops::ControlFlow::Continue(())
+        })
         .run()
         .unwrap();
     assert_eq!(painted.image.dims(), [1, 3, 45, 71]);
