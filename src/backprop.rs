@@ -10,9 +10,9 @@ use burn::backend::autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
-use burn::tensor::Tensor;
+use burn::backend::{TensorMetadata, tensor::FloatTensor};
+use burn::tensor::{Shape, Tensor};
 
 /// How a cotangent passes back through a rectifier `y = f(x)`.
 ///
@@ -21,12 +21,16 @@ use burn::tensor::Tensor;
 /// | plain | `g · f′(x)` |
 /// | guided | `max(g, 0) · f′(x)` |
 /// | deconvolution | `max(g, 0)` |
+/// | redirected | `g · f′(x)`; if that is 0 all over an image, `min(g, 0)` where closed below |
 ///
 /// `f′` is 0 where a rectifier is closed (`relu`: x ≤ 0; `relu6`: x ≤ 0 or x ≥ 6), 1 where it is open, and
 /// the slope on the negative side of a leaky rectifier.
 ///
 /// Guided and deconvolution give sharp pictures that depend little on the class or even on the weights of
 /// the deeper layers: they show edges the network could use, not what it did use (Adebayo et al. 2018).
+///
+/// Redirected wakes dead units: where every rectifier of a layer is closed to the gradient, descent may still open those
+/// that it would raise. It changes nothing for units that are alive.
 ///
 /// Sources: Springenberg et al. 2014, *Striving for Simplicity*, figure 1; Zeiler & Fergus 2013.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -41,6 +45,10 @@ pub enum Rule {
     #[doc(alias = "rectified")]
     #[doc(alias = "deconv")]
     Deconvolution,
+    /// The derivative; if nothing of the gradient gets through, the negative cotangents, by which descent opens what is
+    /// closed.
+    #[doc(alias = "redirected_relu_grad")]
+    Redirected,
 }
 
 impl Rule {
@@ -54,6 +62,7 @@ impl Rule {
             Self::Plain => "plain",
             Self::Guided => "guided",
             Self::Deconvolution => "deconvolution",
+            Self::Redirected => "redirected",
         }
     }
 }
@@ -162,6 +171,19 @@ pub(crate) fn pull_back<B: Backend>(
     rule: Rule,
 ) -> FloatTensor<B> {
     let cotangent = match rule {
+        Rule::Redirected => {
+            // What plain leaves out of the negative part of the cotangent, for want of an opening below.
+            let negative = B::float_neg(B::relu(B::float_neg(cotangent.clone())));
+            let left_out = B::float_sub(negative.clone(), B::relu_backward(y.clone(), negative));
+            let plain = pull_back::<B>(y, cotangent, rectifier, Rule::Plain);
+            // 1 for images where plain lets something through, 0 where it lets nothing through.
+            let shape = plain.shape();
+            let rows = Shape::new([shape[0], shape.num_elements() / shape[0].max(1)]);
+            let passed = B::float_sum_dim(B::float_abs(B::float_reshape(plain.clone(), rows.clone())), 1);
+            let passed = B::float_reshape(B::float_expand(B::float_sign(passed), rows), shape);
+            let left_out = B::float_sub(left_out.clone(), B::float_mul(left_out, passed));
+            return B::float_add(plain, left_out);
+        }
         Rule::Plain => cotangent,
         Rule::Guided | Rule::Deconvolution => B::relu(cotangent),
     };

@@ -85,6 +85,7 @@ impl Attribution for Saliency {
             Rule::Plain => "gradient",
             Rule::Guided => "guided backprop",
             Rule::Deconvolution => "deconvolution",
+            Rule::Redirected => "redirected gradient",
         };
         if self.times_input { format!("{name} × input") } else { name.into() }
     }

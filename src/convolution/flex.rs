@@ -14,7 +14,7 @@ use super::pointwise::Pointwise;
 use super::winograd;
 use super::workspace::Workspace;
 use super::{Kernels, Padding, Plan, ordinary, ordinary_backward, pool};
-use crate::backprop::{self, Rectifier};
+use crate::backprop::{self, Rectifier, Rule};
 
 /// A kernel of our own, with the weights as it wants them.
 #[derive(Clone)]
@@ -140,9 +140,11 @@ impl Kernels for Flex {
             return ordinary_backward::<Self>(y, cotangent, flipped, plan);
         };
         let (y, cotangent) = match (y, plan.rectifier) {
-            (Some(y), Some((leaky @ Rectifier::Leaky(_), rule))) => {
-                (None, backprop::pull_back::<Self>(y, cotangent, leaky, rule))
-            }
+            // What the kernel has no gate for.
+            (
+                Some(y),
+                Some((rectifier @ Rectifier::Leaky(_), rule) | (rectifier, rule @ Rule::Redirected)),
+            ) => (None, backprop::pull_back::<Self>(y, cotangent, rectifier, rule)),
             (y, _) => (y, cotangent),
         };
         let cotangent = cotangent.to_contiguous();

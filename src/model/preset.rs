@@ -20,6 +20,9 @@ pub struct Preset {
     pub learning_rate: f64,
     /// The number of steps.
     pub max_iter: usize,
+    /// The number of steps at the start that use [`Rule::Redirected`](crate::Rule::Redirected), by which filters that
+    /// answer noise with nothing come to life.
+    pub warm_up: usize,
     /// The largest circular shift between the image and the model, as a fraction of its size.
     pub jitter: f32,
     /// Zoom factors between the image and the model, one drawn a step; empty for none.
@@ -68,6 +71,7 @@ impl Preset {
             update: UpdateRule::RmsProp,
             learning_rate: 1.0,
             max_iter: 200,
+            warm_up: 0,
             jitter: 0.0,
             scales: Vec::new(),
             rotations: Vec::new(),
@@ -89,6 +93,7 @@ impl Preset {
             update: UpdateRule::Adam,
             learning_rate: 0.05,
             max_iter: 256,
+            warm_up: 16,
             jitter: 0.05,
             scales: vec![0.9, 0.95, 1.0, 1.05, 1.1],
             rotations: vec![-10.0, -5.0, 0.0, 0.0, 0.0, 5.0, 10.0],

@@ -269,7 +269,9 @@ impl Taps {
         if let Some(name) = self.wanted.first() {
             return Err(self.unknown(name));
         }
-        if self.rule != Rule::Plain && self.rectifiers == 0 {
+        // Redirection wakes dead units, and without rectifiers there are none.
+        let plain = matches!(self.rule, Rule::Plain | Rule::Redirected);
+        if !plain && self.rectifiers == 0 {
             let layer = self.seen.last().cloned().unwrap_or_default();
             return Err(Error::NoRectifier { rule: self.rule.name(), layer });
         }

@@ -55,6 +55,7 @@ pub struct Optimizer<'a> {
     normalization: Normalization,
     modifier: Option<GradientModifier>,
     rule: Rule,
+    warm_up: usize,
     wrt: Option<String>,
     progress_gif: Option<PathBuf>,
     parametrization: Option<Box<dyn Parametrization>>,
@@ -105,6 +106,7 @@ impl<'a> Optimizer<'a> {
             normalization: Normalization::default(),
             modifier: None,
             rule: Rule::Plain,
+            warm_up: 0,
             wrt: None,
             progress_gif: None,
             parametrization: None,
@@ -126,6 +128,7 @@ impl<'a> Optimizer<'a> {
     /// ```
     pub fn preset(mut self, preset: &Preset) -> Self {
         self.max_iter = preset.max_iter;
+        self.warm_up = preset.warm_up;
         self.learning_rate = preset.learning_rate;
         match preset.update {
             UpdateRule::RmsProp => self.update = Box::new(RmsProp::default()),
@@ -246,6 +249,21 @@ impl<'a> Optimizer<'a> {
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
+        self
+    }
+
+    /// Takes so many steps under [`Rule::Redirected`] first, which wakes filters that answer the start with nothing: their
+    /// gradient is zero, and no step would be taken. Default 0; a rule other than plain is left alone.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let filter = ActivationMaximization::new("conv2", 0);
+    /// let result = Optimizer::new(&model, filter).warm_up(16).max_iter(20).minimize()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn warm_up(mut self, steps: usize) -> Self {
+        self.warm_up = steps;
         self
     }
 
@@ -405,6 +423,7 @@ impl<'a> Optimizer<'a> {
             model: self.model,
             losses: self.losses,
             rule: self.rule,
+            warm_up: self.warm_up,
             wrt: self.wrt,
             parametrization,
             transforms: self.transforms,

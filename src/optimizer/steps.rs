@@ -53,6 +53,7 @@ pub(super) struct Run<'a> {
     pub(super) model: &'a dyn Model,
     pub(super) losses: Losses,
     pub(super) rule: Rule,
+    pub(super) warm_up: usize,
     pub(super) wrt: Option<String>,
     pub(super) parametrization: Box<dyn Parametrization>,
     pub(super) transforms: Vec<Box<dyn Transform>>,
@@ -114,7 +115,9 @@ impl<'a> Steps<'a> {
     fn advance(&mut self) -> Result<Step> {
         let run = &mut self.run;
         let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
-        let mut primitive = Gradient::new(run.model, &run.losses).rule(run.rule);
+        let warming_up = self.index < run.warm_up && run.rule == Rule::Plain && run.wrt.is_none();
+        let rule = if warming_up { Rule::Redirected } else { run.rule };
+        let mut primitive = Gradient::new(run.model, &run.losses).rule(rule);
         if let Some(layer) = &run.wrt {
             primitive = primitive.at_layer(layer);
         }

@@ -210,8 +210,8 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Writes the images of every step to an animated GIF, a batch as a grid:
-    /// [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures
-    /// take several batches, the second and later ones get `-2`, `-3`, … before `.gif`.
+    /// [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures take several batches, the second and later
+    /// ones get `-2`, `-3`, … before `.gif`.
     pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.progress_gif = Some(path.into());
         self

@@ -130,6 +130,34 @@ fn gradients_are_modified_as_their_names_say() {
 }
 
 #[test]
+fn a_filter_that_is_dead_on_noise_wakes_in_the_warm_up() {
+    // y = max(mean x − 130, 0) is 0 on noise of 118 to 138, and so is its gradient; redirected it is −1/n in the loss,
+    // and the first step is 4.47 long, the second at least as long as the warm-up goes on.
+    let threshold = |x: Tensor<4>, taps: &mut Taps| {
+        let [batch, ..] = x.dims();
+        taps.relu(x.mean_dims(&[1, 2, 3]).reshape([batch, 1, 1, 1]) - 130.0)
+    };
+    let model = Function(InputSpec::new([1, 8, 8], (0.0, 255.0)), threshold);
+    let run = |warm_up| {
+        let wanted = ActivationMaximization::new("output", 0);
+        Optimizer::new(&model, wanted).warm_up(warm_up).max_iter(5).minimize().unwrap()
+    };
+    assert_eq!(run(0).best_loss, [0.0]);
+    // From 127.5 at least: four steps of 4.47, 3.20, 2.65 and 2.32 pixel values, as in the optimizer's own test.
+    assert!(run(2).best_loss[0] < -9.0, "{:?}", run(2).best_loss);
+}
+
+#[test]
+fn a_filter_of_vgg16_that_is_dead_on_noise_wakes_by_the_preset() {
+    let model = Vgg16::bundled(&device()).unwrap();
+    let run = || visualize_activation(&model, "block5_conv3").filter_indices([67]).size(64, 64).max_iter(8);
+    let asleep = run().preset(Preset { max_iter: 2, ..Preset::keras_vis() }).run().unwrap();
+    assert!(asleep[0].dead && asleep.dead() == ["Filter 67"]);
+    let awake = run().run().unwrap();
+    assert!(!awake[0].dead && awake[0].before == 0.0 && awake[0].after > 1.0, "{}", awake[0].after);
+}
+
+#[test]
 fn a_second_run_starts_from_the_picture_of_the_first() {
     let model = Tiny::new(&device());
     let run = || visualize_activation(&model, "conv2").filter_indices([3]).max_iter(30);

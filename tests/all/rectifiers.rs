@@ -27,6 +27,10 @@ fn every_rule_at_every_rectifier_follows_its_table() {
         (Rectifier::Leaky(0.5), Rule::Plain, [1.5, 1.5, 5.0, -5.0, 4.0, -1.0]),
         (Rectifier::Leaky(0.5), Rule::Guided, [1.5, 1.5, 5.0, 0.0, 4.0, 0.0]),
         (Rectifier::Leaky(0.5), Rule::Deconvolution, [3.0, 3.0, 5.0, 0.0, 4.0, 0.0]),
+        // Each value is an image of its own here: where plain gives 0, the negative cotangents below come through.
+        (Rectifier::Relu, Rule::Redirected, [0.0, 0.0, 5.0, -5.0, 4.0, -2.0]),
+        (Rectifier::Relu6, Rule::Redirected, [0.0, 0.0, 5.0, -5.0, 0.0, -2.0]),
+        (Rectifier::Leaky(0.5), Rule::Redirected, [1.5, 1.5, 5.0, -5.0, 4.0, -1.0]),
     ];
     for (rectifier, rule, expected) in cases {
         assert_eq!(pulled_back(rectifier, rule, &x, &g), expected, "{rectifier:?} {rule:?}");
@@ -36,7 +40,7 @@ fn every_rule_at_every_rectifier_follows_its_table() {
 #[test]
 fn the_forward_pass_is_the_rectifier_itself_under_every_rule() {
     let x = [-2.0, 0.0, 3.0, 8.0];
-    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution] {
+    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution, Rule::Redirected] {
         for (rectifier, expected) in [
             (Rectifier::Relu, [0.0, 0.0, 3.0, 8.0]),
             (Rectifier::Relu6, [0.0, 0.0, 3.0, 6.0]),
@@ -71,4 +75,14 @@ fn a_rule_that_meets_no_rectifier_is_an_error() {
     let gradient = vis::gradient::Gradient::new(&model, &losses).rule(Rule::Guided);
     let error = gradient.evaluate(tensor(&[1.0; 4], [1, 1, 2, 2])).unwrap_err();
     assert!(matches!(error, vis::Error::NoRectifier { rule: "guided", .. }), "{error}");
+}
+
+#[test]
+fn redirection_changes_only_images_of_which_nothing_gets_through() {
+    // Two images of three values; the first is open at one, the second nowhere.
+    let x = tensor(&[-1.0, 2.0, -3.0, -1.0, -2.0, -3.0], [2, 3]).autodiff().require_grad();
+    let g = tensor(&[-5.0, -6.0, 7.0, -5.0, 6.0, -7.0], [2, 3]);
+    let gradients = (rectify(x.clone(), Rectifier::Relu, Rule::Redirected) * g).sum().backward();
+    let gradient = vis::host::values(x.grad(&gradients).unwrap());
+    assert_eq!(gradient, [0.0, -6.0, 0.0, -5.0, 0.0, -7.0]);
 }

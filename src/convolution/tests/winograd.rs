@@ -123,6 +123,7 @@ fn gates_close_as_their_rule_says() {
                             Rule::Plain => open,
                             Rule::Guided => open && *cotangent > 0.0,
                             Rule::Deconvolution => *cotangent > 0.0,
+                            Rule::Redirected => unreachable!("there is no gate for it"),
                         };
                         if passes { *cotangent } else { 0.0 }
                     })
