@@ -64,10 +64,31 @@ impl Loss for LPNorm {
             // The sum is then 1 or more, unless the image is black, and there the epsilon keeps the
             // derivative of the root finite.
             let largest = size.clone().detach().max_dim(1).clamp_min(1e-12);
-            let powers = (size / largest.clone()).powf_scalar(self.p).sum_dim(1);
+            let powers = power(size / largest.clone(), self.p).sum_dim(1);
             (powers + 1e-12).powf_scalar(1.0 / self.p) * largest
         };
         Ok(norm.reshape([batch]) / count as f32)
+    }
+}
+
+/// `x` to the power of `p`; small whole powers by multiplication, which is tens of times faster.
+fn power(x: Tensor<2>, p: f32) -> Tensor<2> {
+    if p.fract() != 0.0 || p > 16.0 {
+        return x.powf_scalar(p);
+    }
+    let (mut square, mut rest, mut product) = (x, p as u32, None);
+    loop {
+        if rest % 2 == 1 {
+            product = Some(match product {
+                Some(product) => product * square.clone(),
+                None => square.clone(),
+            });
+        }
+        rest /= 2;
+        match product {
+            Some(product) if rest == 0 => return product,
+            _ => square = square.clone() * square,
+        }
     }
 }
 

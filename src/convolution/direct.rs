@@ -159,6 +159,13 @@ struct Tap {
     weight: f32,
 }
 
+/// Where a tap finds its numbers and its weight.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: usize,
+    weight: usize,
+}
+
 /// How the scratch memory of a band of rows is laid out: `[planes][phase rows][phase columns][rows][row]`.
 #[derive(Clone, Copy)]
 struct Scratch {
@@ -196,9 +203,7 @@ impl Call<'_> {
 
     fn scratch(&self, band: usize) -> Scratch {
         Scratch {
-            row: self.positions(1).len().next_multiple_of(LANES)
-                + self.reach(1).next_multiple_of(LANES)
-                + LANES,
+            row: (self.positions(1).len().next_multiple_of(LANES) + self.reach(1)).next_multiple_of(LANES),
             rows: band.next_multiple_of(MOST_ROWS) + self.reach(0),
             phases: if self.backward { 1 } else { self.convolution.stride },
         }
@@ -226,7 +231,11 @@ impl Call<'_> {
         });
     }
 
-    /// Copies the rows that the sums at `rows` need.
+    /// Copies the rows that the sums at `rows` need, where there are such; all around them is zero already, in the
+    /// scratch memory at `to` as in `line`.
+    ///
+    /// # Safety
+    /// The scratch memory has room for a plane, `line` for a row of all phases.
     #[inline(always)]
     unsafe fn fill<V: Lanes>(
         &self,
@@ -238,80 +247,66 @@ impl Call<'_> {
     ) {
         let [height, width] = self.source_size;
         let (stride, phases) = (self.convolution.stride, scratch.phases);
-        let reach = self.reach(0);
+        let reach = [self.reach(0), self.reach(1)];
+        let first = self.positions(1).start;
+        // The first column of the scratch memory that is not zero, and the column of the source that it is.
+        let (zeros, skipped) = if self.backward {
+            (reach[1] - first.min(reach[1]), first.saturating_sub(reach[1]))
+        } else {
+            (self.padding[1].min(scratch.row), 0)
+        };
+        let count = width.saturating_sub(skipped).min(scratch.row - zeros);
         for a in 0..phases {
-            for r in 0..rows.len() + reach {
-                // Which row of the source this is, shifted by `before`.
+            for r in 0..rows.len() + reach[0] {
+                // The row of the source, shifted by `before`.
                 let (shifted, before) = if self.backward {
-                    (rows.start + r, reach)
+                    (rows.start + r, reach[0])
                 } else {
                     ((rows.start + r) * stride + a, self.padding[0])
                 };
-                let y = shifted.checked_sub(before).filter(|y| *y < height);
-                let start = |b| to.wrapping_add(scratch.start(0, a, b) + r * scratch.row);
-                let Some(y) = y else {
-                    for b in 0..phases {
-                        // SAFETY: a row of the scratch memory.
-                        unsafe { std::slice::from_raw_parts_mut(start(b), scratch.row) }.fill(0.0);
-                    }
+                if shifted < before || shifted - before >= height {
                     continue;
-                };
-                let from = (plane * height + y) * width;
+                }
+                let from = (plane * height + shifted - before) * width;
                 if phases == 1 {
-                    // Sums start at the position `first`; a tap reaches `reach` less than that in the backward pass.
-                    let before = if self.backward {
-                        self.reach(1) - self.positions(1).start.min(self.reach(1))
-                    } else {
-                        self.padding[1]
-                    };
-                    let skipped =
-                        if self.backward { self.positions(1).start.saturating_sub(self.reach(1)) } else { 0 };
-                    let to = start(0);
-                    let (zeros, count) = (before.min(scratch.row), width.saturating_sub(skipped));
-                    let count = count.min(scratch.row - zeros);
-                    for x in 0..zeros {
-                        // SAFETY: in the row.
-                        unsafe { *to.add(x) = 0.0 };
-                    }
+                    let to = to.wrapping_add(scratch.start(0, a, 0) + r * scratch.row + zeros);
                     let mut x = 0;
                     while x < count {
                         let there = (count - x).min(LANES);
-                        // SAFETY: reads inside of the source's row; writes inside of the scratch row, or, in its last
-                        // numbers, only as many as there is room for.
+                        // SAFETY: reads inside of the source's row; writes inside of the scratch row.
                         unsafe {
                             let value: V = self.source.load_between(from + skipped + x, 0, there);
                             let room = scratch.row - zeros - x;
                             if room >= LANES {
-                                value.store(to.add(zeros + x));
+                                value.store(to.add(x));
                             } else {
-                                value.store_first(to.add(zeros + x), room);
+                                value.store_first(to.add(x), room);
                             }
                         }
                         x += LANES;
                     }
-                    for x in (zeros + x).min(scratch.row)..scratch.row {
-                        // SAFETY: in the row.
-                        unsafe { *to.add(x) = 0.0 };
-                    }
-                } else {
-                    // With zeros on both sides, then split.
-                    line.fill(0.0);
-                    let left = self.padding[1];
-                    let count = width.min(line.len() - left);
-                    // SAFETY: a row of the source; the forward pass has no gate.
-                    let source = unsafe { std::slice::from_raw_parts(self.source.input.add(from), count) };
-                    line[left..left + count].copy_from_slice(source);
-                    for b in 0..phases {
-                        // SAFETY: a row of the scratch memory.
-                        let phase = unsafe { std::slice::from_raw_parts_mut(start(b), scratch.row) };
-                        if phases == 2 {
-                            for (to, pair) in phase.iter_mut().zip(line.as_chunks::<2>().0) {
-                                *to = pair[b];
-                            }
+                    continue;
+                }
+                let left = self.padding[1];
+                let count = width.min(line.len() - left);
+                // SAFETY: a row of the source; the forward pass has no gate.
+                let source = unsafe { std::slice::from_raw_parts(self.source.input.add(from), count) };
+                line[left..left + count].copy_from_slice(source);
+                for b in 0..phases {
+                    let start = to.wrapping_add(scratch.start(0, a, b) + r * scratch.row);
+                    // SAFETY: a row of the scratch memory.
+                    let phase = unsafe { std::slice::from_raw_parts_mut(start, scratch.row) };
+                    if phases == 2 {
+                        // Two loops, so that each is a shuffle and no gather.
+                        let pairs = phase.iter_mut().zip(line.as_chunks::<2>().0);
+                        if b == 0 {
+                            pairs.for_each(|(to, pair)| *to = pair[0]);
                         } else {
-                            for (to, value) in phase.iter_mut().zip(line[b..].iter().step_by(phases)) {
-                                *to = *value;
-                            }
+                            pairs.for_each(|(to, pair)| *to = pair[1]);
+                        }
+                    } else {
+                        for (to, value) in phase.iter_mut().zip(line[b..].iter().step_by(phases)) {
+                            *to = *value;
                         }
                     }
                 }
@@ -319,35 +314,38 @@ impl Call<'_> {
         }
     }
 
-    /// The taps of one target channel, at phase `(a, b)` of the target in the backward pass.
-    fn taps(&self, group: usize, target: usize, [a, b]: [usize; 2], scratch: Scratch, taps: &mut Vec<Tap>) {
-        let Direct { inputs, outputs, kernel: [kh, kw], stride, ref weights, .. } = *self.convolution;
+    /// The taps that meet phase `(a, b)` of the target, `(0, 0)` in the forward pass, with the places of their weights
+    /// counted from [`first_weight`](Self::first_weight).
+    fn places(&self, [a, b]: [usize; 2], scratch: Scratch) -> Vec<Place> {
+        let Direct { inputs, kernel: [kh, kw], stride, .. } = *self.convolution;
         let (sources, _) = self.channels();
-        taps.clear();
+        let reach = [self.reach(0), self.reach(1)];
+        let mut places = Vec::new();
         for source in 0..sources {
-            let (o, i) = if self.backward { (source, target) } else { (target, source) };
-            let filter = &weights[((group * outputs + o) * inputs + i) * kh * kw..][..kh * kw];
-            if self.backward {
-                // The position less `first` is where a scratch column starts; see `fill`.
-                let (reach_y, reach_x) = (self.reach(0), self.reach(1));
-                for ky in (a..kh).step_by(stride) {
-                    for kx in (b..kw).step_by(stride) {
-                        let (m, n) = (ky / stride, kx / stride);
-                        let offset = scratch.start(source, 0, 0) + (reach_y - m) * scratch.row + reach_x - n;
-                        taps.push(Tap { offset, weight: filter[ky * kw + kx] });
-                    }
-                }
-            } else {
-                for ky in 0..kh {
-                    for kx in 0..kw {
-                        let offset = scratch.start(source, ky % stride, kx % stride)
-                            + ky / stride * scratch.row
-                            + kx / stride;
-                        taps.push(Tap { offset, weight: filter[ky * kw + kx] });
-                    }
+            // Of the taps every `stride`th meets a phase of the gradient; all meet an output.
+            let step = if self.backward { stride } else { 1 };
+            for ky in (a..kh).step_by(step) {
+                for kx in (b..kw).step_by(step) {
+                    let (m, n) = (ky / stride, kx / stride);
+                    let (offset, filter) = if self.backward {
+                        // The scratch memory starts as far before the first position as taps reach; see `fill`.
+                        let offset = (reach[0] - m) * scratch.row + reach[1] - n;
+                        (scratch.start(source, 0, 0) + offset, source * inputs)
+                    } else {
+                        let start = scratch.start(source, ky % stride, kx % stride);
+                        (start + m * scratch.row + n, source)
+                    };
+                    places.push(Place { offset, weight: filter * kh * kw + ky * kw + kx });
                 }
             }
         }
+        places
+    }
+
+    fn first_weight(&self, group: usize, target: usize) -> usize {
+        let Direct { inputs, outputs, kernel: [kh, kw], .. } = *self.convolution;
+        let filter = group * outputs * inputs + target * if self.backward { 1 } else { inputs };
+        filter * kh * kw
     }
 }
 
@@ -370,13 +368,21 @@ impl Kernel for Task<'_> {
         let Direct { groups, stride, .. } = *call.convolution;
         let (sources, targets) = call.channels();
         let scratch = call.scratch(band);
-        let mut memory = Workspace::of(scratch.start(sources, 0, 0));
-        let memory = memory.pointer();
+        let length = scratch.start(sources, 0, 0);
+        let mut memory = Workspace::of(length);
+        // The band that the zeros in the scratch memory are for: around planes of equal size they stay.
+        let mut zeros_for = None;
         let columns = call.positions(1).len();
         // A row of the source with zeros around it, or phases of the gradient side by side.
         let mut line = Workspace::of(scratch.row * stride * (1 + MOST_ROWS));
         let line = line.numbers_mut();
-        let mut taps = Vec::new();
+        line.fill(0.0);
+        // Divisions are slow: where the taps are is found once, for every phase of the target.
+        let phases = if call.backward { stride } else { 1 };
+        let places: Vec<Vec<Place>> = (0..phases * phases)
+            .map(|phase| call.places([phase / phases, phase % phases], scratch))
+            .collect();
+        let mut taps: Vec<Vec<Tap>> = vec![Vec::new(); places.len()];
         for unit in units {
             let (plane, index) = (unit / bands, unit % bands);
             let (image, group) = (plane / groups, plane % groups);
@@ -386,6 +392,11 @@ impl Kernel for Task<'_> {
             if rows.is_empty() {
                 continue;
             }
+            if zeros_for != Some(index) {
+                memory.numbers_mut()[..length].fill(0.0);
+                zeros_for = Some(index);
+            }
+            let memory = memory.pointer();
             for source in 0..sources {
                 let plane = (image * groups + group) * sources + source;
                 let to = memory.wrapping_add(scratch.start(source, 0, 0));
@@ -395,12 +406,19 @@ impl Kernel for Task<'_> {
             }
             for target in 0..targets {
                 let channel = group * targets + target;
+                let weights = &call.convolution.weights[call.first_weight(group, target)..];
+                for (taps, places) in taps.iter_mut().zip(&places) {
+                    taps.clear();
+                    for place in places {
+                        taps.push(Tap { offset: place.offset, weight: weights[place.weight] });
+                    }
+                }
                 let bias = V::splat(call.bias.map_or(0.0, |bias| bias[channel]));
                 let [height, width] = call.target_size;
                 let to =
                     call.target.get().wrapping_add((image * groups * targets + channel) * height * width);
                 if !(call.backward && stride > 1) {
-                    call.taps(group, target, [0, 0], scratch, &mut taps);
+                    let taps = &taps[0];
                     // With stride 1 the positions of the gradient start at the padding.
                     let skipped = call.positions(0).start;
                     for first in (0..rows.len()).step_by(V::TAP_ROWS) {
@@ -408,7 +426,7 @@ impl Kernel for Task<'_> {
                             let from = memory.wrapping_add(first * scratch.row + x);
                             // SAFETY: the scratch rows reach as far as the taps; what is written is inside of the plane.
                             unsafe {
-                                let sums = sum::<V>(from, scratch.row, &taps);
+                                let sums = sum::<V>(from, scratch.row, taps);
                                 for r in 0..V::TAP_ROWS.min(rows.len() - first) {
                                     let value = Epilogue::rectify(call.rectifier, sums[r].add(bias));
                                     let to = to.add((rows.start - skipped + first + r) * width + x);
@@ -429,12 +447,12 @@ impl Kernel for Task<'_> {
                     for first in (0..rows.len()).step_by(V::TAP_ROWS) {
                         let (parts, woven) = line.split_at_mut(scratch.row * stride * MOST_ROWS);
                         for b in 0..stride {
-                            call.taps(group, target, [a, b], scratch, &mut taps);
+                            let taps = &taps[a * stride + b];
                             for x in (0..columns).step_by(LANES) {
                                 let from = memory.wrapping_add(first * scratch.row + x);
                                 // SAFETY: as above; a part is as long as a scratch row.
                                 unsafe {
-                                    let sums = sum::<V>(from, scratch.row, &taps);
+                                    let sums = sum::<V>(from, scratch.row, taps);
                                     for r in 0..V::TAP_ROWS {
                                         let at = (r * stride + b) * scratch.row + x;
                                         sums[r].store(parts.as_mut_ptr().add(at));

@@ -1,5 +1,7 @@
 //! The Fourier spectrum of an image.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::{Parametrization, correlate, decorrelate};
@@ -30,12 +32,30 @@ use crate::random::{self, Stream};
 /// ```
 ///
 /// Source: Olah, Mordvintsev & Schubert 2017; lucid, `param/spatial.py`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Fourier {
     size: [usize; 2],
     range: (f32, f32),
     decay: f32,
     deviation: f32,
+    /// What every decoding needs, made at the first one.
+    matrices: Arc<Mutex<Option<(Device, Matrices)>>>,
+}
+
+/// The constants of the inverse transform on one device.
+#[derive(Debug, Clone)]
+struct Matrices {
+    scale: Tensor<4>,
+    /// Cosines and sines along the columns, and along the rows.
+    vertical: (Tensor<3>, Tensor<3>),
+    horizontal: (Tensor<3>, Tensor<3>),
+}
+
+impl PartialEq for Fourier {
+    fn eq(&self, other: &Self) -> bool {
+        let settings = |it: &Self| (it.size, it.range, it.decay, it.deviation);
+        settings(self) == settings(other)
+    }
 }
 
 /// Keeps the start within the steep part of the sigmoid; lucid's constant.
@@ -44,13 +64,14 @@ const FLATTEN: f32 = 4.0;
 impl Fourier {
     /// Images of this height and width in this range.
     pub fn new(size: [usize; 2], range: (f32, f32)) -> Self {
-        Self { size, range, decay: 1.0, deviation: 0.01 }
+        Self { size, range, decay: 1.0, deviation: 0.01, matrices: Arc::default() }
     }
 
     /// Sets the exponent by which high frequencies are damped: 0 for not at all, 1 (the default) for the
     /// spectrum of natural images, more for smoother pictures.
     pub fn with_decay(mut self, decay: f32) -> Self {
         self.decay = decay;
+        self.matrices = Arc::default();
         self
     }
 
@@ -93,17 +114,32 @@ impl Fourier {
         (matrix(f64::cos), matrix(f64::sin))
     }
 
-    /// The real image of a half spectrum, `[n, height, bins]` each part.
-    fn inverse(&self, real: Tensor<3>, imaginary: Tensor<3>) -> Tensor<3> {
+    /// The constants of the inverse transform.
+    fn matrices(&self, device: &Device) -> Matrices {
+        let mut kept = self.matrices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, matrices)) = kept.as_ref().filter(|(on, _)| on == device) {
+            return matrices.clone();
+        }
         let [height, width] = self.size;
-        let device = real.device();
-        let (cosine, sine) = Self::waves(height, height, height, |_| 1.0 / height as f64, &device);
-        let rows_real = cosine.clone().matmul(real.clone()) - sine.clone().matmul(imaginary.clone());
-        let rows_imaginary = sine.matmul(real) + cosine.matmul(imaginary);
         // Each bin stands for itself and its mirror image, but the first and, for even widths, the last.
         let mirrored = |k: usize| if k == 0 || 2 * k == width { 1.0 } else { 2.0 };
-        let (cosine, sine) = Self::waves(width, width, self.bins(), |k| mirrored(k) / width as f64, &device);
-        rows_real.matmul(cosine.swap_dims(1, 2)) - rows_imaginary.matmul(sine.swap_dims(1, 2))
+        let (cosine, sine) = Self::waves(width, width, self.bins(), |k| mirrored(k) / width as f64, device);
+        let matrices = Matrices {
+            scale: self.scale(device),
+            vertical: Self::waves(height, height, height, |_| 1.0 / height as f64, device),
+            horizontal: (cosine.swap_dims(1, 2), sine.swap_dims(1, 2)),
+        };
+        *kept = Some((device.clone(), matrices.clone()));
+        matrices
+    }
+
+    /// The real image of a half spectrum, `[n, height, bins]` each part.
+    fn inverse(matrices: Matrices, real: Tensor<3>, imaginary: Tensor<3>) -> Tensor<3> {
+        let (cosine, sine) = matrices.vertical;
+        let rows_real = cosine.clone().matmul(real.clone()) - sine.clone().matmul(imaginary.clone());
+        let rows_imaginary = sine.matmul(real) + cosine.matmul(imaginary);
+        let (cosine, sine) = matrices.horizontal;
+        rows_real.matmul(cosine) - rows_imaginary.matmul(sine)
     }
 
     /// The half spectrum of a real image, `[n, height, width]`.
@@ -156,11 +192,12 @@ impl Parametrization for Fourier {
     fn decode(&self, variable: Tensor<4>) -> Tensor<4> {
         let [batch, both, height, bins] = variable.dims();
         let channels = both / 2;
-        let scaled = variable.clone() * self.scale(&variable.device());
+        let matrices = self.matrices(&variable.device());
+        let scaled = variable * matrices.scale.clone();
         let part = |first: usize| {
             scaled.clone().narrow(1, first, channels).reshape([batch * channels, height, bins])
         };
-        let colours = self.inverse(part(0), part(channels)) / FLATTEN;
+        let colours = Self::inverse(matrices, part(0), part(channels)) / FLATTEN;
         let colours = correlate(colours.reshape([batch, channels, height, self.size[1]]));
         let (low, high) = self.range;
         activation::sigmoid(colours) * (high - low) + low

@@ -324,15 +324,20 @@ impl<'a> VisualizeActivation<'a> {
 
         let mut steps = optimizer.steps()?;
         let mut seed_images = None;
-        let (mut fired, mut broken_off) = (vec![false; filters.len()], false);
+        // Above 0 where, at some step, the filter fired and had a gradient; it stays on the device until the end.
+        let mut alive: Option<Tensor<1>> = None;
+        let mut broken_off = false;
         for step in steps.by_ref() {
             let step = step?;
             seed_images.get_or_insert_with(|| step.image.clone());
-            let gradients = crate::host::values(step.gradient.clone().abs().max_dims(&[1, 2, 3]));
-            let activation = step.losses.named(&wanted_name()).unwrap_or_default();
-            for (fired, (activation, gradient)) in fired.iter_mut().zip(activation.iter().zip(gradients)) {
-                *fired |= *activation != 0.0 && gradient > 0.0;
-            }
+            let batch = filters.len();
+            let gradient = step.gradient.clone().abs().max_dims(&[1, 2, 3]).reshape([batch]);
+            let activation = step.losses.tensor().narrow(0, 0, 1).reshape([batch]).abs();
+            let now = gradient.min_pair(activation);
+            alive = Some(match alive {
+                Some(alive) => alive.max_pair(now),
+                None => now,
+            });
             if self.report(&step, first, filters.len(), of).is_break() {
                 broken_off = true;
                 break;
@@ -340,6 +345,10 @@ impl<'a> VisualizeActivation<'a> {
         }
         let result = steps.finish();
 
+        let fired: Vec<bool> = match alive {
+            Some(alive) => crate::host::values(alive).into_iter().map(|value| value > 0.0).collect(),
+            None => vec![false; filters.len()],
+        };
         let only = Losses::from(wanted);
         let measure = Gradient::new(self.model, &only);
         let after = measure.values(result.image.clone())?.totals();
@@ -429,11 +438,6 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     let mut name = name.to_owned();
     name.push(format!("-{}.gif", number + 1));
     path.with_file_name(name)
-}
-
-/// The name under which the activation is reported.
-fn wanted_name() -> String {
-    crate::Loss::name(&ActivationMaximization::new("", 0))
 }
 
 impl Activation {

@@ -1,0 +1,204 @@
+//! PyTorch and vis side by side: time and peak memory of the things one does with this crate.
+//!
+//! `PYTHON=/path/to/python cargo bench --bench pytorch [-- CASE]` with a Python that has PyTorch. Each side of a case
+//! is a process of its own (PyTorch once in each memory layout) that waits while the others run; they run in turn,
+//! A B C A B C …, because machines are noisy. Prints a Markdown table of medians.
+//!
+//! `ROUNDS` sets the number of rounds (9), `THREADS` that of threads (2).
+
+use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor};
+use vis::attribution::{Cam, Formula, IntegratedGradients, Target};
+use vis::gradient::Gradient;
+use vis::losses::ActivationMaximization;
+use vis::model::{EfficientNetLite0, Vgg16};
+use vis::random::noise;
+use vis::visualization::deep_dream;
+use vis::{Model, Rule, visualize_activation};
+
+/// Name, batch, and what it is.
+const CASES: [(&str, usize, &str); 12] = [
+    ("vgg16 block1_conv2", 1, "VGG16, a step on `block1_conv2`"),
+    ("vgg16 block1_conv2", 8, "the same, batch of 8"),
+    ("vgg16 block3_conv3", 1, "VGG16, a step on `block3_conv3`"),
+    ("vgg16 block3_conv3", 8, "the same, batch of 8"),
+    ("vgg16 block5_conv3", 1, "VGG16, a step on `block5_conv3`"),
+    ("vgg16 block5_conv3", 8, "the same, batch of 8"),
+    ("guided backprop", 1, "VGG16, guided backpropagation from `block5_conv3`"),
+    ("efficientnet gradient", 1, "EfficientNet-Lite0, gradient of a class (saliency)"),
+    ("grad-cam", 1, "EfficientNet-Lite0, Grad-CAM"),
+    ("integrated gradients", 16, "EfficientNet-Lite0, integrated gradients, 64 points in batches of 16"),
+    ("visualize_activation", 16, "VGG16, `visualize_activation`, 16 filters of `block3_conv3`, 10 steps"),
+    ("deep dream", 1, "VGG16, deep dream of 1024×768 on `block4_conv3`, 1 octave, 3 steps"),
+];
+
+/// After a step PyTorch's threads spin for a while.
+const REST: Duration = Duration::from_millis(250);
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().filter(|argument| !argument.starts_with("--bench")).collect();
+    if let [_, word, case, batch] = &arguments[..]
+        && word == "child"
+    {
+        return child(case, batch.parse().unwrap());
+    }
+    let rounds: usize = setting("ROUNDS", 9);
+    let threads: usize = setting("THREADS", 2);
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pytorch.py");
+    println!("| what | PyTorch, s (MB) | vis, s (MB) | time ratio | memory ratio |");
+    println!("| --- | --- | --- | --- | --- |");
+    for (case, batch, what) in CASES {
+        if arguments.get(1).is_some_and(|wanted| !case.contains(wanted.as_str())) {
+            continue;
+        }
+        let batch = batch.to_string();
+        let mut commands = Vec::new();
+        for layout in ["contiguous", "channels_last"] {
+            let mut command = Command::new(&python);
+            command.args([script, case, &batch, layout, &threads.to_string()]);
+            commands.push(command);
+        }
+        let mut command = Command::new(&arguments[0]);
+        command.args(["child", case, &batch]).env("RAYON_NUM_THREADS", threads.to_string());
+        commands.push(command);
+        let mut sides: Vec<Side> = commands.into_iter().map(Side::start).collect();
+        for _ in 0..rounds {
+            for side in &mut sides {
+                std::thread::sleep(REST);
+                side.run();
+            }
+        }
+        let measured: Vec<(f64, f64)> = sides.into_iter().map(Side::finish).collect();
+        let (torch, vis) = (measured[0].0.min(measured[1].0), measured[2].0);
+        let torch_memory = if measured[0].0 <= measured[1].0 { measured[0].1 } else { measured[1].1 };
+        let vis_memory = measured[2].1;
+        println!(
+            "| {what} | {torch:.3} ({torch_memory:.0}) | {vis:.3} ({vis_memory:.0}) | {:.2} | {:.2} |",
+            vis / torch,
+            vis_memory / torch_memory
+        );
+    }
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+/// A process that runs its case once for each line it gets.
+struct Side {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+    seconds: Vec<f64>,
+}
+
+impl Side {
+    fn start(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let mut side = Self { process, answers, seconds: Vec::new() };
+        assert_eq!(side.answer(), "ready", "{command:?}");
+        side
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn run(&mut self) {
+        writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
+        let seconds = self.answer().parse().expect("seconds");
+        self.seconds.push(seconds);
+    }
+
+    /// The median of the seconds, and the peak memory in MB.
+    fn finish(mut self) -> (f64, f64) {
+        drop(self.process.stdin.take());
+        let memory = self.answer().parse().expect("megabytes");
+        self.process.wait().unwrap();
+        self.seconds.sort_by(f64::total_cmp);
+        (self.seconds[self.seconds.len() / 2], memory)
+    }
+}
+
+/// The side of this crate: see `pytorch.py`.
+fn child(case: &str, batch: usize) {
+    let run = prepare(case, batch);
+    run();
+    run();
+    println!("ready");
+    for _ in std::io::stdin().lines() {
+        let start = Instant::now();
+        run();
+        println!("{}", start.elapsed().as_secs_f64());
+    }
+    println!("{}", peak_memory_in_mb());
+}
+
+fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
+    let device = Device::default();
+    let vgg = || Vgg16::with_random_weights(0, &device).unwrap().without_top();
+    let lite = || EfficientNetLite0::with_random_weights(0, &device).unwrap();
+    let image = noise([batch, 3, 224, 224], (0.0, 255.0), 0, 0, &device);
+    let step = |model: Box<dyn Model>, layer: &str, filter: usize, rule| -> Box<dyn Fn()> {
+        let losses = ActivationMaximization::new(layer, filter).into();
+        let image = image.clone();
+        Box::new(move || {
+            check(Gradient::new(&*model, &losses).rule(rule).evaluate(image.clone()).unwrap().gradient)
+        })
+    };
+    match case {
+        "guided backprop" => step(Box::new(vgg()), "block5_conv3", 0, Rule::Guided),
+        "efficientnet gradient" => step(Box::new(lite()), "predictions", 285, Rule::Plain),
+        "grad-cam" => {
+            let model = lite();
+            let cam = Cam::new(Formula::GradCam);
+            let image = image.clone();
+            Box::new(move || {
+                check(cam.map(&model, image.clone(), &Target::class(285)).unwrap().rectified().map);
+            })
+        }
+        "integrated gradients" => {
+            let model = lite();
+            let method = IntegratedGradients::new().steps(64).batch_size(batch);
+            let image = image.clone().narrow(0, 0, 1);
+            Box::new(move || check(method.evaluate(&model, image.clone(), &Target::class(285)).unwrap().map))
+        }
+        "visualize_activation" => {
+            let model = vgg();
+            Box::new(move || {
+                let pictures =
+                    visualize_activation(&model, "block3_conv3").filter_indices(0..batch).max_iter(10);
+                let pictures = pictures.progress(|_| ControlFlow::Continue(())).run().unwrap();
+                assert_eq!(pictures.len(), batch);
+            })
+        }
+        "deep dream" => {
+            let model = vgg();
+            let photo = noise([1, 3, 768, 1024], (0.0, 255.0), 0, 0, &device);
+            Box::new(move || {
+                let dream = deep_dream(&model, photo.clone()).layer("block4_conv3").octaves(1).steps(3);
+                check(dream.run().unwrap().image);
+            })
+        }
+        _ => step(Box::new(vgg()), case.strip_prefix("vgg16 ").expect("a case"), 0, Rule::Plain),
+    }
+}
+
+fn check(x: Tensor<4>) {
+    assert!(x.abs().max().into_scalar::<f32>().is_finite());
+}
+
+/// The peak of resident memory as Linux counts it; 0 elsewhere.
+fn peak_memory_in_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+}
