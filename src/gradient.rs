@@ -34,6 +34,7 @@ pub struct Gradient<'a, M: Model + ?Sized> {
     model: &'a M,
     losses: &'a Losses,
     rule: Rule,
+    descending: bool,
     layer: Option<String>,
 }
 
@@ -63,12 +64,31 @@ pub struct LossValues {
 impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// The gradient of these losses with respect to the image.
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
-        Self { model, losses, rule: Rule::Plain, layer: None }
+        Self { model, losses, rule: Rule::Plain, descending: false, layer: None }
     }
 
     /// Sets the backward rule at rectifiers.
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
+        self
+    }
+
+    /// Lets the rule take what lowers the losses for evidence, instead of what raises them: guided backprop and
+    /// deconvolution then pass the negative cotangents. For losses that are minus a score; plain makes no difference.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model, Rule};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = ActivationMaximization::new("conv2", 3).into(); // minus the activation
+    /// let guided = Gradient::new(&model, &losses).rule(Rule::Guided);
+    /// let largest = |gradient: Gradient<_>| gradient.evaluate(image.clone()).map(|at| at.gradient.abs().max());
+    /// assert_eq!(largest(guided.clone())?.into_scalar::<f32>(), 0.0);
+    /// assert!(largest(guided.descending())?.into_scalar::<f32>() > 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
         self
     }
 
@@ -129,7 +149,10 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         drop(scene);
         let weighted = Tensor::<1>::stack::<2>(terms, 0);
         let total = weighted.clone().sum();
-        let gradient = if total.is_tracked() {
+        let mirrored = self.descending && matches!(self.rule, Rule::Guided | Rule::Deconvolution);
+        let gradient = if mirrored && total.is_tracked() {
+            leaf.grad_remove(&mut total.neg().backward()).map(Tensor::neg)
+        } else if total.is_tracked() {
             leaf.grad_remove(&mut total.backward())
         } else {
             None // no loss depends on the leaf

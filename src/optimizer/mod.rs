@@ -245,7 +245,8 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Sets the backward rule at rectifiers.
+    /// Sets the backward rule at rectifiers. Evidence, to guided backprop and deconvolution, is what lowers the losses
+    /// (keras-vis took it for what raises them, and so followed the evidence against).
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;

@@ -117,7 +117,7 @@ impl<'a> Steps<'a> {
         let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
         let warming_up = self.index < run.warm_up && run.rule == Rule::Plain && run.wrt.is_none();
         let rule = if warming_up { Rule::Redirected } else { run.rule };
-        let mut primitive = Gradient::new(run.model, &run.losses).rule(rule);
+        let mut primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
         if let Some(layer) = &run.wrt {
             primitive = primitive.at_layer(layer);
         }

@@ -7,7 +7,7 @@ use vis::losses::{ActivationMaximization, LPNorm, Losses, TotalVariation};
 use vis::model::{Digits, InputSpec, Preset, Taps, Tiny, Vgg16};
 use vis::optimizer::{GradientModifier, Normalization};
 use vis::parametrization::{Framed, Parametrization, Pixels};
-use vis::{Error, Model, Optimizer, picture, visualize_activation};
+use vis::{Error, Model, Optimizer, Rule, picture, visualize_activation};
 
 use crate::support::{Function, assert_close, device, tensor};
 
@@ -113,6 +113,18 @@ fn wrt_a_layer_takes_no_step_and_gives_its_gradient_and_value() {
     let negated = run().gradient_modifier(GradientModifier::Negate).minimize().unwrap();
     assert_close(&vis::host::values(negated.gradient), &[4.0 / 3.0, -8.0 / 3.0, 4.0], 1e-6);
     assert!(matches!(run().wrt("feature").minimize(), Err(Error::UnknownLayer { .. })));
+}
+
+#[test]
+fn guided_descent_follows_the_evidence_for_and_not_against() {
+    // y = max(x, 0) and L = −mean y: dL/dx = −1/n where x > 0, and every rule that wants evidence passes it.
+    let model = Function(InputSpec::new([1, 1, 2], (0.0, 1.0)), |x, taps: &mut Taps| taps.relu(x));
+    for (rule, closed) in [(Rule::Plain, 0.0), (Rule::Guided, 0.0), (Rule::Deconvolution, -0.5)] {
+        let run = Optimizer::new(&model, ActivationMaximization::new("output", 0)).rule(rule);
+        let run = run.seed_img(tensor(&[3.0, -1.0], [1, 1, 1, 2])).normalize(Normalization::None);
+        let gradient = run.max_iter(1).minimize().unwrap().gradient;
+        assert_close(&vis::host::values(gradient), &[-0.5, closed], 1e-6);
+    }
 }
 
 #[test]
