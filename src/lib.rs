@@ -73,6 +73,8 @@ pub mod metrics;
 pub mod model;
 pub mod optimizer;
 pub mod parametrization;
+#[doc = include_str!("performance.md")]
+pub mod performance {}
 pub mod picture;
 pub mod random;
 pub mod regularizers;
