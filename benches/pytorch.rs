@@ -151,7 +151,7 @@ fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
         let losses = ActivationMaximization::new(layer, filter).into();
         let image = image.clone();
         Box::new(move || {
-            check(Gradient::new(&*model, &losses).rule(rule).evaluate(image.clone()).unwrap().gradient)
+            check(Gradient::new(&*model, &losses).rule(rule).evaluate(image.clone()).unwrap().gradient);
         })
     };
     match case {
