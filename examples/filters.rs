@@ -1,7 +1,7 @@
 //! What filters of VGG16 look for: a labelled grid of pictures that make them fire, from the bundled weights.
 //!
 //! ```text
-//! cargo run --example filters                                   # 16 filters of block5_conv3
+//! cargo run --example filters                                   # 12 filters of block5_conv3
 //! cargo run --example filters -- block3_conv3 24 images/b3.png  # layer, number of filters, file
 //! ```
 
@@ -15,7 +15,7 @@ use vis::visualize_activation;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let layer = arguments.next().unwrap_or_else(|| "block5_conv3".into());
-    let count = arguments.next().map_or(Ok(16), |count| count.parse())?;
+    let count = arguments.next().map_or(Ok(12), |count| count.parse())?;
     let path = arguments.next().unwrap_or_else(|| "out/filters.png".into());
     if let Some(folder) = std::path::Path::new(&path).parent() {
         std::fs::create_dir_all(folder)?;
@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pictures = visualize_activation(&model, &layer)
         .filter_indices(0..count)
         .size(128, 128)
+        .max_iter(150)
         .progress(|now| {
             let percent = 100 * now.done / now.total;
             if percent > told {

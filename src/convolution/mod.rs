@@ -271,6 +271,7 @@ trait ConvolutionOps: Backend {
 }
 
 /// Lets Burn dispatch to a backend's kernels.
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda"))]
 macro_rules! dispatch_to_kernels {
     ($backend:ty) => {
         impl ConvolutionOps for $backend {
