@@ -432,9 +432,9 @@ impl Kernel for Task<'_> {
                                     let to = to.add((rows.start - skipped + first + r) * width + x);
                                     let there = columns - x;
                                     if there >= LANES {
-                                        value.store(to)
+                                        value.store(to);
                                     } else {
-                                        value.store_first(to, there)
+                                        value.store_first(to, there);
                                     }
                                 }
                             }

@@ -73,7 +73,7 @@ impl<const HEIGHT: usize, const WIDE: usize> Kernel for Multiply<HEIGHT, WIDE> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Lanes>(self) {
-        let Multiply { depth, mut left, mut right, sums, add } = self;
+        let Self { depth, mut left, mut right, sums, add } = self;
         // SAFETY: as vouched for by the caller of `multiply`.
         unsafe {
             let mut acc = [[V::splat(0.0); WIDE]; HEIGHT];

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 /// One cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; Line::NUMBERS]);
+struct Line([f32; Self::NUMBERS]);
 
 impl Line {
     const NUMBERS: usize = 16;

@@ -28,8 +28,8 @@ fn product(
 ) -> Vec<f64> {
     let mut output = Vec::new();
     for n in 0..batch {
-        for o in 0..outputs {
-            let mut row = vec![f64::from(bias[o]); pixels];
+        for (o, bias) in bias[..outputs].iter().enumerate() {
+            let mut row = vec![f64::from(*bias); pixels];
             for i in 0..inputs {
                 let from = &input[(n * inputs + i) * pixels..][..pixels];
                 for (sum, value) in row.iter_mut().zip(from) {

@@ -98,7 +98,7 @@ impl FrozenConvolution {
                 }
             }
         });
-        FrozenConvolution { inputs, outputs, blocks }
+        Self { inputs, outputs, blocks }
     }
 
     /// The number of input channels.

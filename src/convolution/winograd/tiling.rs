@@ -58,7 +58,7 @@ impl Tiling {
             let most = (LINE_TILES / columns).min(LANES / (columns + 1)).min(rows);
             (rows.div_ceil(rows.div_ceil(most)), columns)
         };
-        Tiling { height, width, rows, columns, line_rows, line_columns }
+        Self { height, width, rows, columns, line_rows, line_columns }
     }
 
     pub(super) fn lines_per_image(&self) -> usize {
