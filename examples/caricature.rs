@@ -13,12 +13,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Vgg16::bundled(&Default::default())?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize, default: &str| arguments.get(index).map_or(default.into(), String::clone);
-    let steps: usize = argument(3, "160").parse()?;
+    let steps: usize = argument(3, "128").parse()?;
     let draw = |path: &str, layer: &str| -> Result<image::RgbImage, Box<dyn std::error::Error>> {
         let drawn = caricature(&model, to_input(&load(path)?, &model)?)
             .layer(layer)
             .steps(steps)
-            .progress(|step| eprint!("\r{path} {layer} {}/{}: loss {:.1}   ", step.index + 1, step.of, step.losses.totals()[0]))
+            .progress(|step| {
+                eprint!(
+                    "\r{path} {layer} {}/{}: loss {:.1}   ",
+                    step.index + 1,
+                    step.of,
+                    step.losses.totals()[0]
+                )
+            })
             .run()?;
         eprintln!();
         Ok(from_tensor(drawn.image, (0.0, 255.0))?.remove(0))

@@ -20,7 +20,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let woven = texture(&model, to_tensor(sample, &model)?)
             .size(side, side)
             .steps(steps)
-            .progress(|step| eprint!("\r{} pixels, {}/{}: loss {:.4}   ", step.image.dims()[3], step.index + 1, step.of, step.losses.totals()[0]))
+            .progress(|step| {
+                eprint!(
+                    "\r{} pixels, {}/{}: loss {:.4}   ",
+                    step.image.dims()[3],
+                    step.index + 1,
+                    step.of,
+                    step.losses.totals()[0]
+                )
+            })
             .run()?;
         eprintln!();
         Ok(from_tensor(woven.image, (0.0, 255.0))?.remove(0))
@@ -31,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A sky, and fur.
     let sky = load("images/photos/starry_night.jpg")?;
-    let sky = imageops::crop_imm(&sky, sky.width() / 8, 0, sky.width() * 3 / 5, sky.height() * 3 / 5).to_image();
+    let sky = imageops::crop_imm(&sky, 300, 40, 280, 280).to_image();
     let fur = imageops::crop_imm(&load("images/photos/chelsea.png")?, 190, 10, 110, 110).to_image();
     let samples = [sky, fur].map(|sample| resize_to_cover_and_crop(&sample, side as u32, side as u32));
     let (mut pictures, mut captions) = (Vec::new(), Vec::new());

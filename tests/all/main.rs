@@ -6,6 +6,7 @@ mod support;
 mod arithmetic;
 mod attribution;
 mod dream;
+mod gan;
 mod losses;
 mod metrics;
 mod models;
