@@ -2,13 +2,18 @@
 //!
 //! ```text
 //! cargo run --example train_gan                # writes weights/digits_{generator,discriminator}_f16.safetensors
-//! cargo run --example train_gan -- 2 out       # two epochs only, into another folder
+//! cargo run --example train_gan -- 2 1 out     # two epochs of both, one of the discriminator alone, another folder
+//! cargo run --example train_gan -- 0 6         # goes on with the discriminator in the folder
 //! ```
 //!
 //! The data are 6000 digits of MNIST in `examples/data/digits.png`. The losses are those of Goodfellow et al. 2014,
 //! the generator's in its non-saturating form. Beside digits that the generator drew, the discriminator is shown
 //! real ones that were spoilt, by noise or by strokes out of place: it is to serve as a regularizer of images that
 //! no generator drew.
+//!
+//! That is not enough: gradient ascent on its score finds images that fool it and look like nothing. So then it is
+//! trained alone against just such images: a store of images that climb its score, and now and then the score of a
+//! class, a few steps further each time they are shown, as in an energy-based model (Du & Mordatch 2019).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,6 +28,8 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use safetensors::{Dtype, tensor::TensorView};
 use vis::Model;
+use vis::gradient::Gradient;
+use vis::losses::{ActivationMaximization, Losses, Realism};
 use vis::model::{Digits, Discriminator, Generator};
 use vis::parametrization::Parametrization;
 use vis::picture::{from_tensor, save, stitch};
@@ -34,7 +41,8 @@ const RATE: f64 = 4e-4;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let epochs: usize = arguments.next().map_or(Ok(40), |epochs| epochs.parse())?;
+    let epochs: usize = arguments.next().map_or(Ok(25), |epochs| epochs.parse())?;
+    let alone: usize = arguments.next().map_or(Ok(8), |epochs| epochs.parse())?;
     let folder = arguments.next().unwrap_or_else(|| "weights".into());
 
     let device = Device::default();
@@ -101,7 +109,117 @@ fn main() -> Result<(), Box<dyn Error>> {
         write(&folder, "generator", Generator::from_flat(average.clone()).named())?;
         write(&folder, "discriminator", Discriminator::from_flat(discriminator.clone()).named())?;
     }
+
+    if epochs == 0 {
+        let file = |name: &str| format!("{folder}/digits_{name}_f16.safetensors");
+        average = Generator::from_file(file("generator"), &device)?.flat();
+        discriminator = Discriminator::from_file(file("discriminator"), &device)?.flat();
+    }
+    let drawn = Generator::from_flat(average);
+    let mut store = Store::new(&digits, &device, &mut random);
+    for epoch in 0..alone {
+        order.shuffle(&mut random);
+        let (mut real_score, mut fake_score, mut climbed_score) = (0.0, 0.0, 0.0);
+        let batches = order.chunks_exact(BATCH);
+        let count = batches.len() as f32;
+        for batch in batches {
+            let real: Vec<f32> = batch.iter().flat_map(|&index| digits[index].iter().copied()).collect();
+            let real = images(real, &device);
+            let fake = drawn.decode(codes(&mut random, &device)).narrow(0, 0, BATCH / 2);
+            let now = Discriminator::from_flat(discriminator.clone());
+            let climbed = store.climb(&now, &classifier, &digits, &mut random)?;
+
+            let leaf = discriminator.clone().autodiff().require_grad();
+            let shown = Tensor::cat(vec![real, fake, climbed], 0);
+            let noise = noise(shown.dims(), 0.05, &mut random, &device);
+            let scores = Discriminator::from_flat(leaf.clone()).classify((shown + noise).autodiff())?;
+            let (on_real, on_fake) = (scores.clone().narrow(0, 0, BATCH), scores.narrow(0, BATCH, BATCH));
+            let mean =
+                |from| on_fake.clone().inner().narrow(0, from, BATCH / 2).mean().into_scalar::<f32>() / count;
+            real_score += on_real.clone().inner().mean().into_scalar::<f32>() / count;
+            fake_score += mean(0);
+            climbed_score += mean(BATCH / 2);
+            let loss = softplus(on_real.neg(), 1.0).mean() + softplus(on_fake, 1.0).mean();
+            let gradient = leaf.grad(&loss.backward()).ok_or("the discriminator has no gradient")?;
+            let rate = RATE * (1.0 - epoch as f64 / alone as f64).max(0.1);
+            (discriminator, discriminator_state) =
+                discriminator_adam.step(rate, discriminator, gradient, discriminator_state);
+        }
+        println!(
+            "alone, epoch {:2}: mean score of real digits {real_score:5.2}, of drawn ones {fake_score:5.2}, of climbing images {climbed_score:5.2}; {:.0?}",
+            epoch + 1,
+            begin.elapsed()
+        );
+        save(
+            &stitch(&from_tensor(store.images.clone().narrow(0, 0, 100), (0.0, 1.0))?, 20, 2)?,
+            "out/climbing.png",
+        )?;
+        write(&folder, "discriminator", Discriminator::from_flat(discriminator.clone()).named())?;
+    }
     Ok(())
+}
+
+/// Images that climb the score of the discriminator.
+struct Store {
+    images: Tensor<4>,
+}
+
+impl Store {
+    const SIZE: usize = 512;
+    const STEPS: usize = 4;
+
+    fn new(digits: &[Vec<f32>], device: &Device, random: &mut Stream) -> Self {
+        let starts: Vec<f32> = (0..Self::SIZE).flat_map(|_| start(digits, random)).collect();
+        Self { images: images(starts, device) }
+    }
+
+    /// Lets some of the images climb a few steps further and shows them.
+    fn climb(
+        &mut self,
+        discriminator: &Discriminator,
+        classifier: &Digits,
+        digits: &[Vec<f32>],
+        random: &mut Stream,
+    ) -> Result<Tensor<4>, Box<dyn Error>> {
+        let count = BATCH / 2;
+        let first = random.random_range(0..Self::SIZE / count) * count;
+        let device = self.images.device();
+        let mut x = self.images.clone().narrow(0, first, count);
+        // Fresh starts keep the store various.
+        let fresh = random.random_range(0..count - 2);
+        let starts: Vec<f32> = (0..2).flat_map(|_| start(digits, random)).collect();
+        x = x.slice_assign([fresh..fresh + 2, 0..1, 0..28, 0..28], images(starts, &device));
+        let wanted: Vec<usize> = (0..count).map(|_| random.random_range(0..10)).collect();
+        let up: Losses = Realism::new(discriminator.clone(), (0.0, 1.0)).into();
+        let mut towards_class = Losses::from(ActivationMaximization::per_image("predictions", wanted));
+        if random.random_bool(0.5) {
+            towards_class = Losses::new();
+        }
+        for step in 0..Self::STEPS {
+            let mut slope = unit(Gradient::new(classifier, &up).evaluate(x.clone())?.gradient);
+            if step == 0 && !towards_class.is_empty() {
+                slope = slope + unit(Gradient::new(classifier, &towards_class).evaluate(x.clone())?.gradient);
+            }
+            x = (x - slope * random.random_range(0.02..0.15_f32)).clamp(0.0, 1.0);
+        }
+        self.images = self.images.clone().slice_assign([first..first + count, 0..1, 0..28, 0..28], x.clone());
+        Ok(x)
+    }
+}
+
+/// Divided by the root mean square of each image.
+fn unit(gradient: Tensor<4>) -> Tensor<4> {
+    let size = gradient.clone().square().mean_dims(&[1, 2, 3]).sqrt();
+    gradient / (size + 1e-12)
+}
+
+/// Where an image of the store starts: from noise, or from a digit that was spoilt.
+fn start(digits: &[Vec<f32>], random: &mut Stream) -> Vec<f32> {
+    if random.random_bool(0.5) {
+        return spoil(digits, random);
+    }
+    let middle = random.random_range(0.0..0.6_f32);
+    (0..PIXELS).map(|_| (middle + 0.4 * (random.random::<f32>() - 0.5)).clamp(0.0, 1.0)).collect()
 }
 
 /// The digits of the sheet, each 28×28 in `0..1`.

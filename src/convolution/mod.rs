@@ -259,6 +259,10 @@ fn ordinary_backward<B: Backend>(
     Autodiff,
 )]
 trait ConvolutionOps: Backend {
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")),
+        allow(unused)
+    )]
     fn convolve(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

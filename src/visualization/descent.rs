@@ -12,15 +12,26 @@ use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, S
 use crate::transforms::Wrap;
 use crate::{Error, Result};
 
-/// How an image is moved in style transfer, texture synthesis and inversion.
+/// How an image is moved in style transfer and texture synthesis.
+///
+/// Both evaluate the losses once a step and cost the same. What the total loss has come down to on VGG16, from a photo
+/// to a painting, with the weight of the content 0.3:
+///
+/// | steps | 96 pixels: Adam | L-BFGS | 128 pixels: Adam | L-BFGS |
+/// | --- | --- | --- | --- | --- |
+/// | 10 | 0.631 | 0.669 | 0.548 | 0.610 |
+/// | 20 | 0.512 | 0.530 | 0.441 | 0.482 |
+/// | 40 | 0.345 | 0.401 | 0.257 | 0.387 |
+/// | 60 | 0.264 | 0.264 | 0.212 | 0.248 |
+/// | 120 | | | 0.184 | 0.188 |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Descent {
-    /// By [`Lbfgs`], with steps of ten 255ths of the range at most. The default: on VGG16 it reaches in a quarter of
-    /// the time what Adam reaches.
+    /// By Adam, with steps of about four 255ths of the range. The default: it is never far behind, needs a tenth of the
+    /// memory beside the network, and bears random transforms.
     #[default]
-    Lbfgs,
-    /// By Adam, with steps of about four 255ths of the range. Bears random transforms.
     Adam,
+    /// By [`Lbfgs`], with steps of ten 255ths of the range at most.
+    Lbfgs,
 }
 
 /// The function told of every step; breaking ends the run with the best image so far.

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
 use super::stages::Stages;
 use crate::losses::{Content, Losses, Style, TotalVariation};
 use crate::model::Model;
 use crate::optimizer::{Minimized, Step};
+use crate::random::noise;
 use crate::{Error, Result};
 
 /// Style transfer: repaints a photo in the manner of a painting, both `[1, channels, height, width]`.
@@ -47,7 +48,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         paintings: vec![(painting, 1.0)],
         content_layer: None,
         style_layers: None,
-        content_weight: 0.05,
+        content_weight: 0.3,
         style_weight: 1.0,
         tv_weight: 0.01,
         start: StyleStart::Photo,
@@ -123,7 +124,7 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Sets the weight of the content. Default 0.05; more keeps more of the photo.
+    /// Sets the weight of the content. Default 0.3; more keeps more of the photo.
     pub fn content_weight(mut self, weight: f32) -> Self {
         self.content_weight = weight;
         self
@@ -168,7 +169,7 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Sets how the image is moved. Default: by L-BFGS.
+    /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
     pub fn descent(mut self, descent: Descent) -> Self {
         self.descent = descent;
         self
@@ -197,7 +198,7 @@ impl<'a> StyleTransfer<'a> {
     /// Paints.
     ///
     /// Each step costs one forward and one backward pass at the size of its stage; memory is that of one such pass at
-    /// the size of the photo, about 2.5 kB a pixel for VGG16, and L-BFGS keeps 20 images besides.
+    /// the size of the photo, about 2.5 kB a pixel for VGG16.
     ///
     /// # Errors
     ///
@@ -250,7 +251,7 @@ impl<'a> StyleTransfer<'a> {
                 (Some(coarse), _) => resized(&coarse.image, size),
                 (None, StyleStart::Photo) => content,
                 (None, StyleStart::Noise) => {
-                    noise(content.dims(), (low, high), self.seed, &self.model.device())
+                    noise(content.dims(), (low, high), self.seed, 0, &self.model.device())
                 }
             };
             let steps = self.steps >> stage;
@@ -315,13 +316,6 @@ impl std::fmt::Debug for StyleTransfer<'_> {
             .field("descent", &self.descent)
             .finish_non_exhaustive()
     }
-}
-
-/// Uniform noise over the middle half of the range.
-pub(super) fn noise(shape: [usize; 4], (low, high): (f32, f32), seed: u64, device: &Device) -> Tensor<4> {
-    let middle = (low + high) / 2.0;
-    // A band of ±10/255 of the range, widened to a quarter either way.
-    (crate::random::noise(shape, (low, high), seed, 0, device) - middle) * (0.25 * 255.0 / 10.0) + middle
 }
 
 /// The luminance of an RGB image, `[1, 1, height, width]`: `0.299 R + 0.587 G + 0.114 B`.

@@ -6,10 +6,10 @@ use burn::tensor::Tensor;
 
 use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
 use super::stages::Stages;
-use super::style::noise;
 use crate::losses::{Losses, Style};
 use crate::model::Model;
 use crate::optimizer::{Minimized, Step};
+use crate::random::noise;
 use crate::{Error, Result};
 
 /// Texture synthesis: an image of any size with the texture of a sample, `[1, channels, height, width]`, and
@@ -95,7 +95,7 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Sets how the image is moved. Default: by L-BFGS.
+    /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
     pub fn descent(mut self, descent: Descent) -> Self {
         self.descent = descent;
         self
@@ -149,7 +149,7 @@ impl<'a> Texture<'a> {
             let loss = Style::blend(self.model, sample, layers.clone(), 2)?.relative();
             let start = match &woven {
                 Some(coarse) => resized(&coarse.image, (height, width)),
-                None => noise([1, channels, height, width], range, self.seed, &self.model.device()),
+                None => noise([1, channels, height, width], range, self.seed, 0, &self.model.device()),
             };
             let steps = self.steps >> stage;
             let losses = Losses::from(loss);

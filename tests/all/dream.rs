@@ -444,7 +444,7 @@ fn every_method_lowers_its_loss() {
         caricature(&model, image.clone()).steps(15).run().unwrap(),
         invert(&model, image.clone(), "conv1").steps(15).run().unwrap(),
         style_transfer(&model, image.clone(), painting.clone()).steps(15).run().unwrap(),
-        style_transfer(&model, image, painting.clone()).steps(15).descent(Descent::Adam).run().unwrap(),
+        style_transfer(&model, image, painting.clone()).steps(15).descent(Descent::Lbfgs).run().unwrap(),
         texture(&model, painting).steps(15).run().unwrap(),
     ];
     for run in runs {

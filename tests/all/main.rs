@@ -8,6 +8,7 @@ mod attribution;
 mod callbacks;
 mod dream;
 mod ended_early;
+mod gan;
 mod heatmaps;
 mod keras_vis;
 mod losses;
