@@ -58,7 +58,8 @@ fn weights_in_a_row_and_by_name_are_the_same() {
 
 #[test]
 fn the_gradient_through_the_generator_equals_finite_differences() {
-    // The mean of the left half of the picture, as a function of the 32 values of the code.
+    // The mean of the left half of the picture, as a function of the 32 values of the code. The step is small, because
+    // a larger one crosses the kinks of rectifiers.
     let generator = Generator::with_random_weights(4, &device()).unwrap();
     let along = |codes: Tensor<4>| {
         let batch = codes.dims()[0];
@@ -67,7 +68,7 @@ fn the_gradient_through_the_generator_equals_finite_differences() {
     let point = vis::host::values(generator.start([1, 1, 28, 28], 9, 0, &device()));
     let leaf = tensor(&point, [1, 32, 1, 1]).autodiff().require_grad();
     let gradient = leaf.grad(&along(leaf.clone()).sum().backward()).unwrap();
-    let error = gradient_error(along, &vis::host::values(gradient), &point, [32, 1, 1], 1e-2);
+    let error = gradient_error(along, &vis::host::values(gradient), &point, [32, 1, 1], 3e-3);
     assert!(error < 2e-2, "{error}");
 }
 
