@@ -66,7 +66,7 @@ pub(crate) struct StyleOptions {
     start: Start,
 
     /// How the picture is moved
-    #[arg(long, value_name = "HOW", default_value = "lbfgs")]
+    #[arg(long, value_name = "HOW", default_value = "adam")]
     descent: How,
 
     /// The seed of the noise to start from
@@ -200,7 +200,7 @@ pub(crate) struct TextureOptions {
     layer: Vec<String>,
 
     /// How the picture is moved
-    #[arg(long, value_name = "HOW", default_value = "lbfgs")]
+    #[arg(long, value_name = "HOW", default_value = "adam")]
     descent: How,
 
     /// The seed of the noise to start from: another seed, another piece of the same
