@@ -103,7 +103,7 @@ enum Start {
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum How {
-    /// By L-BFGS: quicker
+    /// By L-BFGS
     Lbfgs,
     /// By Adam
     Adam,
