@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-/// let woven = texture(&model, sample).steps(5).run()?;
+/// let woven = texture(&model, sample).steps(40).run()?;
 /// let losses = woven.losses.totals();
 /// assert!(woven.best_loss[0] < losses[[0, 0]]);
 /// # Ok::<(), vis::Error>(())
