@@ -34,29 +34,38 @@ pub(super) struct Factors {
 /// machine has the instruction set of `V`.
 #[inline(always)]
 pub(super) unsafe fn multiply<V: Lanes>(factors: Factors) {
-    let Factors { depth, right, add, wide, .. } = factors;
-    let mut first = 0;
-    while first < factors.rows {
-        let rows = V::ROWS.min(factors.rows - first);
-        let (left, sums) = (factors.left.wrapping_add(first), factors.sums.wrapping_add(first * GROUP));
-        // The constant conditions keep the compiler from making what an instruction set never uses.
-        macro_rules! choose {
-            ($($rows:literal)*) => {
-                match (rows, wide) {
-                    // SAFETY: as vouched for by the caller.
-                    $(($rows, true) if const { $rows <= V::ROWS } => unsafe {
-                        V::call(Multiply::<$rows, 2> { depth, left, right, sums, add })
-                    },
-                    // SAFETY: as above.
-                    ($rows, false) if const { $rows <= V::ROWS } => unsafe {
-                        V::call(Multiply::<$rows, 1> { depth, left, right, sums, add })
-                    },)*
-                    _ => unreachable!("at most 14 rows"),
-                }
-            };
+    let Factors { rows: all, depth, add, wide, .. } = factors;
+    // Where the registers do not hold sums of all columns for several rows, the halves are taken one after the other.
+    let (halves, wide) = if V::WIDE { (1, wide) } else { (1 + usize::from(wide), false) };
+    for half in 0..halves {
+        let right = factors.right.wrapping_add(half * LANES);
+        // As equal as can be: few rows leave too few sums on their way to hide how long each takes.
+        let mut first = 0;
+        let mut pieces = all.div_ceil(V::ROWS);
+        while first < all {
+            let rows = (all - first).div_ceil(pieces);
+            let left = factors.left.wrapping_add(first);
+            let sums = factors.sums.wrapping_add(first * GROUP + half * LANES);
+            // The constant conditions keep the compiler from making what an instruction set never uses.
+            macro_rules! choose {
+                ($($rows:literal)*) => {
+                    match (rows, wide) {
+                        // SAFETY: as vouched for by the caller.
+                        $(($rows, true) if const { $rows <= V::ROWS && V::WIDE } => unsafe {
+                            V::call(Multiply::<$rows, 2> { depth, left, right, sums, add })
+                        },
+                        // SAFETY: as above.
+                        ($rows, false) if const { $rows <= V::ROWS } => unsafe {
+                            V::call(Multiply::<$rows, 1> { depth, left, right, sums, add })
+                        },)*
+                        _ => unreachable!("at most 14 rows"),
+                    }
+                };
+            }
+            choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            first += rows;
+            pieces -= 1;
         }
-        choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-        first += rows;
     }
 }
 

@@ -18,8 +18,10 @@ pub(crate) const LANES: usize = 16;
 /// The methods of an implementation may use its instruction set: call them only below [`dispatch`], which has
 /// checked that the machine has it.
 pub(crate) trait Lanes: Copy + 'static {
-    /// How many rows of two `Lanes` each the matrix kernel keeps in registers as accumulators.
+    /// How many rows the matrix kernel keeps in registers as accumulators.
     const ROWS: usize;
+    /// These rows are of two `Lanes` each, not of one.
+    const WIDE: bool;
     /// How many rows of one `Lanes` a sum over taps keeps in registers, at most 8.
     const TAP_ROWS: usize;
 
@@ -107,7 +109,8 @@ impl Portable {
 }
 
 impl Lanes for Portable {
-    const ROWS: usize = 3;
+    const ROWS: usize = 6;
+    const WIDE: bool = false;
     const TAP_ROWS: usize = 4;
     #[inline(never)]
     unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
@@ -223,6 +226,7 @@ mod x86 {
 
     impl Lanes for Avx512 {
         const ROWS: usize = 14;
+        const WIDE: bool = true;
         const TAP_ROWS: usize = 8;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
@@ -402,7 +406,8 @@ mod x86 {
     }
 
     impl Lanes for Avx2 {
-        const ROWS: usize = 3;
+        const ROWS: usize = 6;
+        const WIDE: bool = false;
         const TAP_ROWS: usize = 4;
         #[inline(always)]
         unsafe fn call<K: Kernel>(kernel: K) -> K::Output {
