@@ -4,6 +4,9 @@
 //! ordinary tensor operations expresses them. They are a differentiable operation of our own, whose
 //! forward is the rectifier itself on every backend.
 
+// That the backend `NdArray` is deprecated is told where its feature is chosen.
+#![cfg_attr(feature = "ndarray", allow(deprecated))]
+
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},

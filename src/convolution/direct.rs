@@ -10,10 +10,9 @@
 // Loops over indices, so that no closure comes between the lanes and their instructions: see `simd`.
 #![allow(clippy::needless_range_loop)]
 
-use rayon::prelude::*;
-
 use super::fused::{Epilogue, Gate, Gated};
 use super::simd::{Kernel, LANES, Lanes, dispatch};
+use super::threads;
 use super::workspace::{Shared, Workspace};
 use crate::backprop::Rectifier;
 
@@ -23,6 +22,8 @@ const KEPT: usize = 1 << 16;
 const WORTH: usize = 1 << 20;
 /// Most rows of sums at a time.
 const MOST_ROWS: usize = 8;
+/// Most taps above each other that are summed at a time.
+const HIGHEST: usize = 5;
 
 /// A convolution whose weights do not change: any kernel, stride, padding and number of groups.
 #[derive(Clone, Debug)]
@@ -152,18 +153,20 @@ unsafe impl Send for Call<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Call<'_> {}
 
-/// A product of the sum.
+/// Taps above each other, which read the same numbers for neighbouring rows.
 #[derive(Clone, Copy)]
-struct Tap {
+struct Column {
+    /// Where the uppermost finds its numbers.
     offset: usize,
-    weight: f32,
+    /// How many there are, at most [`HIGHEST`].
+    height: usize,
 }
 
-/// Where a tap finds its numbers and its weight.
-#[derive(Clone, Copy)]
-struct Place {
-    offset: usize,
-    weight: usize,
+/// The taps of a sum, and where their weights are, from column to column, downwards.
+#[derive(Default)]
+struct Taps {
+    columns: Vec<Column>,
+    weights: Vec<usize>,
 }
 
 /// How the scratch memory of a band of rows is laid out: `[planes][phase rows][phase columns][rows][row]`.
@@ -225,7 +228,7 @@ impl Call<'_> {
         let products = sources * targets * kernel[0] * kernel[1] * band * self.positions(1).len();
         let units = batch * groups * bands;
         let at_once = (WORTH / products).clamp(1, units.div_ceil(8).max(1));
-        (0..units.div_ceil(at_once)).into_par_iter().for_each(|task| {
+        threads::for_each(units.div_ceil(at_once), |task| {
             let units = task * at_once..units.min((task + 1) * at_once);
             dispatch(Task { call: *self, units, bands, band });
         });
@@ -316,30 +319,36 @@ impl Call<'_> {
 
     /// The taps that meet phase `(a, b)` of the target, `(0, 0)` in the forward pass, with the places of their weights
     /// counted from [`first_weight`](Self::first_weight).
-    fn places(&self, [a, b]: [usize; 2], scratch: Scratch) -> Vec<Place> {
+    fn taps(&self, [a, b]: [usize; 2], scratch: Scratch) -> Taps {
         let Direct { inputs, kernel: [kh, kw], stride, .. } = *self.convolution;
         let (sources, _) = self.channels();
         let reach = [self.reach(0), self.reach(1)];
-        let mut places = Vec::new();
+        let mut taps = Taps::default();
+        // Of the taps every `stride`th meets a phase of the gradient; all meet an output.
+        let (firsts, across) = if self.backward { (a..a + 1, stride) } else { (0..stride, 1) };
         for source in 0..sources {
-            // Of the taps every `stride`th meets a phase of the gradient; all meet an output.
-            let step = if self.backward { stride } else { 1 };
-            for ky in (a..kh).step_by(step) {
-                for kx in (b..kw).step_by(step) {
-                    let (m, n) = (ky / stride, kx / stride);
+            for kx in (b..kw).step_by(across) {
+                for first in firsts.clone() {
+                    // `ky / stride` counts up here, row by row of the scratch memory; in the backward pass, which
+                    // starts as far before the first position as taps reach (see `fill`), it counts down.
+                    let mut rows: Vec<usize> = (first..kh).step_by(stride).collect();
+                    let Some(deepest) = rows.len().checked_sub(1) else { continue };
                     let (offset, filter) = if self.backward {
-                        // The scratch memory starts as far before the first position as taps reach; see `fill`.
-                        let offset = (reach[0] - m) * scratch.row + reach[1] - n;
+                        rows.reverse();
+                        let offset = (reach[0] - deepest) * scratch.row + reach[1] - kx / stride;
                         (scratch.start(source, 0, 0) + offset, source * inputs)
                     } else {
-                        let start = scratch.start(source, ky % stride, kx % stride);
-                        (start + m * scratch.row + n, source)
+                        (scratch.start(source, first, kx % stride) + kx / stride, source)
                     };
-                    places.push(Place { offset, weight: filter * kh * kw + ky * kw + kx });
+                    for (part, rows) in rows.chunks(HIGHEST).enumerate() {
+                        let offset = offset + part * HIGHEST * scratch.row;
+                        taps.columns.push(Column { offset, height: rows.len() });
+                        taps.weights.extend(rows.iter().map(|ky| filter * kh * kw + ky * kw + kx));
+                    }
                 }
             }
         }
-        places
+        taps
     }
 
     fn first_weight(&self, group: usize, target: usize) -> usize {
@@ -379,10 +388,9 @@ impl Kernel for Task<'_> {
         line.fill(0.0);
         // Divisions are slow: where the taps are is found once, for every phase of the target.
         let phases = if call.backward { stride } else { 1 };
-        let places: Vec<Vec<Place>> = (0..phases * phases)
-            .map(|phase| call.places([phase / phases, phase % phases], scratch))
-            .collect();
-        let mut taps: Vec<Vec<Tap>> = vec![Vec::new(); places.len()];
+        let taps: Vec<Taps> =
+            (0..phases * phases).map(|phase| call.taps([phase / phases, phase % phases], scratch)).collect();
+        let mut weights: Vec<Vec<f32>> = vec![Vec::new(); taps.len()];
         for unit in units {
             let (plane, index) = (unit / bands, unit % bands);
             let (image, group) = (plane / groups, plane % groups);
@@ -406,19 +414,17 @@ impl Kernel for Task<'_> {
             }
             for target in 0..targets {
                 let channel = group * targets + target;
-                let weights = &call.convolution.weights[call.first_weight(group, target)..];
-                for (taps, places) in taps.iter_mut().zip(&places) {
-                    taps.clear();
-                    for place in places {
-                        taps.push(Tap { offset: place.offset, weight: weights[place.weight] });
-                    }
+                let all = &call.convolution.weights[call.first_weight(group, target)..];
+                for (weights, taps) in weights.iter_mut().zip(&taps) {
+                    weights.clear();
+                    weights.extend(taps.weights.iter().map(|place| all[*place]));
                 }
                 let bias = V::splat(call.bias.map_or(0.0, |bias| bias[channel]));
                 let [height, width] = call.target_size;
                 let to =
                     call.target.get().wrapping_add((image * groups * targets + channel) * height * width);
                 if !(call.backward && stride > 1) {
-                    let taps = &taps[0];
+                    let (of_taps, weights) = (&taps[0].columns, &weights[0]);
                     // With stride 1 the positions of the gradient start at the padding.
                     let skipped = call.positions(0).start;
                     for first in (0..rows.len()).step_by(V::TAP_ROWS) {
@@ -426,7 +432,7 @@ impl Kernel for Task<'_> {
                             let from = memory.wrapping_add(first * scratch.row + x);
                             // SAFETY: the scratch rows reach as far as the taps; what is written is inside of the plane.
                             unsafe {
-                                let sums = sum::<V>(from, scratch.row, taps);
+                                let sums = sum::<V>(from, scratch.row, of_taps, weights);
                                 for r in 0..V::TAP_ROWS.min(rows.len() - first) {
                                     let value = Epilogue::rectify(call.rectifier, sums[r].add(bias));
                                     let to = to.add((rows.start - skipped + first + r) * width + x);
@@ -447,12 +453,13 @@ impl Kernel for Task<'_> {
                     for first in (0..rows.len()).step_by(V::TAP_ROWS) {
                         let (parts, woven) = line.split_at_mut(scratch.row * stride * MOST_ROWS);
                         for b in 0..stride {
-                            let taps = &taps[a * stride + b];
+                            let phase = a * stride + b;
+                            let (of_taps, weights) = (&taps[phase].columns, &weights[phase]);
                             for x in (0..columns).step_by(LANES) {
                                 let from = memory.wrapping_add(first * scratch.row + x);
                                 // SAFETY: as above; a part is as long as a scratch row.
                                 unsafe {
-                                    let sums = sum::<V>(from, scratch.row, taps);
+                                    let sums = sum::<V>(from, scratch.row, of_taps, weights);
                                     for r in 0..V::TAP_ROWS {
                                         let at = (r * stride + b) * scratch.row + x;
                                         sums[r].store(parts.as_mut_ptr().add(at));
@@ -468,9 +475,15 @@ impl Kernel for Task<'_> {
                             let parts = &parts[r * stride * scratch.row..][..stride * scratch.row];
                             if stride == 2 {
                                 let (even, odd) = parts.split_at(scratch.row);
-                                let pairs = woven.as_chunks_mut::<2>().0.iter_mut();
-                                for (pair, (even, odd)) in pairs.zip(even.iter().zip(odd)) {
-                                    *pair = [*even, *odd];
+                                for x in (0..scratch.row).step_by(LANES) {
+                                    // SAFETY: a row is a multiple of sixteen, and woven twice as long.
+                                    unsafe {
+                                        let even = V::load(even.as_ptr().add(x));
+                                        let odd = V::load(odd.as_ptr().add(x));
+                                        let [low, high] = V::interleave(even, odd);
+                                        low.store(woven.as_mut_ptr().add(2 * x));
+                                        high.store(woven.as_mut_ptr().add(2 * x + LANES));
+                                    }
                                 }
                             } else {
                                 for b in 0..stride {
@@ -495,17 +508,51 @@ impl Kernel for Task<'_> {
 /// The sums over the taps at sixteen positions of some rows.
 ///
 /// # Safety
-/// The rows are long enough for every tap.
+/// The rows are long enough for every tap, and there are as many weights as taps.
 #[inline(always)]
-unsafe fn sum<V: Lanes>(from: *const f32, row: usize, taps: &[Tap]) -> [V; MOST_ROWS] {
+unsafe fn sum<V: Lanes>(from: *const f32, row: usize, columns: &[Column], weights: &[f32]) -> [V; MOST_ROWS] {
     let mut sums = [V::splat(0.0); MOST_ROWS];
-    for tap in taps {
-        let weight = V::splat(tap.weight);
-        let from = from.wrapping_add(tap.offset);
-        for r in 0..V::TAP_ROWS {
-            // SAFETY: as vouched for by the caller.
-            sums[r] = unsafe { V::load(from.wrapping_add(r * row)) }.mul_add(weight, sums[r]);
+    let mut weights = weights.as_ptr();
+    for column in columns {
+        let from = from.wrapping_add(column.offset);
+        // SAFETY: as vouched for by the caller.
+        unsafe {
+            match column.height {
+                1 => add_column::<V, 1>(from, row, weights, &mut sums),
+                2 => add_column::<V, 2>(from, row, weights, &mut sums),
+                3 => add_column::<V, 3>(from, row, weights, &mut sums),
+                4 => add_column::<V, 4>(from, row, weights, &mut sums),
+                _ => add_column::<V, HIGHEST>(from, row, weights, &mut sums),
+            }
         }
+        weights = weights.wrapping_add(column.height);
     }
     sums
+}
+
+/// Adds the products of a column of taps: what one row reads the next rows read as well, so it is loaded once.
+///
+/// # Safety
+/// As for [`sum`].
+#[inline(always)]
+unsafe fn add_column<V: Lanes, const HEIGHT: usize>(
+    from: *const f32,
+    row: usize,
+    weights: *const f32,
+    sums: &mut [V; MOST_ROWS],
+) {
+    let mut factors = [V::splat(0.0); HEIGHT];
+    for tap in 0..HEIGHT {
+        // SAFETY: as vouched for by the caller.
+        factors[tap] = V::splat(unsafe { *weights.add(tap) });
+    }
+    for below in 0..V::TAP_ROWS + HEIGHT - 1 {
+        // SAFETY: as vouched for by the caller.
+        let value = unsafe { V::load(from.wrapping_add(below * row)) };
+        for tap in 0..HEIGHT {
+            if below >= tap && below - tap < V::TAP_ROWS {
+                sums[below - tap] = value.mul_add(factors[tap], sums[below - tap]);
+            }
+        }
+    }
 }

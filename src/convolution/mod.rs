@@ -10,9 +10,13 @@
 //! - On the CPU (`flex`) there are kernels of our own: 3×3 convolutions take Winograd's algorithm, which needs a
 //!   quarter of the multiplications ([`winograd`]), 1×1 ones are a product of matrices ([`pointwise`]), those of few
 //!   channels a group, depthwise ones above all, are computed as they are defined ([`direct`]), and 2×2 max pooling
-//!   remembers one byte a window ([`pool`]). Their results lie in memory that is used again ([`workspace`]).
+//!   remembers one byte a window ([`pool`]). Their results lie in memory that is used again ([`workspace`]), and their
+//!   threads stay awake between them ([`threads`]).
 //!
 //! Each is an operation of our own whose default is the ordinary one of the backend.
+
+// That the backend `NdArray` is deprecated is told where its feature is chosen.
+#![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 #[cfg(feature = "flex")]
 mod direct;
@@ -32,18 +36,23 @@ mod simd;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 #[cfg(feature = "flex")]
+mod threads;
+#[cfg(feature = "flex")]
 mod winograd;
 #[cfg(feature = "flex")]
 mod workspace;
 
 use std::fmt;
 
+// Called on backends by name, where the bound `Backend` does not bring it.
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
+#[cfg(any(feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+use burn::backend::ops::ModuleOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;

@@ -2,16 +2,18 @@
 //!
 //! `output[o, p] = Σ_i weights[o, i] · input[i, p]`: the left factor is the weights, in blocks of up to 14 output
 //! channels; the right factor is a panel of all input channels of 32 neighbouring pixels, copied into the cache,
-//! through the gate on the way. Every task takes a few panels, and all or some of the blocks.
+//! through the gate on the way. Every task copies a few panels and takes all blocks; where there are too few panels for
+//! all threads, they are copied first, and every task takes some blocks of one.
 
 // Loops over indices, so that no closure comes between the lanes and their instructions: see `simd`.
 #![allow(clippy::needless_range_loop)]
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::fused::{Epilogue, Gate, Gated};
 use super::multiply::{Factors, GROUP, ROWS, multiply};
 use super::simd::{Kernel, LANES, Lanes, dispatch};
+use super::threads;
 use super::workspace::{Shared, Workspace};
 
 /// Numbers of the input that a task keeps in its cache: 128 KB.
@@ -20,6 +22,8 @@ const KEPT: usize = 1 << 15;
 const WORTH: usize = 1 << 18;
 /// So many tasks keep all threads busy.
 const TASKS: usize = 16;
+/// Input channels of a panel that a task copies.
+const PART: usize = 64;
 
 /// A 1 × 1 convolution with stride 1 whose weights do not change; any number of channels and pixels.
 ///
@@ -123,15 +127,6 @@ fn run(
     if output.is_empty() {
         return;
     }
-    let panels = pixels.div_ceil(GROUP);
-    let panels_a_task = (KEPT / (depth.max(1) * GROUP)).max(WORTH / (rows * depth.max(1) * GROUP)).max(1);
-    let spans = panels.div_ceil(panels_a_task);
-    let panels_a_task = panels.div_ceil(spans);
-    // Few pixels and many weights: the output channels are shared out as well.
-    let blocks = rows.div_ceil(height);
-    let worth = (batch * rows * depth * pixels).div_ceil(WORTH);
-    let shares = TASKS.min(worth).div_ceil(batch * spans).min(blocks);
-    let blocks_a_task = blocks.div_ceil(shares);
     let call = Call {
         matrix,
         input,
@@ -140,21 +135,49 @@ fn run(
         bias: epilogue.bias,
         rectifier: epilogue.rectifier,
     };
-    (0..batch * spans * shares).into_par_iter().for_each(|task| {
-        let (image, task) = (task / (spans * shares), task % (spans * shares));
-        let (span, share) = (task / shares, task % shares);
-        let first_pixel = span * panels_a_task * GROUP;
-        let first_block = share * blocks_a_task;
-        if first_pixel < pixels && first_block < blocks {
-            dispatch(Task {
-                call,
-                image,
-                first_pixel,
-                count: (panels_a_task * GROUP).min(pixels - first_pixel),
-                blocks: first_block..blocks.min(first_block + blocks_a_task),
-            });
-        }
+    let panels = pixels.div_ceil(GROUP);
+    let worth = (batch * rows * depth * pixels).div_ceil(WORTH).min(TASKS);
+    let most = (KEPT / (depth.max(1) * GROUP)).max(WORTH / (rows * depth.max(1) * GROUP)).max(1);
+    if batch * panels >= worth {
+        // Every task copies the panels that it needs.
+        let spans = panels.div_ceil(most).max(worth.div_ceil(batch));
+        let at_once = panels.div_ceil(spans);
+        let spans = panels.div_ceil(at_once);
+        threads::for_each(batch * spans, |task| {
+            let (image, first) = (task / spans, task % spans * at_once);
+            dispatch(Span { call, image, panels: first..panels.min(first + at_once) });
+        });
+        return;
+    }
+    // Few pixels and many weights: the panels are copied once, and the output channels are shared out as well.
+    let blocks = rows.div_ceil(height);
+    let shares = worth.div_ceil(batch * panels).min(blocks);
+    let at_once = blocks.div_ceil(shares);
+    let mut kept = Workspace::of(batch * panels * depth * GROUP);
+    let kept = Shared::new(kept.pointer());
+    let parts = depth.div_ceil(PART);
+    threads::for_each(batch * panels * parts, |task| {
+        let (panel, part) = (task / parts, task % parts);
+        let depth = part * PART..depth.min((part + 1) * PART);
+        dispatch(CopyChannels {
+            call,
+            image: panel / panels,
+            panel: panel % panels,
+            depth,
+            to: panel_of(kept, panel, call),
+        });
     });
+    threads::for_each(batch * panels * shares, |task| {
+        let (panel, share) = (task / shares, task % shares);
+        let blocks = share * at_once..blocks.min((share + 1) * at_once);
+        let from = panel_of(kept, panel, call);
+        dispatch(Blocks { call, image: panel / panels, panel: panel % panels, blocks, from });
+    });
+}
+
+/// The copy of a panel, counted over all images.
+fn panel_of(kept: Shared, panel: usize, call: Call) -> *mut f32 {
+    kept.get().wrapping_add(panel * call.matrix.depth * GROUP)
 }
 
 /// One call of [`run`], with checked lengths.
@@ -174,68 +197,136 @@ unsafe impl Send for Call<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Call<'_> {}
 
-/// Some blocks of output channels at `count` pixels of an image.
-struct Task<'a> {
-    call: Call<'a>,
-    image: usize,
-    first_pixel: usize,
-    count: usize,
-    blocks: std::ops::Range<usize>,
-}
-
-impl Kernel for Task<'_> {
-    type Output = ();
+impl Call<'_> {
+    /// Copies some input channels of a panel, through the gate, to `[depth][32]` at `to`, with zeros where there is no
+    /// pixel.
+    ///
+    /// # Safety
+    /// There is room at `to` for the channels up to the last of `depth`.
     #[inline(always)]
-    unsafe fn run<V: Lanes>(self) {
-        let Task { call, image, first_pixel, count, blocks } = self;
-        let &Matrix { rows, depth, height, ref numbers } = call.matrix;
-        let panels = count.div_ceil(GROUP);
-        let mut kept = Workspace::of(panels * depth * GROUP);
-        let kept = kept.pointer();
-        // SAFETY: `kept` holds `[panels][depth][32]`; what is read are pixels of the image.
-        unsafe {
-            for k in 0..depth {
-                let from = (image * depth + k) * call.pixels + first_pixel;
-                for part in 0..2 * panels {
-                    let done = part * LANES;
-                    let there = count.saturating_sub(done).min(LANES);
+    unsafe fn copy<V: Lanes>(&self, image: usize, panel: usize, depth: Range<usize>, to: *mut f32) {
+        let count = self.pixels - panel * GROUP;
+        for k in depth {
+            let from = (image * self.matrix.depth + k) * self.pixels + panel * GROUP;
+            for part in 0..2 {
+                let there = count.saturating_sub(part * LANES).min(LANES);
+                // SAFETY: what is read are pixels of the image.
+                unsafe {
                     let value = if there == 0 {
                         V::splat(0.0)
                     } else {
-                        call.input.load_between(from + done, 0, there)
+                        self.input.load_between(from + part * LANES, 0, there)
                     };
-                    value.store(kept.add((part / 2 * depth + k) * GROUP + part % 2 * LANES));
+                    value.store(to.wrapping_add(k * GROUP + part * LANES));
                 }
             }
         }
-        let mut sums = [0f32; ROWS * GROUP];
-        for block in blocks {
-            let here = height.min(rows - block * height);
-            let left = numbers[block * depth * LANES..][..depth * LANES].as_ptr();
-            for panel in 0..panels {
-                let done = panel * GROUP;
-                let wide = count - done > LANES;
-                let right = kept.wrapping_add(panel * depth * GROUP);
-                let factors =
-                    Factors { rows: here, depth, left, right, sums: sums.as_mut_ptr(), add: false, wide };
-                // SAFETY: `kept` holds `[panels][depth][32]`, and `sums` 14 rows of 32.
-                unsafe { multiply::<V>(factors) };
-                for row in 0..here {
-                    let channel = block * height + row;
-                    let bias = V::splat(call.bias.map_or(0.0, |bias| bias[channel]));
-                    let start = (image * rows + channel) * call.pixels + first_pixel + done;
-                    for part in 0..1 + usize::from(wide) {
-                        // SAFETY: the sums are there; the pixels written are inside of the channel, and of this task.
-                        unsafe {
-                            let value = V::load(sums.as_ptr().add(row * GROUP + part * LANES)).add(bias);
-                            let value = Epilogue::rectify(call.rectifier, value);
-                            let to = call.output.get().add(start + part * LANES);
-                            let there = count - done - part * LANES;
-                            if there >= LANES { value.store(to) } else { value.store_first(to, there) }
-                        }
-                    }
+    }
+
+    /// Computes a block of output channels at the pixels of a panel, whose copy is at `from`.
+    ///
+    /// # Safety
+    /// The copy is there, and room for 14 rows of 32 at `sums`.
+    #[inline(always)]
+    unsafe fn block<V: Lanes>(
+        &self,
+        image: usize,
+        panel: usize,
+        block: usize,
+        from: *const f32,
+        sums: *mut f32,
+    ) {
+        let &Matrix { rows, depth, height, ref numbers } = self.matrix;
+        let here = height.min(rows - block * height);
+        let left = numbers[block * depth * LANES..][..depth * LANES].as_ptr();
+        let count = self.pixels - panel * GROUP;
+        let wide = count > LANES;
+        // SAFETY: as vouched for by the caller.
+        unsafe { multiply::<V>(Factors { rows: here, depth, left, right: from, sums, add: false, wide }) };
+        for row in 0..here {
+            let channel = block * height + row;
+            let bias = V::splat(self.bias.map_or(0.0, |bias| bias[channel]));
+            let start = (image * rows + channel) * self.pixels + panel * GROUP;
+            for part in 0..1 + usize::from(wide) {
+                // SAFETY: the sums are there; the pixels written are inside of the channel, and of this task.
+                unsafe {
+                    let value = V::load(sums.add(row * GROUP + part * LANES)).add(bias);
+                    let value = Epilogue::rectify(self.rectifier, value);
+                    let to = self.output.get().add(start + part * LANES);
+                    let there = count - part * LANES;
+                    if there >= LANES { value.store(to) } else { value.store_first(to, there) }
                 }
             }
+        }
+    }
+}
+
+/// A task: all output channels at some panels of an image.
+struct Span<'a> {
+    call: Call<'a>,
+    image: usize,
+    panels: Range<usize>,
+}
+
+impl Kernel for Span<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let Span { call, image, panels } = self;
+        let depth = call.matrix.depth;
+        let mut kept = Workspace::of(panels.len() * depth * GROUP);
+        let kept = kept.pointer();
+        let place = |panel: usize| kept.wrapping_add((panel - panels.start) * depth * GROUP);
+        let mut sums = [0f32; ROWS * GROUP];
+        // SAFETY: `kept` holds the panels, and `sums` 14 rows of 32.
+        unsafe {
+            for panel in panels.clone() {
+                call.copy::<V>(image, panel, 0..depth, place(panel));
+            }
+            for block in 0..call.matrix.rows.div_ceil(call.matrix.height) {
+                for panel in panels.clone() {
+                    call.block::<V>(image, panel, block, place(panel), sums.as_mut_ptr());
+                }
+            }
+        }
+    }
+}
+
+/// A task: the copy of some input channels of a panel.
+struct CopyChannels<'a> {
+    call: Call<'a>,
+    image: usize,
+    panel: usize,
+    depth: Range<usize>,
+    to: *mut f32,
+}
+
+impl Kernel for CopyChannels<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        // SAFETY: whoever made the task vouches for `to`.
+        unsafe { self.call.copy::<V>(self.image, self.panel, self.depth, self.to) }
+    }
+}
+
+/// A task: some blocks of output channels at the pixels of a panel that has been copied.
+struct Blocks<'a> {
+    call: Call<'a>,
+    image: usize,
+    panel: usize,
+    blocks: Range<usize>,
+    from: *const f32,
+}
+
+impl Kernel for Blocks<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let mut sums = [0f32; ROWS * GROUP];
+        for block in self.blocks {
+            // SAFETY: whoever made the task vouches for `from`; `sums` holds 14 rows of 32.
+            unsafe { self.call.block::<V>(self.image, self.panel, block, self.from, sums.as_mut_ptr()) }
         }
     }
 }

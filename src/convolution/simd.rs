@@ -58,6 +58,8 @@ pub(crate) trait Lanes: Copy + 'static {
     fn deinterleave4(numbers: [Self; 4]) -> [Self; 4];
     /// Lane `j` of row `i` becomes lane `i` of row `j`.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// The numbers of two in turn: `even[0], odd[0], even[1], …`.
+    fn interleave(even: Self, odd: Self) -> [Self; 2];
 }
 
 /// A computation that is written for any [`Lanes`].
@@ -197,6 +199,11 @@ impl Lanes for Portable {
         std::array::from_fn(|j| Portable(std::array::from_fn(|i| numbers[i / 4].0[4 * (i % 4) + j])))
     }
     #[inline(always)]
+    fn interleave(even: Self, odd: Self) -> [Self; 2] {
+        let at = |place: usize| if place % 2 == 0 { even.0[place / 2] } else { odd.0[place / 2] };
+        [Self(std::array::from_fn(at)), Self(std::array::from_fn(|lane| at(lane + LANES)))]
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
         std::array::from_fn(|j| Portable(std::array::from_fn(|i| rows[i].0[j])))
     }
@@ -318,6 +325,17 @@ mod x86 {
                     Avx512(_mm512_shuffle_f32x4::<0xEE>(low01, high01)),
                     Avx512(_mm512_shuffle_f32x4::<0x44>(low23, high23)),
                     Avx512(_mm512_shuffle_f32x4::<0xEE>(low23, high23)),
+                ]
+            }
+        }
+        #[inline(always)]
+        fn interleave(even: Self, odd: Self) -> [Self; 2] {
+            unsafe {
+                let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+                [
+                    Avx512(_mm512_permutex2var_ps(even.0, low, odd.0)),
+                    Avx512(_mm512_permutex2var_ps(even.0, high, odd.0)),
                 ]
             }
         }
@@ -522,6 +540,14 @@ mod x86 {
                 }
                 out
             }
+        }
+        #[inline(always)]
+        fn interleave(even: Self, odd: Self) -> [Self; 2] {
+            [0, 1].map(|half| unsafe {
+                let low = _mm256_unpacklo_ps(even.0[half], odd.0[half]);
+                let high = _mm256_unpackhi_ps(even.0[half], odd.0[half]);
+                Avx2([_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)])
+            })
         }
         #[inline(always)]
         fn transpose(rows: [Self; LANES]) -> [Self; LANES] {

@@ -4,6 +4,7 @@ mod direct;
 mod pointwise;
 mod pool;
 mod reference;
+mod threads;
 mod trunk;
 mod winograd;
 

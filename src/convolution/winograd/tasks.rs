@@ -1,11 +1,10 @@
 //! The two ways to split the work, and their tasks.
 
-use rayon::prelude::*;
-
 use super::Call;
 use super::tiling::*;
 use crate::convolution::multiply::{Factors, GROUP, multiply};
 use crate::convolution::simd::{Kernel, LANES, Lanes, dispatch};
+use crate::convolution::threads;
 use crate::convolution::workspace::{Shared, Workspace};
 
 /// The distance between the planes of two positions: a few cache lines more than needed, so that the planes do
@@ -22,14 +21,14 @@ impl Call<'_> {
         let mut filters = Workspace::of(groups * POSITIONS * filter_plane);
         let shared = Shared::new(filters.pointer());
         let parts = self.depth.div_ceil(LANES);
-        (0..groups * parts).into_par_iter().for_each(|task| {
+        threads::for_each(groups * parts, |task| {
             let (group, part) = (task / parts, task % parts);
             // SAFETY: tasks write disjoint parts of `filters`.
             let to = unsafe { shared.get().add(group * POSITIONS * filter_plane + part * LANES * GROUP) };
             let depth = part * LANES..self.depth.min((part + 1) * LANES);
             dispatch(TransformFilters { call: *self, group, depth, to, filter_plane });
         });
-        (0..self.lines.div_ceil(LOCAL_LINES)).into_par_iter().for_each(|task| {
+        threads::for_each(self.lines.div_ceil(LOCAL_LINES), |task| {
             let first = task * LOCAL_LINES;
             dispatch(TakeLines {
                 call: *self,
@@ -59,7 +58,7 @@ impl Call<'_> {
         for start in (0..self.lines).step_by(at_once) {
             let lines = at_once.min(self.lines - start);
             let parts = self.depth.div_ceil(LANES);
-            (0..lines * parts).into_par_iter().for_each(|task| {
+            threads::for_each(lines * parts, |task| {
                 let (line, part) = (task / parts, task % parts);
                 let depth = part * LANES..self.depth.min((part + 1) * LANES);
                 let row = self.shared_row(at_once, line, depth.start);
@@ -69,7 +68,7 @@ impl Call<'_> {
             });
             let pieces = lines.div_ceil(TASK_LINES);
             let piece = lines.div_ceil(pieces);
-            (0..groups * pieces).into_par_iter().with_max_len(1).for_each(|task| {
+            threads::for_each(groups * pieces, |task| {
                 let (group, first) = (task / pieces, task % pieces * piece);
                 if first < lines {
                     dispatch(TakeChannels {

@@ -1,0 +1,58 @@
+//! Tasks are shared out, each once, and none outlives the call.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::convolution::threads::for_each;
+
+#[test]
+fn every_task_runs_once_whoever_else_calls_at_the_same_time() {
+    std::thread::scope(|scope| {
+        for caller in 0..4 {
+            scope.spawn(move || {
+                for count in (0..200).map(|round| (round * 7 + caller) % 40) {
+                    let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                    for_each(count, |index| {
+                        runs[index].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_tasks_have_written_is_there_when_the_call_returns() {
+    for round in 0..500_usize {
+        let cells: Vec<AtomicUsize> = (0..16).map(|_| AtomicUsize::new(0)).collect();
+        for_each(16, |index| cells[index].store(round + index, Ordering::Relaxed));
+        let sum: usize = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).sum();
+        assert_eq!(sum, 16 * round + 120);
+    }
+}
+
+#[test]
+fn a_panic_in_a_task_reaches_the_caller_after_all_that_were_begun_are_over() {
+    for _ in 0..50 {
+        let running = AtomicUsize::new(0);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for_each(32, |index| {
+                running.fetch_add(1, Ordering::SeqCst);
+                let guard = Leaves(&running);
+                assert!(index != 5, "the fifth fails");
+                drop(guard);
+            });
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+    }
+    for_each(8, |_| ()); // the next call is none the worse
+}
+
+struct Leaves<'a>(&'a AtomicUsize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
