@@ -2,6 +2,8 @@
 
 mod history;
 mod lbfgs;
+mod minimized;
+mod start;
 mod steps;
 mod update;
 
@@ -12,15 +14,18 @@ use burn::tensor::Tensor;
 
 use crate::callbacks::{Callback, GifGenerator, Print, ProgressBar};
 use crate::losses::Losses;
-use crate::model::{Model, Preset, Prior, UpdateRule};
-use crate::parametrization::{Fourier, Framed, Parametrization, Pixels};
+use crate::model::{Model, Preset, UpdateRule};
+use crate::parametrization::Parametrization;
 use crate::transforms::{Jitter, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
 pub use history::History;
 pub use lbfgs::Lbfgs;
+pub use minimized::Minimized;
 pub use steps::{Step, Steps};
 pub use update::{BurnUpdate, GradientModifier, Normalization, RmsProp, Update};
+
+use start::{Start, Written};
 
 /// Minimises a weighted sum of losses by gradient descent on the image.
 ///
@@ -64,51 +69,6 @@ pub struct Optimizer<'a> {
     transforms: Vec<Box<dyn Transform>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
     read_every: usize,
-}
-
-#[derive(Clone)]
-enum Start {
-    Image(Box<Tensor<4>>),
-    Noise { batch: usize, first: usize, size: Option<(usize, usize)> },
-}
-
-/// How the image is written down.
-enum Written {
-    ByPixels,
-    /// As a preset says, once the size of the image is known.
-    ByPreset {
-        prior: Prior,
-        frame: usize,
-    },
-    By(Box<dyn Parametrization>),
-}
-
-/// What a run found.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Minimized {
-    /// The best image of each run of the batch, `[batch, channels, height, width]`, in the model's input range
-    /// and not clipped to it. It is the very image whose loss is [`best_loss`](Self::best_loss).
-    ///
-    /// Under transforms that loss is of one random view of it: another view has another loss, and the image whose view
-    /// was luckiest is the best.
-    pub image: Tensor<4>,
-    /// The gradient at that image, as the update saw it: normalised and modified; with respect to
-    /// [`value`](Self::value).
-    pub gradient: Tensor<4>,
-    /// What the gradient is with respect to: the image, or the variable that a [`Parametrization`] decodes into it,
-    /// or the layer given to [`Optimizer::wrt`].
-    #[doc(alias = "wrt_value")]
-    pub value: Tensor<4>,
-    /// The total loss of the best image, one a run: the lowest that is finite.
-    pub best_loss: Vec<f32>,
-    /// The step at which it was met, counted from 0, one a run.
-    pub best_step: Vec<usize>,
-    /// Whether the gradient was zero everywhere at every step, one a run: then nothing was followed, and the image is
-    /// the start. Look for another start, an earlier layer, or a [warm-up](Optimizer::warm_up).
-    pub zero_gradient: Vec<bool>,
-    /// Every weighted loss of every step, each evaluated before the step's update.
-    pub losses: History,
 }
 
 impl<'a> Optimizer<'a> {
@@ -507,47 +467,6 @@ impl<'a> Optimizer<'a> {
             random: crate::random::stream(self.seed, u64::MAX),
             variable,
         }))
-    }
-}
-
-impl Start {
-    fn size(&self, model: &dyn Model) -> (usize, usize) {
-        match self {
-            Self::Image(images) => {
-                let [_, _, height, width] = images.dims();
-                (height, width)
-            }
-            Self::Noise { size, .. } => size.unwrap_or(model.input().size()),
-        }
-    }
-}
-
-impl Written {
-    /// The parametrization of images of this size and range.
-    fn settle(self, (height, width): (usize, usize), range: (f32, f32)) -> Box<dyn Parametrization> {
-        let (prior, frame) = match self {
-            Self::ByPixels => return Box::new(Pixels::new(range)),
-            Self::By(parametrization) => return parametrization,
-            Self::ByPreset { prior, frame } => (prior, frame),
-        };
-        let inside = |side: usize| side.saturating_sub(2 * frame).max(1);
-        let prior: Box<dyn Parametrization> = match prior {
-            Prior::Pixels => Box::new(Pixels::new(range)),
-            Prior::Fourier { decay } => {
-                Box::new(Fourier::new([inside(height), inside(width)], range).with_decay(decay))
-            }
-        };
-        match frame {
-            0 => prior,
-            pixels => Box::new(Framed::new(prior, pixels, range.0)),
-        }
-    }
-}
-
-impl Minimized {
-    /// The best images on the host, `[batch, channels, height, width]`.
-    pub fn array(&self) -> ndarray::Array4<f32> {
-        crate::host::array4(self.image.clone())
     }
 }
 
