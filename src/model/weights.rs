@@ -255,6 +255,15 @@ impl fmt::Debug for Parameters {
 /// # Errors
 ///
 /// [`Error::NotBundled`] names the places looked at.
+///
+/// ```
+/// use vis::Error;
+/// use vis::model::weights::bundled;
+/// match bundled("vgg17.safetensors") {
+///     Err(Error::NotBundled { looked_in, .. }) => assert!(looked_in.len() >= 2),
+///     other => panic!("there is no such network: {other:?}"),
+/// }
+/// ```
 pub fn bundled(file: &str) -> Result<PathBuf> {
     let folder = Path::new("weights");
     let places = [

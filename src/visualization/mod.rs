@@ -1,6 +1,7 @@
 //! The front doors: one call a picture, with settings that suit photos and the bundled networks.
 
 mod activation;
+mod activations;
 mod cam;
 mod caricature;
 mod descent;
@@ -12,7 +13,8 @@ mod stages;
 mod style;
 mod texture;
 
-pub use activation::{Activation, Activations, Progress, VisualizeActivation, visualize_activation};
+pub use activation::{Progress, VisualizeActivation, visualize_activation};
+pub use activations::{Activation, Activations};
 pub use cam::{VisualizeCam, visualize_cam};
 pub use caricature::{DrawCaricature, caricature};
 pub use descent::Descent;

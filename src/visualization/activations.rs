@@ -1,0 +1,166 @@
+//! The pictures that filters were made to fire by, and how they are shown.
+
+use std::path::Path;
+
+use image::RgbImage;
+use ndarray::Array3;
+
+use crate::Result;
+use crate::losses::Filters;
+use crate::model::Prior;
+use crate::optimizer::History;
+use crate::picture::{self, Grid};
+
+/// The pictures made by [`visualize_activation`](super::visualize_activation), in the order of the filters asked for.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    /// The layer.
+    pub layer: String,
+    pub(super) pictures: Vec<Activation>,
+}
+
+/// One picture made by [`visualize_activation`](super::visualize_activation).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Activation {
+    /// The filters that it makes fire jointly.
+    pub filters: Filters,
+    /// Its caption.
+    pub label: String,
+    /// The best image, `[channels, height, width]`, in the model's input range and not clipped to it.
+    pub image: Array3<f32>,
+    /// The mean activation of its filters, summed over them, on the image that the run started from.
+    pub before: f32,
+    /// The same on the picture.
+    pub after: f32,
+    /// The weighted losses of the run, with a batch of one.
+    pub losses: History,
+    /// Whether the filters answered every image of the run alike, mostly with nothing, so that the picture shows nothing
+    /// of them. Never so when no two images were seen: after no step, or where a run with a gradient stood still.
+    pub dead: bool,
+    pub(super) prior: Prior,
+    pub(super) range: (f32, f32),
+}
+
+impl Activation {
+    /// How many times more the filters fire on the picture than on the image that the run started from: infinite if they
+    /// did not fire at all there, and 1 if they fire on neither.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(9).run()?;
+    /// assert_eq!(pictures[0].gain(), pictures[0].after / pictures[0].before);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn gain(&self) -> f32 {
+        match (self.before > 0.0, self.after > 0.0) {
+            (true, _) => self.after / self.before,
+            (false, true) => f32::INFINITY,
+            (false, false) => 1.0,
+        }
+    }
+
+    /// The picture as it is shown, by what [`Prior`] it was optimised: pixels have their contrast normalised as in
+    /// keras-vis ([`deprocess`](crate::picture::deprocess)), a Fourier image is in range already. Black for a dead
+    /// filter.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(9).run()?;
+    /// assert_eq!(pictures[0].picture()?, vis::picture::deprocess(pictures[0].image.view())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`](crate::Error::Shape) for an image of neither one nor three channels.
+    pub fn picture(&self) -> Result<RgbImage> {
+        match self.prior {
+            _ if self.dead => {
+                let (_, height, width) = self.image.dim();
+                Ok(RgbImage::new(width as u32, height as u32))
+            }
+            Prior::Pixels => picture::deprocess(self.image.view()),
+            Prior::Fourier { .. } => picture::from_array(self.image.view(), self.range),
+        }
+    }
+}
+
+impl Activations {
+    /// All pictures as a grid with their captions; dead filters are black and say so.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// let grid = pictures.grid()?;
+    /// assert!(grid.width() > 3 * 8 && grid.height() > 2 * 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`].
+    pub fn grid(&self) -> Result<RgbImage> {
+        self.grid_with(|grid| grid)
+    }
+
+    /// The same with other settings of the grid, such as its title or the number of columns.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// let one_row = pictures.grid_with(|grid| grid.columns(6).enlarge(10))?;
+    /// assert_eq!(one_row.width(), 8 + 6 * (80 + 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Activation::picture`], and settings out of range.
+    pub fn grid_with(&self, change: impl FnOnce(Grid<'_>) -> Grid<'_>) -> Result<RgbImage> {
+        let pictures = self.pictures.iter().map(Activation::picture).collect::<Result<Vec<_>>>()?;
+        let captions = self.pictures.iter().map(|picture| match picture.dead {
+            true => format!("{} (dead)", picture.label),
+            false => picture.label.clone(),
+        });
+        change(Grid::new(&pictures).captions(captions)).render()
+    }
+
+    /// Saves the grid as PNG or JPEG, by the extension.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-activations-example.png");
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// pictures.save(&path)?;
+    /// assert_eq!(vis::picture::load(&path)?, pictures.grid()?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`grid`](Self::grid) and [`picture::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        picture::save(&self.grid()?, path)
+    }
+
+    /// The captions of the pictures of dead filters, which show nothing of them.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(3).run()?;
+    /// assert!(pictures.dead().is_empty());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn dead(&self) -> Vec<&str> {
+        self.pictures.iter().filter(|picture| picture.dead).map(|picture| picture.label.as_str()).collect()
+    }
+}
+
+impl std::ops::Deref for Activations {
+    type Target = [Activation];
+
+    fn deref(&self) -> &[Activation] {
+        &self.pictures
+    }
+}
