@@ -144,7 +144,7 @@ fn child(case: &str, batch: usize) {
 
 fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
     let device = Device::default();
-    let vgg = || Vgg16::with_random_weights(0, &device).unwrap().without_top();
+    let vgg = || Vgg16::bundled(&device).unwrap();
     let lite = || EfficientNetLite0::with_random_weights(0, &device).unwrap();
     let image = noise([batch, 3, 224, 224], (0.0, 255.0), 0, 0, &device);
     let step = |model: Box<dyn Model>, layer: &str, filter: usize, rule| -> Box<dyn Fn()> {

@@ -68,7 +68,7 @@ fn child(network: &str, side: usize, batch: usize) {
     let device = Device::default();
     let (model, losses): (Box<dyn Model>, _) = match network {
         "VGG16" => (
-            Box::new(Vgg16::with_random_weights(0, &device).unwrap().without_top()),
+            Box::new(Vgg16::bundled(&device).unwrap()),
             ActivationMaximization::new("block5_conv3", 0),
         ),
         _ => (

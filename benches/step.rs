@@ -48,7 +48,7 @@ fn main() {
 fn child(case: &str, batch: usize) {
     let device = Device::default();
     let model: Box<dyn Model> = match case {
-        "frozen" => Box::new(Vgg16::with_random_weights(0, &device).unwrap()),
+        "frozen" => Box::new(Vgg16::bundled(&device).unwrap()),
         "plain burn" => Box::new(Trunk::new(&device)),
         _ => Box::new(Trunk::new(&device.autodiff()).tracked()),
     };

@@ -9,7 +9,7 @@ use vis::optimizer::{GradientModifier, Normalization};
 use vis::parametrization::{Framed, Parametrization, Pixels};
 use vis::{Error, Model, Optimizer, Rule, picture, visualize_activation};
 
-use crate::support::{Function, assert_close, device, tensor};
+use crate::support::{Function, assert_close, device, device_is_slow, tensor};
 
 fn npy(file: &str) -> ArrayD<f32> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
@@ -46,14 +46,15 @@ fn a_run_of_keras_vis_is_reproduced() {
     let off = magnitude(&(&got.slice(s![.., .., ..;2, ..;2]).into_dyn() - &expected));
     assert!(off < 1e-3 * magnitude(&expected), "{off} of {}", magnitude(&expected));
 
-    let mut steps = Optimizer::new(&model, losses).seed_img(seed.clone()).max_iter(21).steps().unwrap();
+    let run = if device_is_slow() { 3 } else { 21 };
+    let mut steps = Optimizer::new(&model, losses).seed_img(seed.clone()).max_iter(run).steps().unwrap();
     let mut image = None;
     for step in &mut steps {
         image = Some(step.unwrap().image);
     }
     let history = steps.finish().unwrap().losses;
     let expected = npy("vgg_losses_20.npy");
-    for step in 0..5 {
+    for step in 0..run.min(5) {
         for loss in 0..3 {
             let (got, expected) = (history.values()[[step, loss, 0]], expected[[step, loss]]);
             assert!((got / expected - 1.0).abs() < 1e-3, "step {step}, loss {loss}: {got}, {expected}");
@@ -65,6 +66,9 @@ fn a_run_of_keras_vis_is_reproduced() {
         );
     }
 
+    if run < 21 {
+        return;
+    }
     // RMSprop divides by the size of the gradient, so tiny gradients of uncertain sign make whole steps, and later
     // steps drift apart: the image is compared loosely. It has moved by 9 pixel values on average.
     let (got, expected) = (vis::host::array4(image.unwrap()), npy("vgg_image_20_half.npy"));

@@ -9,6 +9,11 @@ pub fn device() -> Device {
     Device::default()
 }
 
+/// Whether convolutions of whole networks take seconds on it: runs are shortened there.
+pub fn device_is_slow() -> bool {
+    !format!("{:?}", device()).to_lowercase().contains("flex")
+}
+
 pub fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &device())
 }

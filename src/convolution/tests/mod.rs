@@ -7,6 +7,7 @@ mod reference;
 mod threads;
 mod trunk;
 mod winograd;
+mod workspace;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
