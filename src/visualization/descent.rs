@@ -8,7 +8,7 @@ use ndarray::Axis;
 
 use crate::losses::Losses;
 use crate::model::Model;
-use crate::optimizer::{BurnUpdate, Lbfgs, Minimized, Normalization, Optimizer, Step};
+use crate::optimizer::{BurnUpdate, History, Lbfgs, Minimized, Normalization, Optimizer, Step};
 use crate::transforms::Wrap;
 use crate::{Error, Result};
 
@@ -83,6 +83,27 @@ pub(super) fn found(verdict: ControlFlow<Minimized, Minimized>) -> Minimized {
     match verdict {
         ControlFlow::Continue(found) | ControlFlow::Break(found) => found,
     }
+}
+
+/// What a stage found, with the losses of the stages before it in front of its own.
+pub(super) fn following(earlier: Option<&Minimized>, mut found: Minimized) -> Minimized {
+    if let Some(earlier) = earlier {
+        let steps = earlier.losses.values().outer_iter().chain(found.losses.values().outer_iter());
+        let steps: Vec<_> = steps.collect();
+        let losses = History::from_steps(found.losses.names().to_vec(), found.best_loss.len(), &steps);
+        found.losses = losses;
+        found.best_step.iter_mut().for_each(|step| *step += earlier.losses.steps());
+    }
+    found
+}
+
+/// Each size, from coarse to fine, with its number of steps: half as many as at the size before, but one at least.
+/// Without steps the last size alone.
+pub(super) fn with_steps(sizes: Vec<(usize, usize)>, steps: usize) -> Vec<((usize, usize), usize)> {
+    if steps == 0 {
+        return sizes.last().map(|&size| (size, 0)).into_iter().collect();
+    }
+    sizes.into_iter().enumerate().map(|(stage, size)| (size, (steps >> stage).max(1))).collect()
 }
 
 /// Sizes from coarse to fine with the shape of `height` × `width`: the longest side doubles from `from` pixels up

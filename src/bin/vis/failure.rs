@@ -46,7 +46,11 @@ impl Failure {
 }
 
 impl From<vis::Error> for Failure {
-    fn from(error: vis::Error) -> Self {
+    fn from(mut error: vis::Error) -> Self {
+        // What an error keeps ends with the program: not a word of it.
+        if let vis::Error::NonFinite { best, .. } | vis::Error::Stopped { best, .. } = &mut error {
+            *best = None;
+        }
         Self::new(error.to_string())
     }
 }

@@ -126,7 +126,7 @@ impl RiseOptions {
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
         })?;
         outputs.write_raw(&mut report, raw.view())?;
-        explained.write_losses(&mut report, outputs)?;
+        explained.write_probability(&mut report, outputs)?;
         report.print()
     }
 }

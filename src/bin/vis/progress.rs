@@ -2,8 +2,9 @@
 
 use std::io::Stderr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
 use vis::callbacks::ProgressBar;
@@ -24,9 +25,15 @@ const WAITS: u8 = 3;
 /// Makes Ctrl-C keep what is done.
 pub(crate) fn listen() -> Outcome {
     let refused = |error| Failure::new(format!("can't listen for Ctrl-C: {error}"));
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT]).map_err(refused)?;
+    // A flag that is looked at now and then is what every system offers, Windows too.
+    let pressed = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGINT, Arc::clone(&pressed)).map_err(refused)?;
     std::thread::spawn(move || {
-        for _ in signals.forever() {
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            if !pressed.swap(false, Ordering::SeqCst) {
+                continue;
+            }
             let asks = MOOD.compare_exchange(ASKS, ASKED, Ordering::SeqCst, Ordering::SeqCst);
             if matches!(asks, Err(ENDS | ASKED)) {
                 Failure::interrupted("nothing was written").report();
