@@ -123,10 +123,11 @@ impl Line {
     }
 
     /// A callback for work that gives nothing when ended early.
-    pub(crate) fn teller(&self) -> impl FnMut(usize, usize) + Send + 'static {
+    pub(crate) fn teller(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
         let line = self.clone();
         move |done, of| {
             let _ = line.at(done, of, String::new);
+            ControlFlow::Continue(())
         }
     }
 
