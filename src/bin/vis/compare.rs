@@ -1,5 +1,9 @@
 //! `vis compare`.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::Tensor;
 use clap::Args;
 use image::RgbImage;
@@ -19,7 +23,7 @@ use crate::explain::{DrawOptions, ExplainOptions, Explained, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
 use crate::photo::enlarged;
-use crate::progress::Work;
+use crate::progress::{self, Work};
 use crate::report::{Report, described};
 
 #[derive(Debug, Args, Serialize)]
@@ -57,7 +61,7 @@ Examples:
 
 The slow methods run with fewer masks and channels than alone. The numbers of --raw are the signed maps at the
 size of the image, summed over colour channels, [methods, 1, height, width], in the order of the panel, which
---json names. Ctrl-C writes the methods that are done.";
+--json names. Ctrl-C writes the methods that are done; one that was not is left out.";
 
 /// A method of the panel.
 struct Method {
@@ -92,6 +96,28 @@ impl Method {
     }
 }
 
+/// Whether a method was ended by Ctrl-C before it was done.
+#[derive(Clone, Default)]
+struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    /// A callback that ends a method when Ctrl-C asks for it.
+    fn asker(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
+        let cut = self.clone();
+        move |done, of| {
+            if done < of && progress::is_interrupted() {
+                cut.0.store(true, Ordering::SeqCst);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// How a map is brought to colours.
 #[derive(Clone, Copy)]
 enum Shown {
@@ -110,7 +136,8 @@ impl CompareOptions {
         let mut report = Report::new("compare", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
         let photo = &explained.photo;
-        let methods = self.methods(&explained);
+        let cut = Cut::default();
+        let methods = self.methods(&explained, &cut);
 
         let work = Work::begin();
         let line = work.line();
@@ -122,7 +149,12 @@ impl CompareOptions {
             if line.at(index, methods.len(), || name.clone()).is_break() {
                 break;
             }
-            match method.map(explained.opened.model.as_ref(), photo.image.clone()) {
+            let map = method.map(explained.opened.model.as_ref(), photo.image.clone());
+            if cut.is_cut() {
+                report.say(format!("{name}: left out, it was not done"));
+                break;
+            }
+            match map {
                 Ok((map, layer)) => {
                     panel.push(self.draw(photo.picture.clone(), map.clone(), method.shown)?);
                     captions.push(name.clone());
@@ -159,7 +191,7 @@ impl CompareOptions {
         ended.verdict()
     }
 
-    fn methods(&self, explained: &Explained) -> Vec<Method> {
+    fn methods(&self, explained: &Explained, cut: &Cut) -> Vec<Method> {
         let class = Target::class(explained.class);
         let (height, width) = explained.opened.model.input().size();
         let window = (height.min(width) / 7).max(1);
@@ -168,11 +200,12 @@ impl CompareOptions {
             target: class.clone(),
             shown,
         };
-        let smooth = SmoothGrad::new(Saliency::new()).samples(self.steps).seed(self.seed);
+        let smooth =
+            SmoothGrad::new(Saliency::new()).samples(self.steps).seed(self.seed).progress(cut.asker());
         let by_gradient: [Box<dyn Attribution>; 7] = [
             Box::new(Saliency::new()),
             Box::new(Saliency::new().times_input()),
-            Box::new(IntegratedGradients::new().steps(self.steps)),
+            Box::new(IntegratedGradients::new().steps(self.steps).progress(cut.asker())),
             Box::new(smooth),
             Box::new(Saliency::guided()),
             Box::new(Saliency::deconvolution()),
@@ -180,13 +213,13 @@ impl CompareOptions {
         ];
         let by_gradient = by_gradient.map(|method| at_pixels(method, Shown::Magnitude));
         let at_layer = Formula::ALL.into_iter().map(|formula| {
-            let cam = Cam::new(formula);
+            let cam = Cam::new(formula).progress(cut.asker());
             let slow = matches!(formula, Formula::AblationCam | Formula::ScoreCam);
             let cam = if slow { cam.max_channels(self.channels) } else { cam };
             Method { explains: Explains::AtLayer(cam), target: class.clone(), shown: Shown::Rectified }
         });
-        let occlusion = at_pixels(Box::new(Occlusion::new([window; 2])), Shown::Signed);
-        let rise = Rise::new().masks(self.masks).seed(self.seed);
+        let occlusion = at_pixels(Box::new(Occlusion::new([window; 2]).progress(cut.asker())), Shown::Signed);
+        let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
         let mut rise = at_pixels(Box::new(rise), Shown::Spread);
         rise.target = Target::probability(explained.class);
         by_gradient.into_iter().chain(at_layer).chain([occlusion, rise]).collect()

@@ -10,6 +10,7 @@ use signal_hook::consts::SIGINT;
 use vis::callbacks::ProgressBar;
 
 use crate::failure::{Failure, INTERRUPTED, Outcome};
+use crate::report::Report;
 
 /// What Ctrl-C does now.
 static MOOD: AtomicU8 = AtomicU8::new(ENDS);
@@ -45,7 +46,7 @@ pub(crate) fn listen() -> Outcome {
 }
 
 /// Whether Ctrl-C has asked the work to end.
-fn is_interrupted() -> bool {
+pub(crate) fn is_interrupted() -> bool {
     MOOD.load(Ordering::SeqCst) == ASKED
 }
 
@@ -74,7 +75,8 @@ impl Work {
         let interrupted = is_interrupted();
         writing();
         self.0.close();
-        Ended { interrupted }
+        let (done, of) = self.0.0.lock().map_or((0, 0), |drawn| (drawn.done, drawn.of));
+        Ended { interrupted, done, of }
     }
 }
 
@@ -82,9 +84,22 @@ impl Work {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) interrupted: bool,
+    done: usize,
+    of: usize,
 }
 
 impl Ended {
+    /// Reports how many `things` were done.
+    pub(crate) fn tell(self, report: &mut Report, things: &str) {
+        report.set("interrupted", self.interrupted);
+        if self.of > 0 {
+            report.set(&format!("{things}_done"), self.done);
+        }
+        if self.interrupted {
+            report.say(format!("{} of {} {things}", self.done, self.of));
+        }
+    }
+
     /// The last word of a command whose results are written.
     pub(crate) fn verdict(self) -> Outcome {
         if self.interrupted { Err(Failure::interrupted("what was done is written")) } else { Ok(()) }
@@ -122,13 +137,10 @@ impl Line {
         if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// A callback for work that gives nothing when ended early.
+    /// A callback for work that can be ended early.
     pub(crate) fn teller(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
         let line = self.clone();
-        move |done, of| {
-            let _ = line.at(done, of, String::new);
-            ControlFlow::Continue(())
-        }
+        move |done, of| line.at(done, of, String::new)
     }
 
     /// Ends the line.
