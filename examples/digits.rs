@@ -12,9 +12,11 @@ use vis::visualize_activation;
 fn main() -> vis::Result<()> {
     let model = Digits::bundled(&Default::default())?;
     let digits: Vec<_> = (0..10).map(|digit| vec![digit]).collect();
-    let pictures =
-        visualize_activation(&model, "predictions").filter_indices(digits.clone()).progress_bar().run()?;
+    let pictures = visualize_activation(&model, "predictions")
+        .filter_indices(digits.clone())
+        .progress(common::told("digits"))
+        .run()?;
     common::feed_back(&model, &pictures, &digits)?;
     let grid = pictures.grid_with(|grid| grid.columns(5).enlarge(5).caption_size(24.0))?;
-    vis::picture::save(&grid, "images/digits.png")
+    common::write(&grid, "images/digits.png")
 }

@@ -17,8 +17,9 @@ fn main() -> vis::Result<()> {
         .filter_indices(digits.clone())
         .seed(1)
         .lp_norm_weight(25.0)
+        .progress(common::told("1, 1 and 7, 7"))
         .run()?;
     common::feed_back(&model, &pictures, &digits)?;
     let grid = pictures.grid_with(|grid| grid.columns(3).enlarge(8).caption_size(24.0))?;
-    vis::picture::save(&grid, "images/digits_joint.png")
+    common::write(&grid, "images/digits_joint.png")
 }

@@ -4,8 +4,10 @@
 //! cargo run --example digits_tv
 //! ```
 
+mod common;
+
 use vis::model::Digits;
-use vis::picture::{Grid, save};
+use vis::picture::Grid;
 use vis::visualize_activation;
 
 fn main() -> vis::Result<()> {
@@ -17,6 +19,7 @@ fn main() -> vis::Result<()> {
             let made = visualize_activation(&model, "predictions")
                 .filter_indices([digit])
                 .tv_weight(weight)
+                .progress(common::told(&format!("{digit}, TV weight {weight}")))
                 .run()?;
             println!("{digit}, TV weight {weight:6}: score {:6.2}", made[0].after);
             captions.push(format!("TV {weight}"));
@@ -24,5 +27,5 @@ fn main() -> vis::Result<()> {
         }
     }
     let grid = Grid::new(&pictures).captions(captions).columns(weights.len()).enlarge(5);
-    save(&grid.caption_size(24.0).render()?, "images/digits_tv.png")
+    common::write(&grid.caption_size(24.0).render()?, "images/digits_tv.png")
 }

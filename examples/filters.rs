@@ -5,9 +5,7 @@
 //! cargo run --example filters -- block3_conv3 24 images/b3.png  # layer, number of filters, file
 //! ```
 
-use std::io::IsTerminal;
-use std::ops::ControlFlow;
-use std::time::Instant;
+mod common;
 
 use vis::model::Vgg16;
 use vis::visualize_activation;
@@ -17,32 +15,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layer = arguments.next().unwrap_or_else(|| "block5_conv3".into());
     let count = arguments.next().map_or(Ok(12), |count| count.parse())?;
     let path = arguments.next().unwrap_or_else(|| "out/filters.png".into());
-    if let Some(folder) = std::path::Path::new(&path).parent() {
-        std::fs::create_dir_all(folder)?;
-    }
 
     let model = Vgg16::bundled(&Default::default())?;
-    let start = Instant::now();
-    let mut told = 0;
-    let line_end = if std::io::stderr().is_terminal() { "\r" } else { "\n" };
     let pictures = visualize_activation(&model, &layer)
         .filter_indices(0..count)
         .size(128, 128)
         .max_iter(150)
-        .progress(|now| {
-            let percent = 100 * now.done / now.total;
-            if percent > told {
-                told = percent;
-                let left = start.elapsed().as_secs_f32() * (now.total - now.done) as f32 / now.done as f32;
-                eprint!(
-                    "{layer}: {percent:3} % of {} pictures, {left:3.0} s left, loss {:.1}  {line_end}",
-                    now.of, now.loss
-                );
-            }
-            ControlFlow::Continue(())
-        })
+        .progress(common::told(&layer))
         .run()?;
-    eprintln!();
 
     for picture in pictures.iter() {
         let dead = if picture.dead { "  dead" } else { "" };
@@ -59,7 +39,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{tenfold} of {} filters fire ten times as much or more on their picture as on noise",
         pictures.len()
     );
-    pictures.save(&path)?;
-    println!("wrote {path}");
-    Ok(())
+    Ok(common::write(&pictures.grid()?, path)?)
 }

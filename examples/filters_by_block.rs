@@ -5,11 +5,10 @@
 //! cargo run --example filters_by_block -- 24      # more of them
 //! ```
 
-use std::io::IsTerminal;
-use std::ops::ControlFlow;
+mod common;
 
 use vis::model::Vgg16;
-use vis::{picture, visualize_activation};
+use vis::visualize_activation;
 
 /// Layer, side of the pictures, and the weight of total variation: shallow filters see few pixels and fire little, so
 /// they need small pictures and a light hand.
@@ -24,30 +23,23 @@ const LAYERS: [(&str, usize, f32); 5] = [
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(16), |count| count.parse())?;
     let model = Vgg16::bundled(&Default::default())?;
-    std::fs::create_dir_all("images")?;
-    let watched = std::io::stderr().is_terminal();
     let (mut tenfold, mut all) = (0, 0);
     for (layer, side, tv_weight) in LAYERS {
         let pictures = visualize_activation(&model, layer)
             .filter_indices(0..count)
             .size(side, side)
             .tv_weight(tv_weight)
-            .progress(|now| {
-                if watched {
-                    eprint!("\r{layer}: {:3} %, loss {:.1}    ", 100 * now.done / now.total, now.loss);
-                }
-                ControlFlow::Continue(())
-            })
+            .progress(common::told(layer))
             .run()?;
         let of_layer = pictures.iter().filter(|picture| picture.gain() >= 10.0).count();
         println!("{layer}: {of_layer} of {} fire ten times as much or more as on noise", pictures.len());
         if !pictures.dead().is_empty() {
-            println!("{layer}: never fired: {}", pictures.dead().join(", "));
+            println!("{layer}: dead: {}", pictures.dead().join(", "));
         }
         let grid = pictures.grid_with(|grid| {
             grid.title(format!("VGG16 {layer}")).columns(8).enlarge(if side < 96 { 2 } else { 1 })
         })?;
-        picture::save(&grid, format!("images/filters_{layer}.png"))?;
+        common::write(&grid, format!("images/filters_{layer}.png"))?;
         tenfold += of_layer;
         all += pictures.len();
     }

@@ -6,8 +6,10 @@
 //!
 //! `filters_by_block` shows the same filters with it.
 
+mod common;
+
 use vis::model::Vgg16;
-use vis::picture::{Grid, save};
+use vis::picture::Grid;
 use vis::visualize_activation;
 
 fn main() -> vis::Result<()> {
@@ -18,7 +20,7 @@ fn main() -> vis::Result<()> {
             .filter_indices(0..6)
             .tv_weight(0.0)
             .size(128, 128)
-            .progress_bar()
+            .progress(common::told(layer))
             .run()?;
         for picture in made.iter() {
             println!("{layer} {:12} {:9.3} → {:9.3}", picture.label, picture.before, picture.after);
@@ -28,5 +30,5 @@ fn main() -> vis::Result<()> {
         }
     }
     let grid = Grid::new(&pictures).captions(captions).columns(6).title("VGG16 without total variation");
-    save(&grid.render()?, "images/filters_without_tv.jpg")
+    common::write(&grid.render()?, "images/filters_without_tv.jpg")
 }

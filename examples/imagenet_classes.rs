@@ -1,36 +1,47 @@
 //! Ten classes of ImageNet drawn at random, each as a picture that a network takes for it, with and without total
-//! variation.
+//! variation. Fails when the network takes fewer than eight of those with it for what they were made for.
 //!
 //! ```text
-//! cargo run --example imagenet_classes          # the classes of seed 0
-//! cargo run --example imagenet_classes -- 7     # others
+//! cargo run --example imagenet_classes                           # the classes of seed 0, by EfficientNet-Lite0
+//! cargo run --example imagenet_classes -- 7                      # others
+//! cargo run --example imagenet_classes -- 0 vgg16-397923af.pth   # by VGG16, from its full weights in any published form
 //! ```
 
 mod common;
 
 use rand::Rng;
-use vis::model::{EfficientNetLite0, imagenet};
-use vis::{Model, visualize_activation};
+use vis::model::imagenet;
+use vis::visualize_activation;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let seed = std::env::args().nth(1).map_or(Ok(0), |seed| seed.parse())?;
-    let mut random = vis::random::stream(seed, 0);
-    let classes: Vec<_> = (0..10).map(|_| vec![random.random_range(0..imagenet::CLASSES)]).collect();
+    let mut arguments = std::env::args().skip(1);
+    let seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
+    let (model, path) = common::classifier(arguments.next(), "images/imagenet_classes.jpg")?;
 
-    let model = EfficientNetLite0::bundled(&Default::default())?;
+    let mut random = vis::random::stream(seed, 0);
+    let mut classes: Vec<Vec<usize>> = Vec::new();
+    while classes.len() < 10 {
+        let class = vec![random.random_range(0..imagenet::CLASSES)];
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+
     let smooth = model.preset().tv_weight;
-    for (weight, path) in
-        [(smooth, "images/imagenet_classes.jpg"), (0.0, "images/imagenet_classes_without_tv.jpg")]
-    {
-        let pictures = visualize_activation(&model, "predictions")
+    let mut right = Vec::new();
+    for (weight, path) in [(smooth, path.clone()), (0.0, path.replace(".jpg", "_without_tv.jpg"))] {
+        let pictures = visualize_activation(model.as_ref(), "predictions")
             .filter_indices(classes.clone())
             .tv_weight(weight)
             .seed(seed)
-            .progress_bar()
+            .progress(common::told(&format!("ten classes, TV weight {weight}")))
             .run()?;
         println!("TV weight {weight}:");
-        common::feed_back(&model, &pictures, &classes)?;
-        vis::picture::save(&pictures.grid_with(|grid| grid.columns(5))?, path)?;
+        right.push(common::feed_back(model.as_ref(), &pictures, &classes)?);
+        common::write(&pictures.grid_with(|grid| grid.columns(5))?, path)?;
+    }
+    if right[0] < 8 {
+        return Err(format!("only {} of 10 pictures are taken for what they were made for", right[0]).into());
     }
     Ok(())
 }

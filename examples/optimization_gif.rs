@@ -18,18 +18,23 @@ fn main() -> vis::Result<()> {
         (ActivationMaximization::new("predictions", 130), preset.act_max_weight), // flamingo
         (TotalVariation::default(), preset.tv_weight),
     ];
-    let gif = GifGenerator::create("images/optimization.gif")?
+    let (gif_path, plot_path) = ("images/optimization.gif", "images/optimization_losses.png");
+    let gif = GifGenerator::create(gif_path)?
         .clipped_to(model.input().range())
         .every(4)
         .delay(Duration::from_millis(80));
     let result = Optimizer::new(&model, losses)
         .preset(&preset)
         .callback(gif)
-        .callback(SaveHistory::to("images/optimization_losses.png")?)
+        .callback(SaveHistory::to(plot_path)?)
         .progress_bar()
         .minimize()?;
     std::fs::create_dir_all("out").map_err(vis::Error::io("create", "out"))?;
-    result.losses.save_csv("out/optimization_losses.csv")?;
+    let table_path = "out/optimization_losses.csv";
+    result.losses.save_csv(table_path)?;
     println!("best loss {:.2} at step {}", result.best_loss[0], result.best_step[0] + 1);
+    for path in [gif_path, plot_path, table_path] {
+        println!("wrote {path}");
+    }
     Ok(())
 }

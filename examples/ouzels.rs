@@ -1,19 +1,20 @@
 //! Three ouzels: the same class from three different noises.
 //!
 //! ```text
-//! cargo run --example ouzels
+//! cargo run --example ouzels                               # by EfficientNet-Lite0, whose weights are bundled
+//! cargo run --example ouzels -- vgg16-397923af.pth         # by VGG16, from its full weights in any published form
 //! ```
 
 mod common;
 
-use vis::model::{EfficientNetLite0, imagenet};
+use vis::model::imagenet;
 use vis::visualize_activation;
 
 fn main() -> vis::Result<()> {
-    let model = EfficientNetLite0::bundled(&Default::default())?;
+    let (model, path) = common::classifier(std::env::args().nth(1), "images/ouzels.jpg")?;
     let ouzel = imagenet::find("water ouzel")?; // 20
-    let pictures =
-        visualize_activation(&model, "predictions").filter_indices([ouzel; 3]).progress_bar().run()?;
-    common::feed_back(&model, &pictures, &vec![vec![ouzel]; 3])?;
-    vis::picture::save(&pictures.grid_with(|grid| grid.columns(3))?, "images/ouzels.jpg")
+    let run = visualize_activation(model.as_ref(), "predictions").filter_indices([ouzel; 3]);
+    let pictures = run.progress(common::told("ouzels")).run()?;
+    common::feed_back(model.as_ref(), &pictures, &vec![vec![ouzel]; 3])?;
+    common::write(&pictures.grid_with(|grid| grid.columns(3))?, path)
 }

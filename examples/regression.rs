@@ -8,6 +8,8 @@
 //! The output of a regression is not a class that is there or not: *increase*, *decrease* and *keep* are three
 //! questions, which keras-vis asks by modifying the gradient.
 
+mod common;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::AvgPool2dConfig;
@@ -20,7 +22,7 @@ use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{InputSpec, Stop, Taps};
 use vis::optimizer::GradientModifier;
-use vis::picture::{ColorMap, Grid, from_array, normalize_unsigned_clipped, overlay_heat, save};
+use vis::picture::{ColorMap, Grid, from_array, normalize_unsigned_clipped, overlay_heat};
 use vis::{Model, Optimizer};
 
 const HEIGHT: usize = 48;
@@ -217,5 +219,5 @@ fn main() -> vis::Result<()> {
     }
     let columns = pictures.len() / 3;
     let grid = Grid::new(&pictures).captions(captions).columns(columns).enlarge(3).caption_size(18.0);
-    save(&grid.render()?, "images/regression.png")
+    common::write(&grid.render()?, "images/regression.png")
 }

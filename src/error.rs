@@ -158,6 +158,17 @@ pub enum Error {
         target: String,
     },
 
+    /// One of a list of pictures failed after others were finished.
+    #[error("{source}; the {} of {of} pictures finished before are kept in the error", made.len())]
+    Unfinished {
+        /// What failed.
+        source: Box<Self>,
+        /// The pictures finished before.
+        made: Box<crate::visualization::Activations>,
+        /// The number of pictures asked for.
+        of: usize,
+    },
+
     /// A callback failed, and the run stopped.
     #[error("the run was stopped at step {step}: {source}{}", if best.is_some() { "; the best image so far is kept in the error" } else { "" })]
     Stopped {
@@ -175,6 +186,15 @@ impl Error {
     pub fn best_image(&self) -> Option<&Tensor<4>> {
         match self {
             Self::NonFinite { best, .. } | Self::Stopped { best, .. } => best.as_deref(),
+            Self::Unfinished { source, .. } => source.best_image(),
+            _ => None,
+        }
+    }
+
+    /// The pictures finished before one failed, if the error ended a list of them.
+    pub fn finished(&self) -> Option<&crate::visualization::Activations> {
+        match self {
+            Self::Unfinished { made, .. } => Some(made),
             _ => None,
         }
     }

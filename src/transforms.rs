@@ -172,6 +172,9 @@ impl Transform for Wrap {
         let wrap = |image: Tensor<4>, axis: usize| {
             let side = image.dims()[axis];
             let border = self.pixels.min(side);
+            if border == 0 {
+                return image;
+            }
             let before = image.clone().narrow(axis, side - border, border);
             let after = image.clone().narrow(axis, 0, border);
             Tensor::cat(vec![before, image, after], axis)

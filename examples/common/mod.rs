@@ -1,8 +1,59 @@
 //! What several examples need.
+#![allow(dead_code, reason = "no example needs all of it")]
 
-use vis::model::Model;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use image::RgbImage;
+use vis::callbacks::ProgressBar;
+use vis::model::{EfficientNetLite0, Model, Vgg16};
 use vis::picture;
-use vis::visualization::Activations;
+use vis::visualization::{Activations, Progress};
+
+/// VGG16 with its dense top, from a file of its full weights if one is named, or else the bundled EfficientNet-Lite0; and
+/// the path of the figure, which for VGG16 is under `out/`.
+pub(crate) fn classifier(weights: Option<String>, figure: &str) -> vis::Result<(Box<dyn Model>, String)> {
+    let device = Default::default();
+    let Some(weights) = weights else {
+        return Ok((Box::new(EfficientNetLite0::bundled(&device)?), figure.into()));
+    };
+    let name = Path::new(figure).file_stem().unwrap_or_default().display().to_string();
+    Ok((Box::new(Vgg16::from_file(weights, &device)?), format!("out/{name}_vgg16.jpg")))
+}
+
+/// Says on standard error how far the pictures of something are: in a line that is drawn over on a terminal, elsewhere in
+/// a line at the beginning and at each quarter.
+pub(crate) fn told(what: &str) -> impl FnMut(Progress) -> ControlFlow<()> + Send + use<> {
+    let what = what.to_owned();
+    let watched = std::io::stderr().is_terminal();
+    let mut bar = ProgressBar::to_stderr();
+    let (begun, mut quarters) = (Instant::now(), None);
+    move |now| {
+        let done = 4 * now.done / now.total.max(1);
+        if watched {
+            // A terminal that can't be written to is no reason to stop.
+            let _ = bar.tell(now.done, now.total, || format!("{what}: loss {:.1}", now.loss));
+        } else if quarters != Some(done) {
+            quarters = Some(done);
+            let (percent, seconds) = (100 * now.done / now.total.max(1), begun.elapsed().as_secs());
+            eprintln!("{what}: {percent:3} % of {} pictures, {seconds} s, loss {:.1}", now.of, now.loss);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Writes a figure, in a folder that is made if it is missing, and says so.
+pub(crate) fn write(figure: &RgbImage, path: impl AsRef<Path>) -> vis::Result<()> {
+    let path = path.as_ref();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(vis::Error::io("create", folder))?;
+    }
+    picture::save(figure, path)?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
 
 /// Saves each picture as an 8-bit PNG under `out/`, reads it back, asks the network what it is, and prints a table.
 /// Gives the number of pictures that are classified as one of the classes they were made for.

@@ -46,12 +46,14 @@ const SMALLEST_SIDE: u32 = 112;
 const LAST_DELAY: Duration = Duration::from_secs(2);
 
 impl GifGenerator {
-    /// Creates the file; `.gif` is appended to the name if it is missing. Plays for ever, 20 frames a second, and
+    /// Writes to this file; `.gif` is appended to the name if it is missing. Plays for ever, 20 frames a second, and
     /// stays at the last for two seconds.
+    ///
+    /// The path is tried now. An older animation stays until the first frame takes its place.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) when the file can't be created.
+    /// [`Error::Io`](crate::Error::Io) when the file can't be written.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let mut path = path.into();
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif")) {
@@ -82,6 +84,18 @@ impl GifGenerator {
     }
 
     /// Shows the first image of a batch only.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-first-only-example.gif");
+    /// let gif = GifGenerator::create(&path)?.first_only();
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).batch(4).max_iter(2);
+    /// run.callback(gif).minimize()?;
+    /// // One image of 8 × 8, whose pixels are drawn large enough for the number of the step.
+    /// assert_eq!(image::image_dimensions(&path).unwrap(), (112, 112));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn first_only(mut self) -> Self {
         self.first_only = true;
         self
@@ -91,6 +105,20 @@ impl GifGenerator {
     /// ([`deprocess`](picture::deprocess)), because pixels can leave the input range.
     ///
     /// [`Optimizer::progress_gif_path`](crate::Optimizer::progress_gif_path) chooses by itself.
+    ///
+    /// ```
+    /// use vis::{Model, Optimizer, callbacks::GifGenerator, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-clipped-example.gif");
+    /// let gif = GifGenerator::create(&path)?.clipped_to(model.input().range());
+    /// let black = model.input().zeros(&model.device());
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed_img(black);
+    /// run.max_iter(1).callback(gif).minimize()?;
+    /// // Black stays black; normalised, the contrast of an even image would be centred to grey.
+    /// let frame = image::open(&path).unwrap().to_rgb8();
+    /// assert_eq!(frame.get_pixel(100, 100).0, [0, 0, 0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn clipped_to(mut self, range: (f32, f32)) -> Self {
         self.range = Some(range);
         self

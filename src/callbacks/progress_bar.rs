@@ -28,7 +28,7 @@ use crate::{Error, Result};
 /// assert!(drawn.starts_with("\r 25% ") && drawn.contains(" 4/4 ") && drawn.ends_with('\n'), "{drawn:?}");
 /// # Ok::<(), vis::Error>(())
 /// ```
-pub struct ProgressBar<W> {
+pub struct ProgressBar<W: Write> {
     writer: W,
     /// Whether anything is written at all.
     shown: bool,
@@ -48,7 +48,9 @@ impl ProgressBar<Stderr> {
     pub fn to_stderr() -> Self {
         let stderr = std::io::stderr();
         let shown = stderr.is_terminal();
-        Self { shown, pause: Duration::from_millis(100), ..Self::to(stderr) }
+        let mut bar = Self::to(stderr);
+        (bar.shown, bar.pause) = (shown, Duration::from_millis(100));
+        bar
     }
 }
 
@@ -71,8 +73,9 @@ impl<W: Write> ProgressBar<W> {
     /// let mut drawn = Vec::new();
     /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
     /// bar.show(1, 2, || 0.25)?;
-    /// bar.close()?;
-    /// assert!(String::from_utf8(drawn).unwrap().contains(" 50% "));
+    /// drop(bar); // which ends the line
+    /// let drawn = String::from_utf8(drawn).unwrap();
+    /// assert!(drawn.contains(" 50% ") && drawn.ends_with('\n'));
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn show(&mut self, done: usize, of: usize, loss: impl FnOnce() -> f32) -> Result<()> {
@@ -84,6 +87,13 @@ impl<W: Write> ProgressBar<W> {
     /// # Errors
     ///
     /// As [`show`](Self::show).
+    ///
+    /// ```
+    /// let mut drawn = Vec::new();
+    /// vis::callbacks::ProgressBar::to(&mut drawn).tell(3, 4, || "tile 3".into())?;
+    /// assert!(String::from_utf8(drawn).unwrap().contains("tile 3"));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tell(&mut self, done: usize, of: usize, words: impl FnOnce() -> String) -> Result<()> {
         let now = Instant::now();
         let just_now = self.drawn.is_some_and(|drawn| now - drawn < self.pause);
@@ -99,7 +109,7 @@ impl<W: Write> ProgressBar<W> {
             .map_err(Error::io("write", "the progress bar"))
     }
 
-    /// Ends the line.
+    /// Ends the line, if one was drawn; so does dropping the bar, which says nothing of failures.
     ///
     /// # Errors
     ///
@@ -127,7 +137,13 @@ impl<W: Write + Send> Callback for ProgressBar<W> {
     }
 }
 
-impl<W> fmt::Debug for ProgressBar<W> {
+impl<W: Write> Drop for ProgressBar<W> {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+impl<W: Write> fmt::Debug for ProgressBar<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProgressBar").field("shown", &self.shown).finish_non_exhaustive()
     }

@@ -32,11 +32,18 @@ pub struct SaveHistory {
 }
 
 impl SaveHistory {
-    /// Writes to this file.
+    /// Writes to this file, which is tried now, so that one that can't be written costs no time.
+    ///
+    /// ```
+    /// use vis::callbacks::SaveHistory;
+    /// assert!(SaveHistory::to("no/such/folder/losses.csv").is_err());
+    /// assert!(SaveHistory::to("losses.txt").is_err());
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for a name that ends otherwise.
+    /// [`Error::InvalidParameter`] for a name that ends otherwise, [`Error::Io`] if the file is a folder or can't be
+    /// written.
     pub fn to(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
@@ -48,6 +55,7 @@ impl SaveHistory {
                 return Err(Error::invalid("the name of a history file", expected, path.display()));
             }
         };
+        crate::picture::check_writable(&path)?;
         Ok(Self { path, table, names: Vec::new(), rows: Vec::new() })
     }
 }

@@ -99,6 +99,9 @@ impl Loss for ActivationMaximization {
         for (row, filters) in wanted.chunks_mut(channels).zip(per_image) {
             match filters {
                 Filters::All => row.fill(1.0 / channels as f32),
+                Filters::These(indices) if indices.is_empty() => {
+                    return Err(Error::invalid("the filters of an image", "one index or more", "none"));
+                }
                 Filters::These(indices) => {
                     for &index in indices {
                         *row.get_mut(index).ok_or_else(|| Error::OutOfRange {

@@ -173,9 +173,43 @@ impl Losses {
         self.terms.iter().filter(|(_, weight)| *weight != 0.0).map(|(loss, weight)| (loss.as_ref(), *weight))
     }
 
-    /// The names of the losses that count, in order.
+    /// The names of the losses that count, in order and no two alike: several of one name also name their layers, and
+    /// if that does not tell them apart they are numbered.
+    ///
+    /// ```
+    /// use vis::losses;
+    /// use vis::losses::{ActivationMaximization, TotalVariation};
+    /// let losses = losses![
+    ///     (ActivationMaximization::new("conv1", 0), 1.0),
+    ///     (ActivationMaximization::new("conv2", 0), 1.0),
+    ///     (TotalVariation::default(), 1.0),
+    ///     (TotalVariation::default(), 2.0),
+    /// ];
+    /// let [first, second, third, fourth] = losses.names().try_into().unwrap();
+    /// assert_eq!(first, "activation maximization at conv1");
+    /// assert_eq!(second, "activation maximization at conv2");
+    /// assert_eq!((third.as_str(), fourth.as_str()), ("TV(2)", "TV(2) #2"));
+    /// ```
     pub fn names(&self) -> Vec<String> {
-        self.built().map(|(loss, _)| loss.name()).collect()
+        let mut names: Vec<String> = self.built().map(|(loss, _)| loss.name()).collect();
+        let bare = names.clone();
+        let is_alone = |name: &String| bare.iter().filter(|other| *other == name).count() == 1;
+        for (name, (loss, _)) in names.iter_mut().zip(self.built()) {
+            let layers = loss.layers().join(", ");
+            if !is_alone(name) && !layers.is_empty() {
+                *name = format!("{name} at {layers}");
+            }
+        }
+        for index in 1..names.len() {
+            let (before, rest) = names.split_at_mut(index);
+            let bare = rest[0].clone();
+            let mut number = 1;
+            while before.contains(&rest[0]) {
+                number += 1;
+                rest[0] = format!("{bare} #{number}");
+            }
+        }
+        names
     }
 
     /// The layers that the losses that count read, in order, each once.

@@ -26,7 +26,7 @@ impl History {
         Self { names, values }
     }
 
-    /// The names of the losses.
+    /// The names of the losses, no two alike: see [`Losses::names`](crate::Losses::names).
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -50,6 +50,16 @@ impl History {
     }
 
     /// The values of one loss by name, `[steps, batch]`, if there is such a loss.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).max_iter(3).minimize()?.losses;
+    /// // It is the only one.
+    /// assert_eq!(losses.named("TV(2)").unwrap(), losses.totals());
+    /// assert!(losses.named("TV(3)").is_none());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn named(&self, name: &str) -> Option<ArrayView2<'_, f32>> {
         let index = self.names.iter().position(|other| other == name)?;
         Some(self.values.index_axis(Axis(1), index))
@@ -61,6 +71,15 @@ impl History {
     }
 
     /// The history of one image of the batch, with a batch of one.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).batch(4).max_iter(2).minimize()?.losses;
+    /// let third = losses.of_image(2);
+    /// assert_eq!(third.totals()[[1, 0]], losses.totals()[[1, 2]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Panics
     ///

@@ -58,7 +58,9 @@ pub struct Optimizer<'a> {
     warm_up: usize,
     wrt: Option<String>,
     progress_gif: Option<PathBuf>,
-    parametrization: Option<Box<dyn Parametrization>>,
+    written: Written,
+    /// Those of a preset, which come before the others.
+    preset_transforms: Vec<Box<dyn Transform>>,
     transforms: Vec<Box<dyn Transform>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
     read_every: usize,
@@ -70,12 +72,26 @@ enum Start {
     Noise { batch: usize, first: usize, size: Option<(usize, usize)> },
 }
 
+/// How the image is written down.
+enum Written {
+    ByPixels,
+    /// As a preset says, once the size of the image is known.
+    ByPreset {
+        prior: Prior,
+        frame: usize,
+    },
+    By(Box<dyn Parametrization>),
+}
+
 /// What a run found.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Minimized {
     /// The best image of each run of the batch, `[batch, channels, height, width]`, in the model's input range
     /// and not clipped to it. It is the very image whose loss is [`best_loss`](Self::best_loss).
+    ///
+    /// Under transforms that loss is of one random view of it: another view has another loss, and the image whose view
+    /// was luckiest is the best.
     pub image: Tensor<4>,
     /// The gradient at that image, as the update saw it: normalised and modified; with respect to
     /// [`value`](Self::value).
@@ -84,10 +100,13 @@ pub struct Minimized {
     /// or the layer given to [`Optimizer::wrt`].
     #[doc(alias = "wrt_value")]
     pub value: Tensor<4>,
-    /// The total loss of the best image, one a run.
+    /// The total loss of the best image, one a run: the lowest that is finite.
     pub best_loss: Vec<f32>,
     /// The step at which it was met, counted from 0, one a run.
     pub best_step: Vec<usize>,
+    /// Whether the gradient was zero everywhere at every step, one a run: then nothing was followed, and the image is
+    /// the start. Look for another start, an earlier layer, or a [warm-up](Optimizer::warm_up).
+    pub zero_gradient: Vec<bool>,
     /// Every weighted loss of every step, each evaluated before the step's update.
     pub losses: History,
 }
@@ -109,14 +128,16 @@ impl<'a> Optimizer<'a> {
             warm_up: 0,
             wrt: None,
             progress_gif: None,
-            parametrization: None,
+            written: Written::ByPixels,
+            preset_transforms: Vec::new(),
             transforms: Vec::new(),
             callbacks: Vec::new(),
             read_every: 1,
         }
     }
 
-    /// Takes the settings of a [`Preset`], but for the weights of the losses, which are already given.
+    /// Takes the settings of a [`Preset`], but for the weights of the losses, which are already given. Whatever is set
+    /// after it takes the place of what it set, a second preset all of it.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization, model::Preset};
@@ -136,26 +157,16 @@ impl<'a> Optimizer<'a> {
                 self.update = Box::new(BurnUpdate::new(burn::optim::AdamConfig::new().build()));
             }
         }
-        let (height, width) = self.size();
-        let range = self.model.input().range();
-        let inside = |side: usize| side.saturating_sub(2 * preset.frame).max(1);
-        let size = [inside(height), inside(width)];
-        let prior: Box<dyn Parametrization> = match preset.prior {
-            Prior::Pixels => Box::new(Pixels::new(range)),
-            Prior::Fourier { decay } => Box::new(Fourier::new(size, range).with_decay(decay)),
-        };
-        self.parametrization = Some(match preset.frame {
-            0 => prior,
-            pixels => Box::new(Framed::new(prior, pixels, range.0)),
-        });
-        if preset.jitter > 0.0 {
-            self.transforms.push(Box::new(Jitter::Fraction(preset.jitter)));
+        self.written = Written::ByPreset { prior: preset.prior, frame: preset.frame };
+        self.preset_transforms.clear();
+        if preset.jitter != 0.0 {
+            self.preset_transforms.push(Box::new(Jitter::Fraction(preset.jitter)));
         }
         if !preset.scales.is_empty() {
-            self.transforms.push(Box::new(Scale(preset.scales.clone())));
+            self.preset_transforms.push(Box::new(Scale(preset.scales.clone())));
         }
         if !preset.rotations.is_empty() {
-            self.transforms.push(Box::new(Rotate(preset.rotations.clone())));
+            self.preset_transforms.push(Box::new(Rotate(preset.rotations.clone())));
         }
         self
     }
@@ -176,14 +187,12 @@ impl<'a> Optimizer<'a> {
     /// As [`batch`](Self::batch), where the first image takes the noise of image `first` of the seed: so a
     /// long list of pictures can be cut into batches without changing any of them.
     pub fn batch_from(mut self, first: usize, images: usize) -> Self {
-        let size = Some(self.size());
+        let size = Some(self.start.size(self.model));
         self.start = Start::Noise { batch: images, first, size };
         self
     }
 
     /// Starts from noise of this height and width, for models that take any size.
-    ///
-    /// Call it before [`preset`](Self::preset), whose image has a size of its own.
     pub fn size_of_image(mut self, height: usize, width: usize) -> Self {
         let (batch, first) = match self.start {
             Start::Noise { batch, first, .. } => (batch, first),
@@ -232,6 +241,16 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Sets how each image's gradient is normalised. Default: divided by its root mean square.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::Normalization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let filter = ActivationMaximization::new("conv2", 0);
+    /// let run = Optimizer::new(&model, filter).normalize(Normalization::L2).max_iter(1);
+    /// let length = run.minimize()?.gradient.square().sum().sqrt().into_scalar::<f32>();
+    /// assert!((length - 1.0).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "norm_grads")]
     pub fn normalize(mut self, normalization: Normalization) -> Self {
         self.normalization = normalization;
@@ -239,6 +258,16 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Changes the normalised gradient before the update.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::GradientModifier};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(10);
+    /// // The filter is put out instead of excited: the loss, minus its activation, rises.
+    /// let losses = run.gradient_modifier(GradientModifier::Negate).minimize()?.losses.totals();
+    /// assert!(losses[[9, 0]] > losses[[0, 0]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "grad_modifier")]
     pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
         self.modifier = Some(modifier);
@@ -247,6 +276,16 @@ impl<'a> Optimizer<'a> {
 
     /// Sets the backward rule at rectifiers. Evidence, to guided backprop and deconvolution, is what lowers the losses
     /// (keras-vis took it for what raises them, and so followed the evidence against).
+    ///
+    /// ```
+    /// use vis::{Optimizer, Rule, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(1);
+    /// let plain = run().minimize()?.gradient;
+    /// let guided = run().rule(Rule::Guided).minimize()?.gradient;
+    /// assert!((plain - guided).abs().max().into_scalar::<f32>() > 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
@@ -293,8 +332,18 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Sets how the image is written down. Default: by its pixels.
+    ///
+    /// ```
+    /// use vis::{Model, Optimizer, losses::ActivationMaximization, parametrization::Fourier};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let spectrum = Fourier::new([8, 8], model.input().range());
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).parametrization(spectrum);
+    /// let image = run.learning_rate(0.05).max_iter(5).minimize()?.image;
+    /// assert!(vis::host::values(image).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn parametrization(mut self, parametrization: impl Parametrization + 'static) -> Self {
-        self.parametrization = Some(Box::new(parametrization));
+        self.written = Written::By(Box::new(parametrization));
         self
     }
 
@@ -304,7 +353,19 @@ impl<'a> Optimizer<'a> {
         self.transform(jitter.into())
     }
 
-    /// Adds a transform between the image and the model; they apply in the order added.
+    /// Adds a transform between the image and the model; they apply in the order added, after those of a
+    /// [`preset`](Self::preset).
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, transforms::{Rotate, Scale}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0));
+    /// let run = run.transform(Scale(vec![0.9, 1.1])).transform(Rotate(vec![-10.0, 0.0, 10.0]));
+    /// let losses = run.learning_rate(0.0).max_iter(9).minimize()?.losses.totals();
+    /// // The image rests, and every view of it has a loss of its own.
+    /// assert!(losses.iter().any(|loss| *loss != losses[[0, 0]]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "input_modifiers")]
     pub fn transform(mut self, transform: impl Transform + 'static) -> Self {
         self.transforms.push(Box::new(transform));
@@ -328,8 +389,8 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Writes the image of every step to a GIF: [`GifGenerator`], which has more settings when added as a
-    /// [`callback`](Self::callback). The file is created before the first step, so that a path that can't be written
-    /// costs no time.
+    /// [`callback`](Self::callback). The path is tried before the first step, so that one that can't be written costs no
+    /// time.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
@@ -348,6 +409,14 @@ impl<'a> Optimizer<'a> {
     /// Reads the losses back from the device every so many steps instead of at each. Between two readings
     /// nothing waits for the device, which is worth much on a GPU; that a loss turned NaN is then noticed at
     /// the next reading. Default 1.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(10);
+    /// assert_eq!(run().read_every(4).minimize()?.losses, run().minimize()?.losses);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn read_every(mut self, steps: usize) -> Self {
         self.read_every = steps.max(1);
         self
@@ -365,7 +434,7 @@ impl<'a> Optimizer<'a> {
         for step in steps.by_ref() {
             step?;
         }
-        Ok(steps.finish())
+        steps.finish()
     }
 
     /// The same run, step by step, for callers who want control: leave the loop whenever you like, then call
@@ -381,7 +450,7 @@ impl<'a> Optimizer<'a> {
     ///         break;
     ///     }
     /// }
-    /// let result = steps.finish();
+    /// let result = steps.finish()?;
     /// assert!(result.losses.steps() <= 10);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -395,11 +464,11 @@ impl<'a> Optimizer<'a> {
             let expected = "a finite number of 0 or more";
             return Err(Error::invalid("the learning rate", expected, self.learning_rate));
         }
-        for transform in &self.transforms {
-            transform.check()?;
-        }
+        let mut transforms = self.preset_transforms;
+        transforms.append(&mut self.transforms);
+        transforms.iter().try_for_each(|transform| transform.check())?;
         let range = self.model.input().range();
-        let parametrization = self.parametrization.unwrap_or_else(|| Box::new(Pixels::new(range)));
+        let parametrization = self.written.settle(self.start.size(self.model), range);
         let device = self.model.device();
         let variable = match self.start {
             Start::Image(images) => {
@@ -427,7 +496,7 @@ impl<'a> Optimizer<'a> {
             warm_up: self.warm_up,
             wrt: self.wrt,
             parametrization,
-            transforms: self.transforms,
+            transforms,
             normalization: self.normalization,
             modifier: self.modifier,
             update: self.update,
@@ -439,14 +508,38 @@ impl<'a> Optimizer<'a> {
             variable,
         }))
     }
+}
 
-    fn size(&self) -> (usize, usize) {
-        match &self.start {
-            Start::Image(images) => {
+impl Start {
+    fn size(&self, model: &dyn Model) -> (usize, usize) {
+        match self {
+            Self::Image(images) => {
                 let [_, _, height, width] = images.dims();
                 (height, width)
             }
-            Start::Noise { size, .. } => size.unwrap_or(self.model.input().size()),
+            Self::Noise { size, .. } => size.unwrap_or(model.input().size()),
+        }
+    }
+}
+
+impl Written {
+    /// The parametrization of images of this size and range.
+    fn settle(self, (height, width): (usize, usize), range: (f32, f32)) -> Box<dyn Parametrization> {
+        let (prior, frame) = match self {
+            Self::ByPixels => return Box::new(Pixels::new(range)),
+            Self::By(parametrization) => return parametrization,
+            Self::ByPreset { prior, frame } => (prior, frame),
+        };
+        let inside = |side: usize| side.saturating_sub(2 * frame).max(1);
+        let prior: Box<dyn Parametrization> = match prior {
+            Prior::Pixels => Box::new(Pixels::new(range)),
+            Prior::Fourier { decay } => {
+                Box::new(Fourier::new([inside(height), inside(width)], range).with_decay(decay))
+            }
+        };
+        match frame {
+            0 => prior,
+            pixels => Box::new(Framed::new(prior, pixels, range.0)),
         }
     }
 }
@@ -468,6 +561,7 @@ impl fmt::Debug for Optimizer<'_> {
             .field("update", &self.update)
             .field("normalization", &self.normalization)
             .field("rule", &self.rule)
+            .field("preset_transforms", &self.preset_transforms)
             .field("transforms", &self.transforms)
             .finish_non_exhaustive()
     }

@@ -43,6 +43,8 @@ pub struct Steps<'a> {
     index: usize,
     over: bool,
     best: Option<Best>,
+    /// The largest magnitude of each image's gradient over all steps.
+    steepest: Option<Tensor<1>>,
     /// Rows of the history that are still on the device: each loss, then the mean square of the gradient.
     unread: Vec<Tensor<2>>,
     /// Rows read, `[steps, losses + 1, batch]`.
@@ -78,13 +80,36 @@ struct Best {
 
 impl<'a> Steps<'a> {
     pub(super) fn new(run: Run<'a>) -> Self {
-        Self { run, index: 0, over: false, best: None, unread: Vec::new(), read: Vec::new() }
+        let (unread, read) = (Vec::new(), Vec::new());
+        Self { run, index: 0, over: false, best: None, steepest: None, unread, read }
     }
 
-    /// The best images so far and the history of the steps taken.
-    pub fn finish(mut self) -> Minimized {
+    /// Ends the run and gives the best images so far and the history of the steps taken.
+    ///
+    /// After an error it still gives what was found before.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut steps = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).steps()?;
+    /// steps.by_ref().take(3).try_for_each(|step| step.map(drop))?;
+    /// assert_eq!(steps.finish()?.losses.steps(), 3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Of a run that is left early: [`Error::NonFinite`] when a loss that was not [read
+    /// back](super::Optimizer::read_every) yet is NaN or infinite, and [`Error::Stopped`] when a callback can't finish
+    /// what it began.
+    pub fn finish(mut self) -> Result<Minimized> {
         self.over = true;
-        self.read_back();
+        if let Err(error) = self.read_and_check() {
+            // The error that ended the run is worth more than one about its end.
+            let _ = self.end(Some(&error));
+            return Err(error);
+        }
+        self.end(None)?;
         let names = self.run.losses.names();
         let batch = self.run.variable.dims()[0];
         let rows: Vec<_> = self.read.iter().map(|row| row.slice(s![..names.len(), ..])).collect();
@@ -94,7 +119,7 @@ impl<'a> Steps<'a> {
             .axis_iter(Axis(1))
             .map(|totals| {
                 let first_lowest = |best: (usize, f32), (step, &total): (usize, &f32)| {
-                    if total < best.1 { (step, total) } else { best }
+                    if total.is_finite() && total < best.1 { (step, total) } else { best }
                 };
                 totals.iter().enumerate().fold((0, f32::INFINITY), first_lowest)
             })
@@ -104,10 +129,24 @@ impl<'a> Steps<'a> {
             let image = self.run.parametrization.decode(value.clone());
             Best { loss: Tensor::zeros([batch], &value.device()), image, gradient: value.zeros_like(), value }
         });
-        Minimized { image, gradient, value, best_loss, best_step, losses }
+        let zero_gradient = match self.steepest.take() {
+            Some(steepest) => crate::host::values(steepest).into_iter().map(|most| most == 0.0).collect(),
+            None => vec![false; batch],
+        };
+        Ok(Minimized { image, gradient, value, best_loss, best_step, zero_gradient, losses })
     }
 
-    /// The best images so far.
+    /// The best images so far, on the device; none before the first step.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut steps = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).steps()?;
+    /// assert!(steps.best().is_none());
+    /// let first = steps.next().unwrap()?;
+    /// assert_eq!(vis::host::values(steps.best().unwrap()), vis::host::values(first.image));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn best(&self) -> Option<Tensor<4>> {
         self.best.as_ref().map(|best| best.image.clone())
     }
@@ -128,6 +167,11 @@ impl<'a> Steps<'a> {
         })?;
 
         let batch = evaluation.image.dims()[0];
+        let steepest = evaluation.gradient.clone().abs().max_dims(&[1, 2, 3]).reshape([batch]);
+        self.steepest = Some(match self.steepest.take() {
+            Some(before) => before.max_pair(steepest),
+            None => steepest,
+        });
         let mean_square = evaluation.gradient.clone().square().mean_dims(&[1, 2, 3]);
         let gradient = run.normalization.apply(evaluation.gradient, mean_square.clone());
         let gradient = match run.modifier {
@@ -146,8 +190,10 @@ impl<'a> Steps<'a> {
                 value: evaluation.value.clone(),
             },
             Some(best) => {
-                // NaN is lower than nothing, so what is not finite never becomes the best.
-                let better = total.clone().lower(best.loss.clone());
+                // What is not finite is never the best, even if it is what the run began with.
+                let lower = total.clone().lower(best.loss.clone());
+                let first = best.loss.clone().is_finite().bool_not();
+                let better = total.clone().is_finite().bool_and(lower.bool_or(first));
                 let each = better.clone().reshape([batch, 1, 1, 1]);
                 let images = each.clone().expand(evaluation.image.dims());
                 let gradients = each.expand(gradient.dims());
@@ -173,25 +219,21 @@ impl<'a> Steps<'a> {
         }
         self.index += 1;
         if self.unread.len() >= self.run.read_every || self.index == self.run.max_iter {
-            let first = self.read.len();
-            self.read_back();
-            self.check_finite(first)?;
+            self.read_and_check()?;
         }
         self.tell(&step)?;
         Ok(step)
     }
 
-    /// Brings the rows of the history that are still on the device to the host.
-    fn read_back(&mut self) {
+    /// Brings the rows of the history that are still on the device to the host, and refuses what is not finite.
+    fn read_and_check(&mut self) -> Result<()> {
         if self.unread.is_empty() {
-            return;
+            return Ok(());
         }
+        let first = self.read.len();
         let rows = crate::host::array2(Tensor::cat(std::mem::take(&mut self.unread), 0));
         let height = self.run.losses.built().count() + 1;
         self.read.extend(rows.axis_chunks_iter(Axis(0), height).map(|row| row.to_owned()));
-    }
-
-    fn check_finite(&self, first: usize) -> Result<()> {
         for (step, row) in self.read.iter().enumerate().skip(first) {
             if let Some(index) = row.outer_iter().position(|values| values.iter().any(|v| !v.is_finite())) {
                 let names = self.run.losses.names();

@@ -1,5 +1,6 @@
 //! Animations that can be watched while they grow.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use image::RgbImage;
 
 use super::caption::{Corner, stamp};
 use super::palette::palette;
+use super::save::{Place, check_writable, temporary_in};
 use crate::{Error, Result};
 
 /// What ends a GIF. A player ignores everything behind it.
@@ -21,8 +23,9 @@ const DELAY_AT: u64 = 4;
 
 /// An animated GIF, written frame by frame: no frame is kept in memory, and the file is whole after each.
 ///
-/// A run that is killed between or in the middle of frames, or drops the writer without
-/// [`finish`](Self::finish), leaves an animation of all frames so far. Each frame has its own 256 colours, chosen
+/// An older file of that name stays until the first frame, which takes its place at once. A run that is killed between
+/// or in the middle of frames, or drops the writer without [`finish`](Self::finish), leaves an animation of all frames
+/// so far, and so does a disk that is full. Each frame has its own 256 colours, chosen
 /// from its pixels and dithered; a frame with at most 256 colours keeps them exactly. A frame of 224 × 224 takes
 /// some 60 milliseconds and 50 KB.
 ///
@@ -43,7 +46,8 @@ const DELAY_AT: u64 = 4;
 #[derive(Debug)]
 pub struct GifWriter {
     path: PathBuf,
-    file: File,
+    /// There is none before the first frame.
+    file: Option<Box<dyn Medium>>,
     delay: Duration,
     last_delay: Option<Duration>,
     forever: bool,
@@ -56,8 +60,20 @@ pub struct GifWriter {
     size: Option<(u32, u32)>,
 }
 
+/// What an animation is written to.
+trait Medium: Write + Seek + fmt::Debug + Send + Sync {
+    /// Waits until all is on the disk.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Medium for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
 impl GifWriter {
-    /// Opens a GIF to be written, and empties the file if there is one.
+    /// A GIF to be written. The path is tried, but nothing is there before the first frame.
     ///
     /// Frames follow each other in 100 ms, and the animation repeats for ever, unless set otherwise before the
     /// first frame.
@@ -77,9 +93,10 @@ impl GifWriter {
             let expected = "one that ends in .gif";
             return Err(Error::invalid("the name of an animation", expected, path.display()));
         }
+        check_writable(path)?;
         Ok(Self {
-            file: File::create(path).map_err(Error::io("create", path))?,
             path: path.to_owned(),
+            file: None,
             delay: Duration::from_millis(100),
             last_delay: None,
             forever: true,
@@ -200,8 +217,7 @@ impl GifWriter {
     /// Ends the animation: gives the last frame its own delay, and makes sure that all is on the disk.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] if there is no frame (the empty file is removed); [`Error::Io`] if the disk is
-    /// full.
+    /// [`Error::InvalidParameter`] if there is no frame, and so no file; [`Error::Io`] if the disk is full.
     ///
     /// ```
     /// # fn main() -> vis::Result<()> {
@@ -219,11 +235,12 @@ impl GifWriter {
     }
 
     fn close(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         if let Some(delay) = self.last_delay {
-            self.file.seek(SeekFrom::Start(self.last_frame + DELAY_AT))?;
-            self.file.write_all(&hundredths(delay).to_le_bytes())?;
+            file.seek(SeekFrom::Start(self.last_frame + DELAY_AT))?;
+            file.write_all(&hundredths(delay).to_le_bytes())?;
         }
-        self.file.sync_all()
+        file.sync()
     }
 
     fn check(&self, picture: &RgbImage) -> Result<(u16, u16)> {
@@ -256,10 +273,15 @@ impl GifWriter {
         // The head of the file goes with the first frame.
         let (bytes, head) = if self.frames == 0 { (&bytes[..], head) } else { (&bytes[head..], 0) };
 
-        self.file.seek(SeekFrom::Start(self.end + 1))?;
-        self.file.write_all(&[&bytes[1..], &[TRAILER]].concat())?;
-        self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(&bytes[..1])?;
+        match &mut self.file {
+            None => self.file = Some(begin(&self.path, &[bytes, &[TRAILER]].concat())?),
+            Some(file) => {
+                file.seek(SeekFrom::Start(self.end + 1))?;
+                file.write_all(&[&bytes[1..], &[TRAILER]].concat())?;
+                file.seek(SeekFrom::Start(self.end))?;
+                file.write_all(&bytes[..1])?;
+            }
+        }
         self.last_frame = self.end + head as u64;
         self.end += bytes.len() as u64;
         self.frames += 1;
@@ -268,12 +290,18 @@ impl GifWriter {
     }
 }
 
-impl Drop for GifWriter {
-    /// Leaves the frames so far; a file without any is no GIF and is removed.
-    fn drop(&mut self) {
-        if self.frames == 0 {
-            // Nothing can be done about a failure here, and nothing is lost by it.
-            let _ = std::fs::remove_file(&self.path);
+/// Puts an animation of one frame in the place of whatever is there, in one go.
+fn begin(path: &Path, bytes: &[u8]) -> io::Result<Box<dyn Medium>> {
+    match Place::of(path)? {
+        Place::Device(device) => {
+            let mut file = File::options().write(true).open(device)?;
+            file.write_all(bytes)?;
+            Ok(Box::new(file))
+        }
+        Place::File { target, folder } => {
+            let mut temporary = temporary_in(&folder)?;
+            temporary.write_all(bytes)?;
+            Ok(Box::new(temporary.persist(target)?))
         }
     }
 }
@@ -414,7 +442,7 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         for path in [directory.clone(), folder.path().join("missing/run.gif")] {
             let error = GifWriter::create(&path).unwrap_err();
-            assert!(matches!(error, Error::Io { action: "create", .. }), "{error}");
+            assert!(matches!(error, Error::Io { .. }), "{error}");
             assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         }
         assert!(directory.is_dir());
@@ -430,6 +458,85 @@ mod tests {
         assert!(!path.exists());
         assert!(matches!(GifWriter::create(&path).unwrap().finish(), Err(Error::InvalidParameter { .. })));
         assert!(!path.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_older_animation_stays_until_there_is_a_frame_of_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.gif");
+        let frames = || decode(&std::fs::read(&path).unwrap()).frames;
+        let mut older = GifWriter::create(&path).unwrap();
+        (0..2).for_each(|step| older.frame(&few_colours(step)).unwrap());
+        older.finish().unwrap();
+
+        drop(GifWriter::create(&path).unwrap());
+        assert!(GifWriter::create(&path).unwrap().finish().is_err());
+        let mut newer = GifWriter::create(&path).unwrap();
+        assert!(newer.frame(&RgbImage::new(0, 0)).is_err());
+        assert_eq!(frames().len(), 2, "the older one");
+        newer.frame(&colourful(0)).unwrap();
+        assert_eq!(frames().len(), 1);
+        newer.frame(&colourful(1)).unwrap();
+        assert_eq!(frames().len(), 2);
+        assert_eq!(frames()[0].dimensions(), (80, 60), "the newer one");
+        // Neither a temporary file nor anything else is left beside it.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// A file on a disk with room for so many bytes.
+    #[derive(Debug)]
+    struct Filling(File, u64);
+
+    impl Write for Filling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.1.saturating_sub(self.0.stream_position()?) as usize;
+            match room.min(bytes.len()) {
+                0 if !bytes.is_empty() => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left")),
+                fitting => self.0.write(&bytes[..fitting]),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl Seek for Filling {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    impl Medium for Filling {
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync_all()
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fills_after_some_frames_keeps_them_as_an_animation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.gif");
+        let mut writer = GifWriter::create(&path).unwrap();
+        let mut ends = Vec::new();
+        for step in 0..4 {
+            writer.frame(&few_colours(step)).unwrap();
+            ends.push(writer.end + 1);
+        }
+        drop(writer);
+        // A disk that is full within the fourth frame, wherever that is.
+        for room in ends[2]..ends[3] {
+            let mut writer = GifWriter::create(&path).unwrap();
+            writer.frame(&few_colours(0)).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            writer.file = Some(Box::new(Filling(file, room)));
+            (1..3).for_each(|step| writer.frame(&few_colours(step)).unwrap());
+            let error = writer.frame(&few_colours(3)).unwrap_err().to_string();
+            assert!(error.contains("run.gif") && error.contains("no space left"), "{error}");
+            assert_eq!(writer.frames(), 3);
+            let kept = decode(&std::fs::read(&path).unwrap()).frames;
+            assert_eq!(kept, (0..3).map(few_colours).collect::<Vec<_>>(), "room for {room} bytes");
+        }
     }
 
     #[test]

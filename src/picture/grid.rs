@@ -1,5 +1,7 @@
 //! Many pictures side by side.
 
+use std::ops::RangeInclusive;
+
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
@@ -8,6 +10,9 @@ use crate::{Error, Result};
 
 /// The most pixels of a grid: 3 GB of memory.
 const MOST_PIXELS: u64 = 1 << 30;
+
+/// Cells of smaller pictures are widened to so many pixels if their words need them: two lines of some 18 letters.
+const READABLE_WIDTH: f32 = 96.0;
 
 /// Pictures side by side on black, as `stitch_images` of keras-vis: `columns` in a row (fewer if there are fewer
 /// pictures), `margin` pixels between them and none around them.
@@ -57,7 +62,8 @@ pub fn panel(pictures: &[(&str, &RgbImage)], title: Option<&str>) -> Result<RgbI
 ///
 /// A cell is as large as the largest picture; smaller ones are centred in theirs. Captions are as large as the
 /// cells allow, all of one size, and never run out of their cell: long ones first make all captions smaller,
-/// then take two lines, then lose their middle to an ellipsis.
+/// then take two lines, then lose their middle to an ellipsis. Cells under 96 pixels are widened as far as their
+/// captions need it to be read.
 ///
 /// ```
 /// # fn main() -> vis::Result<()> {
@@ -284,6 +290,8 @@ struct Layout {
     width: u32,
     height: u32,
     border: u32,
+    /// Where the first column starts.
+    left: u32,
     columns: usize,
     column_step: u32,
     row_tops: Vec<u32>,
@@ -308,21 +316,29 @@ impl Layout {
         }
         // Sums are taken in u64, where they can't overflow, and checked before anything is drawn.
         let enlarged = |side: Option<u32>| u64::from(side.unwrap_or(0)) * u64::from(grid.enlargement);
-        let cell_width = enlarged(grid.pictures.iter().map(|picture| picture.width()).max());
+        let picture_width = enlarged(grid.pictures.iter().map(|picture| picture.width()).max());
+        let caption_sizes = sizes(picture_width as f32, grid.caption_size);
+        let captions = grid.captions.iter().map(|caption| readable_width(caption, *caption_sizes.start()));
+        let cell_width = captions.fold(picture_width, u64::max);
         let cell_height = enlarged(grid.pictures.iter().map(|picture| picture.height()).max());
         let margin = u64::from(grid.margin);
         let border = u64::from(grid.border.unwrap_or(grid.margin));
         let columns =
             grid.columns.unwrap_or_else(|| squarest(count, cell_width + margin, cell_height + margin));
         let columns = columns.min(count);
-        let width = 2 * border + columns as u64 * (cell_width + margin) - margin;
+        let inside = columns as u64 * (cell_width + margin) - margin;
 
-        let captions = fit_captions(&grid.captions, cell_width as f32, grid.caption_size);
+        let captions = fit_captions(&grid.captions, cell_width as f32, caption_sizes);
         let caption_size = captions.first().map_or(base_size(cell_width as f32), |caption| caption.size);
         let title = grid.title.as_deref().filter(|title| !title.trim().is_empty()).map(|title| {
-            let largest = (caption_size * 1.3).max((width as f32 / 50.0).min(48.0));
-            fit_text(title, (width - 2 * border) as f32, largest * 0.7..=largest, 2)
+            let largest = (caption_size * 1.3).max(((inside + 2 * border) as f32 / 50.0).min(48.0));
+            let width = inside.max(readable_width(title, largest * 0.7));
+            (fit_text(title, width as f32, largest * 0.7..=largest, 2), width)
         });
+        let (title, title_width) = title.map_or((None, 0), |(title, width)| (Some(title), width));
+        // A title may need more than its pictures, which then stand in the middle.
+        let left = border + title_width.saturating_sub(inside) / 2;
+        let width = 2 * border + inside.max(title_width);
 
         let mut top = border;
         if let Some(title) = &title {
@@ -345,6 +361,7 @@ impl Layout {
             width: width as u32,
             height: height as u32,
             border: border as u32,
+            left: left as u32,
             columns,
             column_step: (cell_width + margin) as u32,
             row_tops: row_tops.into_iter().map(|top| top as u32).collect(),
@@ -357,7 +374,7 @@ impl Layout {
 
     fn corner(&self, index: usize) -> (u32, u32) {
         let (row, column) = (index / self.columns, index % self.columns);
-        (self.border + column as u32 * self.column_step, self.row_tops[row])
+        (self.left + column as u32 * self.column_step, self.row_tops[row])
     }
 }
 
@@ -374,16 +391,27 @@ fn base_size(cell_width: f32) -> f32 {
     (cell_width / 12.0).clamp(12.0, 32.0)
 }
 
+/// The smallest and the largest size of captions.
+fn sizes(cell_width: f32, wanted: Option<f32>) -> RangeInclusive<f32> {
+    let largest = wanted.unwrap_or(base_size(cell_width));
+    // Under 10 pixels nothing can be read, unless it was asked for.
+    (largest * 0.7).max(10.0).min(largest)..=largest
+}
+
+/// The least width at which some words can be read: their own, or [`READABLE_WIDTH`] for many.
+fn readable_width(words: &str, size: f32) -> u64 {
+    let widest = words.split('\n').map(|line| measure_text(line.trim(), size)).fold(0.0, f32::max);
+    // A pixel to spare, for a width that is right to the last bit may be found too small.
+    widest.min(READABLE_WIDTH - 1.0).ceil() as u64 + u64::from(widest > 0.0)
+}
+
 /// All captions at one size: the largest at which each fits its cell.
-fn fit_captions(captions: &[String], width: f32, size: Option<f32>) -> Vec<FittedText> {
+fn fit_captions(captions: &[String], width: f32, sizes: RangeInclusive<f32>) -> Vec<FittedText> {
     if captions.iter().all(|caption| caption.trim().is_empty()) {
         return Vec::new();
     }
-    let largest = size.unwrap_or(base_size(width));
-    // Under 10 pixels nothing can be read, unless it was asked for.
-    let smallest = (largest * 0.7).max(10.0).min(largest);
-    let sizes = captions.iter().map(|caption| fit_text(caption, width, smallest..=largest, 2).size);
-    let size = sizes.fold(largest, f32::min);
+    let fitted = captions.iter().map(|caption| fit_text(caption, width, sizes.clone(), 2).size);
+    let size = fitted.fold(*sizes.end(), f32::min);
     captions.iter().map(|caption| fit_text(caption, width, size..=size, 2)).collect()
 }
 
@@ -490,7 +518,8 @@ mod tests {
 
     #[test]
     fn captions_never_leave_their_cell() {
-        // The margin is wide and nothing but background; every pixel between the columns must stay so.
+        // The margin is wide and nothing but background; every pixel between the columns must stay so. The pictures of
+        // 60 pixels stand in cells of 96, for the captions' sake.
         let pictures = vec![plain(60, 20, 128); 6];
         let captions = [
             "short",
@@ -504,7 +533,8 @@ mod tests {
             let grid = Grid::new(&pictures).captions(captions).columns(3).margin(20).enlarge(enlargement);
             let drawn = grid.render().unwrap();
             for (x, y, pixel) in drawn.enumerate_pixels() {
-                let in_column = x >= 20 && (x - 20) % (60 * enlargement + 20) < 60 * enlargement;
+                let cell = (60 * enlargement).max(96);
+                let in_column = x >= 20 && (x - 20) % (cell + 20) < cell;
                 assert!(in_column || pixel.0 == [255; 3], "at {x}, {y}");
             }
             let bottom = drawn.height() - 20;
@@ -523,6 +553,57 @@ mod tests {
             let ink = green.iter().filter(|green| if dark { **green < 100 } else { **green > 150 }).count();
             assert!(ink > 20, "{ink} pixels of ink on {background:?}");
         }
+    }
+
+    #[test]
+    fn every_caption_can_be_read_under_pictures_of_any_number_and_size() {
+        for count in [1, 2, 7, 64, 512] {
+            for side in [1, 8, 28, 224] {
+                let pictures = vec![plain(side, side, 128); count];
+                let captions: Vec<_> = (0..count).map(|filter| format!("Filter {filter} (dead)")).collect();
+                let grid = Grid::new(&pictures).captions(captions.clone());
+                let layout = Layout::of(&grid).unwrap();
+                // No letter is left out, and none is too small.
+                for (fitted, caption) in layout.captions.iter().zip(&captions) {
+                    assert!(fitted.size >= 10.0, "{count} of {side}: {}", fitted.size);
+                    assert_eq!(&fitted.lines.join(" "), caption, "{count} of {side}");
+                }
+                let drawn = grid.render().unwrap();
+                let mut ink = vec![0; count];
+                for (x, y, pixel) in drawn.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 != [255; 3]) {
+                    let column = (x - layout.left) / layout.column_step;
+                    let row = layout.row_tops.iter().rposition(|top| *top <= y).unwrap();
+                    let index = row * layout.columns + column as usize;
+                    let (left, top) = layout.corner(index);
+                    assert!(x - left < layout.cell_width, "{count} of {side}: ink beside cell {index}");
+                    if y - top >= layout.cell_height {
+                        // The strip ends before the margin.
+                        let below = drawn.height().min(*layout.row_tops.get(row + 1).unwrap_or(&u32::MAX));
+                        assert!(y < below - 8, "{count} of {side}: ink under the strip of cell {index}");
+                        ink[index] += usize::from(pixel[0] < 128);
+                    }
+                }
+                let least = ink.iter().min();
+                assert!(least > Some(&40), "{count} of {side}: {least:?} dark pixels");
+            }
+        }
+    }
+
+    #[test]
+    fn a_title_can_be_read_over_one_tiny_picture() {
+        let picture = plain(8, 8, 128);
+        let grid = Grid::new([&picture]).title("digits conv1").margin(4);
+        let layout = Layout::of(&grid).unwrap();
+        assert_eq!(layout.title.as_ref().unwrap().lines, ["digits conv1"]);
+        let drawn = grid.render().unwrap();
+        // The picture stands in the middle.
+        let grey: Vec<u32> = drawn
+            .enumerate_pixels()
+            .filter(|(x, y, pixel)| *y == layout.row_tops[0] && pixel.0 == [128; 3] && *x < drawn.width())
+            .map(|(x, _, _)| x)
+            .collect();
+        let (left, right) = (grey[0], drawn.width() - 1 - grey[grey.len() - 1]);
+        assert!(grey.len() == 8 && left.abs_diff(right) <= 1, "{left} and {right}");
     }
 
     #[test]

@@ -56,5 +56,6 @@ pub use normalize::{
 pub use overlay::{Opacity, overlay, overlay_heat};
 pub use plot::Plot;
 pub use resize::{resize_map, resize_to_cover_and_crop};
+pub(crate) use save::check_writable;
 pub use save::{save, write_atomically};
 pub use tensor::{from_tensor, to_input, to_tensor};

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
@@ -98,36 +99,70 @@ pub fn write_atomically<T>(
     replace(path, write).map_err(Error::io("write", path))
 }
 
-fn replace<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>) -> io::Result<T> {
-    let target = match path.canonicalize() {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
-    if target.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+/// Refuses a path that can't be written, before any work is done for it; what is there stays as it is.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    let tried = Place::of(path).and_then(|place| match place {
+        Place::Device(_) => Ok(()), // nothing is known before it is written to
+        Place::File { folder, .. } => temporary_in(&folder).map(drop).map_err(|error| error.kind().into()),
+    });
+    tried.map_err(Error::io("write", path))
+}
+
+/// Where a path leads, with links followed.
+pub(super) enum Place {
+    /// What can't be replaced and is written to directly: a device or a pipe.
+    Device(PathBuf),
+    /// An ordinary file, there or not, in a folder that is there.
+    File { target: PathBuf, folder: PathBuf },
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let target = match path.canonicalize() {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(error),
+        };
+        if target.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        }
+        if target.exists() && !target.is_file() {
+            return Ok(Self::Device(target));
+        }
+        let folder = match target.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+            Some(folder) => folder,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")),
+        };
+        if !folder.is_dir() {
+            let reason = format!("there is no folder {}", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+        }
+        Ok(Self::File { folder: folder.to_owned(), target })
     }
-    if target.exists() && !target.is_file() {
-        let mut writer = BufWriter::new(File::options().write(true).open(&target)?);
-        let result = write(&mut writer)?;
-        writer.flush()?;
-        return Ok(result);
-    }
-    let folder = match target.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")),
-    };
-    if !folder.is_dir() {
-        let reason = format!("there is no folder {}", folder.display());
-        return Err(io::Error::new(io::ErrorKind::NotFound, reason));
-    }
+}
+
+/// A file that takes the place of another once it is written.
+pub(super) fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vis-").suffix(".part");
     // Temporary files are private by default; this one becomes an ordinary file (the umask still applies).
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let (file, temporary) = builder.tempfile_in(folder)?.into_parts();
+    builder.tempfile_in(folder)
+}
+
+fn replace<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>) -> io::Result<T> {
+    let (target, folder) = match Place::of(path)? {
+        Place::Device(device) => {
+            let mut writer = BufWriter::new(File::options().write(true).open(device)?);
+            let result = write(&mut writer)?;
+            writer.flush()?;
+            return Ok(result);
+        }
+        Place::File { target, folder } => (target, folder),
+    };
+    let (file, temporary) = temporary_in(&folder)?.into_parts();
     let mut writer = BufWriter::new(file);
     let result = write(&mut writer)?;
     // Without this a crash of the machine could leave the new name on an empty file. It also closes the file,

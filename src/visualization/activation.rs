@@ -12,7 +12,7 @@ use crate::callbacks::{Print, ProgressBar};
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
 use crate::model::{Model, Preset, Prior};
-use crate::optimizer::{History, Optimizer, Step};
+use crate::optimizer::{History, Minimized, Optimizer, Step};
 use crate::picture::{self, Grid};
 use crate::{Error, Result};
 
@@ -29,7 +29,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// The settings are those of the model's [`Preset`] until changed. Many filters run as batches as large as
-/// [`memory_limit`](VisualizeActivation::memory_limit) allows; how they are cut into batches changes nothing.
+/// [`memory_limit`](VisualizeActivation::memory_limit) allows; how they are cut into batches changes nothing but the last
+/// digits.
 pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) -> VisualizeActivation<'a> {
     VisualizeActivation {
         model,
@@ -105,7 +106,8 @@ pub struct Activation {
     pub after: f32,
     /// The weighted losses of the run, with a batch of one.
     pub losses: History,
-    /// Whether the filters never fired and their gradient stayed zero: the picture shows nothing of them.
+    /// Whether the filters answered every image of the run alike, mostly with nothing, so that the picture shows nothing
+    /// of them. Never so when no two images were seen: after no step, or where a run with a gradient stood still.
     pub dead: bool,
     prior: Prior,
     range: (f32, f32),
@@ -129,6 +131,14 @@ impl<'a> VisualizeActivation<'a> {
 
     /// One caption a picture. Default: the names of the classes if the layer holds class scores and the model knows
     /// them, else `Filter` and the indices.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let two = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(1);
+    /// let pictures = two.labels(["edges", "blobs"]).run()?;
+    /// assert_eq!(pictures[1].label, "blobs");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "idx_label_map")]
     pub fn labels<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Self {
         self.labels = Some(labels.into_iter().map(Into::into).collect());
@@ -136,6 +146,16 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Takes all settings from this preset instead of the model's.
+    ///
+    /// ```
+    /// use vis::model::Preset;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let preset = Preset { max_iter: 3, ..Preset::robust() };
+    /// let pictures = vis::visualize_activation(&model, "conv2").filter_indices([0]).preset(preset).run()?;
+    /// // A Fourier image never leaves the range.
+    /// assert!(pictures[0].image.iter().all(|value| (0.0..=255.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn preset(mut self, preset: Preset) -> Self {
         self.preset = preset;
         self
@@ -191,6 +211,16 @@ impl<'a> VisualizeActivation<'a> {
 
     /// Starts from these images in the model's input range: one for all pictures,
     /// `[1, channels, height, width]`, or one for each.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let grey = model.input().zeros(&model.device()) + 100.0;
+    /// let from_grey = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).seed_img(grey);
+    /// let pictures = from_grey.max_iter(0).run()?;
+    /// assert!(pictures.iter().all(|picture| picture.image.iter().all(|value| *value == 100.0)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "seed_input")]
     pub fn seed_img(mut self, images: Tensor<4>) -> Self {
         self.seed_img = Some(images);
@@ -198,6 +228,14 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Sets how many bytes the activations of one batch may take, as a guide to its size. Default 1 GiB.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(2);
+    /// let (together, one_by_one) = (run().run()?, run().memory_limit(1).run()?);
+    /// assert!((together[1].after - one_by_one[1].after).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
@@ -224,15 +262,25 @@ impl<'a> VisualizeActivation<'a> {
         self.progress(move |progress| {
             // A terminal that can't be written to is no reason to lose the pictures.
             let _ = bar.show(progress.done, progress.total, || progress.loss);
-            if progress.done == progress.total {
-                let _ = bar.close();
-            }
             ControlFlow::Continue(())
         })
     }
 
     /// Is told of the progress after every step; breaking ends the run, and the pictures of the batches finished and
     /// begun are kept.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(100);
+    /// let five_steps = |now: vis::visualization::Progress| match now.done {
+    ///     10.. => ControlFlow::Break(()), // five steps of two pictures
+    ///     _ => ControlFlow::Continue(()),
+    /// };
+    /// let pictures = run.progress(five_steps).run()?;
+    /// assert_eq!((pictures.len(), pictures[0].losses.steps()), (2, 5));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
@@ -257,7 +305,8 @@ impl<'a> VisualizeActivation<'a> {
     /// # Errors
     ///
     /// An unknown layer, a filter out of range, a list of labels or seed images of another length than the
-    /// filters, settings out of range, and whatever stops the [`Optimizer`].
+    /// filters, settings out of range, and whatever stops the [`Optimizer`]. When pictures of earlier batches are
+    /// finished, [`Error::Unfinished`] has them ([`Error::finished`]) and what went wrong.
     pub fn run(mut self) -> Result<Activations> {
         let table = self.model.layers()?;
         let depth = table.iter().position(|layer| layer.name == self.layer).ok_or_else(|| {
@@ -277,10 +326,18 @@ impl<'a> VisualizeActivation<'a> {
 
         let mut pictures = Vec::with_capacity(filters.len());
         for (number, chunk) in filters.chunks(batch).enumerate() {
-            let (made, broken_off) = self.run_batch(number, number * batch, chunk, filters.len())?;
-            pictures.extend(made);
-            if broken_off {
-                break;
+            match self.run_batch(number, number * batch, chunk, filters.len()) {
+                Ok((made, broken_off)) => {
+                    pictures.extend(made);
+                    if broken_off {
+                        break;
+                    }
+                }
+                Err(error) if pictures.is_empty() => return Err(error),
+                Err(error) => {
+                    let made = Box::new(Activations { layer: self.layer, pictures });
+                    return Err(Error::Unfinished { source: Box::new(error), made, of: filters.len() });
+                }
             }
         }
         Ok(Activations { layer: self.layer, pictures })
@@ -322,37 +379,35 @@ impl<'a> VisualizeActivation<'a> {
             optimizer = configure(optimizer);
         }
 
+        let only = Losses::from(wanted);
+        let measure = Gradient::new(self.model, &only);
         let mut steps = optimizer.steps()?;
-        let mut seed_images = None;
-        // Above 0 where, at some step, the filter fired and had a gradient; it stays on the device until the end.
-        let mut alive: Option<Tensor<1>> = None;
+        let mut watch: Option<Watch> = None;
         let mut broken_off = false;
         for step in steps.by_ref() {
             let step = step?;
-            seed_images.get_or_insert_with(|| step.image.clone());
-            let batch = filters.len();
-            let gradient = step.gradient.clone().abs().max_dims(&[1, 2, 3]).reshape([batch]);
-            let activation = step.losses.tensor().narrow(0, 0, 1).reshape([batch]).abs();
-            let now = gradient.min_pair(activation);
-            alive = Some(match alive {
-                Some(alive) => alive.max_pair(now),
-                None => now,
+            let activation = if self.preset.act_max_weight == 0.0 {
+                measure.values(step.image.clone())?.total() // it is not among the losses
+            } else {
+                step.losses.tensor().narrow(0, 0, 1).reshape([filters.len()])
+            };
+            watch = Some(match watch {
+                Some(watch) => watch.go_on(step.image.clone(), activation),
+                None => Watch::begin(step.image.clone(), activation),
             });
             if self.report(&step, first, filters.len(), of).is_break() {
                 broken_off = true;
                 break;
             }
         }
-        let result = steps.finish();
+        let result = steps.finish()?;
 
-        let fired: Vec<bool> = match alive {
-            Some(alive) => crate::host::values(alive).into_iter().map(|value| value > 0.0).collect(),
-            None => vec![false; filters.len()],
-        };
-        let only = Losses::from(wanted);
-        let measure = Gradient::new(self.model, &only);
         let after = measure.values(result.image.clone())?.totals();
-        let before = measure.values(seed_images.unwrap_or_else(|| result.image.clone()))?.totals();
+        let before = match &watch {
+            Some(watch) => measure.values(watch.start.clone())?.totals(),
+            None => after.clone(),
+        };
+        let unmoved = watch.map_or_else(|| vec![false; filters.len()], |watch| watch.unmoved(&result));
         let images = result.array();
         let made = filters.iter().enumerate().map(|(index, filters)| Activation {
             filters: filters.clone(),
@@ -361,7 +416,7 @@ impl<'a> VisualizeActivation<'a> {
             before: -before[index],
             after: -after[index],
             losses: result.losses.of_image(index),
-            dead: !fired[index] && after[index] == before[index],
+            dead: unmoved[index] && after[index] == before[index],
             prior: self.preset.prior,
             range: self.model.input().range(),
         });
@@ -432,6 +487,42 @@ impl<'a> VisualizeActivation<'a> {
     }
 }
 
+/// What a run tells of its filters; it stays on the device until the end.
+struct Watch {
+    /// The images that the run started from.
+    start: Tensor<4>,
+    /// The largest distance from them of a pixel, for each image.
+    travelled: Tensor<1>,
+    /// The least and the largest answer of the filters, up to their weight.
+    least: Tensor<1>,
+    most: Tensor<1>,
+}
+
+impl Watch {
+    fn begin(start: Tensor<4>, answer: Tensor<1>) -> Self {
+        Self { start, travelled: answer.zeros_like(), least: answer.clone(), most: answer }
+    }
+
+    fn go_on(self, image: Tensor<4>, answer: Tensor<1>) -> Self {
+        let away = (image - self.start.clone()).abs().max_dims(&[1, 2, 3]).reshape(answer.dims());
+        Self {
+            start: self.start,
+            travelled: self.travelled.max_pair(away),
+            least: self.least.min_pair(answer.clone()),
+            most: self.most.max_pair(answer),
+        }
+    }
+
+    /// Whether the filters of each image answered alike throughout, though the image changed or had no gradient to
+    /// follow.
+    fn unmoved(self, found: &Minimized) -> Vec<bool> {
+        let (spread, travelled) =
+            (crate::host::values(self.most - self.least), crate::host::values(self.travelled));
+        let each = spread.iter().zip(travelled).zip(&found.zero_gradient);
+        each.map(|((spread, travelled), zero)| *spread == 0.0 && (travelled > 0.0 || *zero)).collect()
+    }
+}
+
 /// The path of the GIF of a batch, counted from 0.
 fn numbered(path: &Path, number: usize) -> PathBuf {
     let Some(name) = path.file_stem().filter(|_| number > 0) else { return path.to_owned() };
@@ -491,6 +582,14 @@ impl Activations {
     }
 
     /// The same with other settings of the grid, such as its title or the number of columns.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// let one_row = pictures.grid_with(|grid| grid.columns(6).enlarge(10))?;
+    /// assert_eq!(one_row.width(), 8 + 6 * (80 + 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

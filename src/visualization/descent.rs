@@ -71,11 +71,11 @@ pub(super) fn run(
     let mut steps = optimizer.steps()?;
     let mut verdict = ControlFlow::Continue(());
     while verdict.is_continue() {
-        let Some(step) = steps.next() else { return Ok(ControlFlow::Continue(steps.finish())) };
+        let Some(step) = steps.next() else { return Ok(ControlFlow::Continue(steps.finish()?)) };
         let step = step?;
         verdict = tell.as_mut().map_or(verdict, |tell| tell(&step));
     }
-    Ok(ControlFlow::Break(steps.finish()))
+    Ok(ControlFlow::Break(steps.finish()?))
 }
 
 /// What was found, whether or not the run was ended early.

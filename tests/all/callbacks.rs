@@ -209,6 +209,51 @@ fn the_pictures_of_several_batches_get_an_animation_each() {
 }
 
 #[test]
+fn pictures_finished_before_one_fails_are_in_the_error() {
+    let model = Tiny::new(&device());
+    let folder = folder();
+    // The second batch can't write its animation.
+    std::fs::create_dir(folder.path().join("run-2.gif")).unwrap();
+    let run = || vis::visualize_activation(&model, "conv2").filter_indices([0, 1, 2]).max_iter(2);
+    let gif = folder.path().join("run.gif");
+    let error = run().memory_limit(1).progress_gif_path(&gif).run().unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("run-2.gif") && said.contains("the 1 of 3 pictures finished before"), "{said}");
+    let alone = run().run().unwrap();
+    let kept = error.finished().unwrap();
+    assert_eq!((kept.len(), &kept[0].image), (1, &alone[0].image));
+    match error {
+        Error::Unfinished { source, of: 3, .. } => assert!(matches!(*source, Error::Io { .. }), "{source}"),
+        other => panic!("{other}"),
+    }
+    // Where nothing is finished, the error is what failed.
+    std::fs::remove_file(&gif).unwrap();
+    std::fs::create_dir(&gif).unwrap();
+    let error = run().memory_limit(1).progress_gif_path(&gif).run().unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+#[test]
+fn two_losses_of_one_kind_have_a_column_each() {
+    let model = Tiny::new(&device());
+    let losses = vis::losses![
+        (ActivationMaximization::new("conv1", 0), 1.0),
+        (ActivationMaximization::new("conv2", 0), 1.0),
+        (ActivationMaximization::new("conv2", 1), 1.0),
+    ];
+    let history = Optimizer::new(&model, losses).max_iter(1).minimize().unwrap().losses;
+    let names = ["conv1", "conv2", "conv2 #2"].map(|place| format!("activation maximization at {place}"));
+    assert_eq!(history.names(), names);
+    for (index, name) in names.iter().enumerate() {
+        assert_eq!(history.named(name).unwrap()[[0, 0]], history.values()[[0, index, 0]]);
+    }
+    let mut table = Vec::new();
+    history.write_csv(&mut table).unwrap();
+    let head = format!("step,image,{},total\n", names.join(","));
+    assert!(String::from_utf8(table).unwrap().starts_with(&head));
+}
+
+#[test]
 fn the_table_of_a_history_has_its_numbers_and_quotes_odd_names() {
     struct Odd;
     impl vis::Loss for Odd {
@@ -255,6 +300,36 @@ fn the_history_of_a_failed_run_is_saved_up_to_its_failure() {
 }
 
 #[test]
+fn a_history_that_cannot_be_written_is_refused_before_the_run() {
+    let folder = folder();
+    let taken = folder.path().join("taken.csv");
+    std::fs::create_dir(&taken).unwrap();
+    for path in [taken, folder.path().join("missing/run.png")] {
+        let error = SaveHistory::to(&path).unwrap_err();
+        assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
+    }
+    // An older table stays until there is a newer one, and trying leaves nothing behind.
+    let older = folder.path().join("older.csv");
+    std::fs::write(&older, "old").unwrap();
+    let callback = SaveHistory::to(&older).unwrap();
+    assert_eq!(std::fs::read_to_string(&older).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    drop(callback);
+}
+
+#[test]
+fn a_progress_bar_that_is_dropped_ends_its_line() {
+    let mut drawn = Vec::new();
+    let mut bar = ProgressBar::to(&mut drawn);
+    bar.show(1, 4, || 1.0).unwrap();
+    drop(bar);
+    let mut silent = Vec::new();
+    drop(ProgressBar::to(&mut silent));
+    assert!(String::from_utf8(drawn).unwrap().ends_with('\n'));
+    assert!(silent.is_empty(), "there was no line to end");
+}
+
+#[test]
 fn a_gif_that_cannot_be_created_costs_no_step() {
     let model = Tiny::new(&device());
     let folder = folder();
@@ -293,9 +368,12 @@ fn a_full_disk_stops_the_run_with_its_name_and_keeps_the_best_image() {
         ("the progress output", run().callback(Print::to(lines))),
     ] {
         let error = run.minimize().unwrap_err();
-        let said = error.to_string();
-        assert!(matches!(error, Error::Stopped { .. }) && said.contains(what), "{said}");
-        assert!(said.contains("No space left on device"), "{said}");
-        assert!(error.best_image().is_some(), "{said}");
+        match error {
+            Error::Stopped { source, best: Some(_), .. } => {
+                let said = source.to_string();
+                assert!(said.contains(what) && said.contains("No space left on device"), "{said}");
+            }
+            other => panic!("{other}"),
+        }
     }
 }

@@ -51,7 +51,7 @@ fn a_run_of_keras_vis_is_reproduced() {
     for step in &mut steps {
         image = Some(step.unwrap().image);
     }
-    let history = steps.finish().losses;
+    let history = steps.finish().unwrap().losses;
     let expected = npy("vgg_losses_20.npy");
     for step in 0..5 {
         for loss in 0..3 {

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod activation;
 mod arithmetic;
 mod attribution;
 mod callbacks;

@@ -3,16 +3,19 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use burn::optim::AdamConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, RmsPropConfig, SgdConfig};
 use burn::tensor::Tensor;
 use vis::callbacks::{Callback, End};
 use vis::gradient::Gradient;
 use vis::losses::{ActivationMaximization, LPNorm, Losses, TotalVariation};
-use vis::model::{Preset, Tiny};
+use vis::model::{InputSpec, Preset, Taps, Tiny};
 use vis::optimizer::{BurnUpdate, Normalization, RmsProp, Step, Update};
 use vis::{Error, Loss, Model, Optimizer, Scene};
 
-use crate::support::{assert_close, device, identity, tensor};
+use vis::parametrization::Fourier;
+
+use crate::support::{Function, assert_close, device, identity, tensor};
 
 /// Half the squared distance to a value, summed over the image.
 struct Bowl(f32);
@@ -67,10 +70,169 @@ fn the_bowl_is_descended_to_its_bottom_by_every_update() {
     let start =
         || Optimizer::new(&model, Bowl(100.0)).seed_img(tensor(&[3.0, 50.0, 120.0, 250.0], [1, 1, 2, 2]));
     let adam = BurnUpdate::new(AdamConfig::new().build());
-    for run in [start().learning_rate(0.5), start().update(adam).learning_rate(2.0)] {
+    let rms_prop = BurnUpdate::new(RmsPropConfig::new().build());
+    // What contracts a quadratic: the gradient as it is, which shrinks towards the bottom.
+    let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
+    let sgd = start().update(BurnUpdate::new(momentum)).normalize(Normalization::None).learning_rate(0.1);
+    for (name, run) in [
+        ("our own", start().learning_rate(0.5)),
+        ("Adam", start().update(adam).learning_rate(2.0)),
+        ("RMSProp", start().update(rms_prop).learning_rate(0.5)),
+        ("SGD with momentum", sgd),
+    ] {
         let result = run.max_iter(600).minimize().unwrap();
-        assert!(result.best_loss[0] < 1.0, "{}", result.best_loss[0]);
+        assert!(result.best_loss[0] < 1.0, "{name}: {}", result.best_loss[0]);
         assert_close(&vis::host::values(result.image), &[100.0; 4], 1.0);
+    }
+}
+
+#[test]
+fn sgd_of_burn_takes_the_steps_of_its_formula() {
+    // v ← 0.9 v + 0.9 g with dampening 0.1, x ← x − r·v, and v = g at first; g = x about 0, r = 0.1, from 10.
+    let model = identity([1, 1, 1]);
+    let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
+    let run = Optimizer::new(&model, Bowl(0.0)).seed_img(tensor(&[10.0], [1, 1, 1, 1]));
+    let run = run.update(BurnUpdate::new(momentum)).normalize(Normalization::None).learning_rate(0.1);
+    let at: Vec<f32> =
+        run.max_iter(4).steps().unwrap().flat_map(|step| vis::host::values(step.unwrap().image)).collect();
+    let (mut x, mut v, mut expected) = (10.0_f32, None, Vec::new());
+    for _ in 0..4 {
+        expected.push(x);
+        let velocity = v.map_or(x, |v: f32| 0.9 * v + 0.9 * x);
+        (x, v) = (x - 0.1 * velocity, Some(velocity));
+    }
+    assert_close(&at, &expected, 1e-4);
+}
+
+/// The square of the image's mean, but for the steps at which it says something else.
+struct Saying {
+    instead: Vec<(usize, f32)>,
+    calls: Mutex<usize>,
+}
+
+impl Saying {
+    fn at(instead: impl Into<Vec<(usize, f32)>>) -> Self {
+        Self { instead: instead.into(), calls: Mutex::new(0) }
+    }
+}
+
+impl Loss for Saying {
+    fn name(&self) -> String {
+        "saying".into()
+    }
+    fn build_loss(&self, scene: &Scene) -> vis::Result<Tensor<1>> {
+        let mut calls = self.calls.lock().unwrap();
+        let instead = self.instead.iter().find(|(step, _)| step == &*calls).map(|(_, value)| *value);
+        *calls += 1;
+        let square = scene.image().mean_dims(&[1, 2, 3]).reshape([scene.batch()]).square();
+        // The gradient stays that of the square.
+        Ok(match instead {
+            Some(value) => square.clone() - square.detach() + value,
+            None => square,
+        })
+    }
+}
+
+#[test]
+fn no_loss_that_is_not_finite_is_ever_the_best() {
+    let model = identity([1, 1, 1]);
+    for bad in [f32::NEG_INFINITY, f32::INFINITY, f32::NAN] {
+        for at in 0..4 {
+            let run = Optimizer::new(&model, Saying::at([(at, bad)])).seed_img(tensor(&[9.0], [1, 1, 1, 1]));
+            // Nothing is read before the end.
+            let mut steps = run.learning_rate(0.1).max_iter(4).read_every(9).steps().unwrap();
+            let mut seen = Vec::new();
+            let error = loop {
+                match steps.next().unwrap() {
+                    Ok(step) => seen.push(vis::host::values(step.image)[0]),
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(error, Error::NonFinite { step, .. } if step == at), "{error}");
+            // The image shrinks step by step, so the best is the last with a finite loss.
+            let best = steps.finish().unwrap();
+            let expected = if at == 3 { 2 } else { 3 };
+            assert_eq!(best.best_step, [expected], "{bad} at step {at}");
+            assert!(best.best_loss[0].is_finite());
+            if expected < seen.len() {
+                assert_eq!(vis::host::values(best.image), [seen[expected]]);
+            }
+            assert_close(&[vis::host::values(best.value)[0].powi(2)], &best.best_loss, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn a_run_left_early_reports_what_was_not_read_yet() {
+    let model = identity([1, 1, 1]);
+    let left = |bad: f32| {
+        let run = Optimizer::new(&model, Saying::at([(1, bad)])).read_every(100);
+        let mut steps = run.steps().unwrap();
+        steps.by_ref().take(3).for_each(|step| drop(step.unwrap()));
+        steps.finish()
+    };
+    for bad in [f32::NAN, f32::NEG_INFINITY] {
+        let error = left(bad).unwrap_err();
+        assert!(
+            matches!(&error, Error::NonFinite { what, step: 1, .. } if what.contains("saying")),
+            "{error}"
+        );
+        assert!(error.best_image().is_some());
+    }
+    assert_eq!(left(1.0).unwrap().losses.steps(), 3);
+}
+
+#[test]
+fn a_gradient_that_is_zero_everywhere_is_reported_image_by_image() {
+    // y = max(mean x, 0): open for the first image, closed for the second.
+    let model = Function(InputSpec::new([1, 1, 2], (0.0, 1.0)), |x: Tensor<4>, taps: &mut Taps| {
+        let [batch, ..] = x.dims();
+        taps.relu(x.mean_dims(&[1, 2, 3]).reshape([batch, 1, 1, 1]))
+    });
+    let start = tensor(&[1.0, 2.0, -1.0, -2.0], [2, 1, 1, 2]);
+    let run = || Optimizer::new(&model, ActivationMaximization::new("output", 0)).seed_img(start.clone());
+    let result = run().max_iter(3).minimize().unwrap();
+    assert_eq!(result.zero_gradient, [false, true]);
+    assert_eq!(vis::host::values(result.image)[2..], [-1.0, -2.0]);
+    // Redirected, the second has a gradient too; and of no step nothing is known.
+    assert_eq!(run().warm_up(3).max_iter(3).minimize().unwrap().zero_gradient, [false, false]);
+    assert_eq!(run().max_iter(0).minimize().unwrap().zero_gradient, [false, false]);
+}
+
+#[test]
+fn a_preset_given_twice_is_the_preset_and_the_order_of_settings_does_not_matter() {
+    let model = identity([3, 8, 8]);
+    let run = || Optimizer::new(&model, losses_of_images()).max_iter(6).seed(4);
+    let bytes = |run: Optimizer<'_>| vis::host::values(run.max_iter(6).minimize().unwrap().image);
+    let robust = Preset::robust();
+    assert_eq!(bytes(run().preset(&robust)), bytes(run().preset(&robust).preset(&robust)));
+    // The last one counts.
+    let twice = run().preset(&robust).preset(&Preset::keras_vis());
+    assert_eq!(bytes(twice), bytes(run().preset(&Preset::keras_vis())));
+    // The size of the image may be told before or after.
+    let image = || vis::random::noise([1, 3, 12, 10], (0.0, 255.0), 2, 0, &device());
+    let before = run().seed_img(image()).preset(&robust);
+    assert_eq!(bytes(before), bytes(run().preset(&robust).seed_img(image())));
+    let before = run().size_of_image(9, 12).preset(&robust);
+    assert_eq!(bytes(before), bytes(run().preset(&robust).size_of_image(9, 12)));
+    // What is written down by the caller's own means stays so.
+    let own = || Fourier::new([8, 8], (0.0, 255.0)).with_decay(0.5);
+    let after = bytes(run().preset(&robust).parametrization(own()));
+    assert_ne!(after, bytes(run().preset(&robust)));
+    assert_eq!(bytes(run().parametrization(own()).preset(&robust)), bytes(run().preset(&robust)));
+}
+
+/// Losses of images of any size.
+fn losses_of_images() -> Losses {
+    vis::losses![(Bowl(200.0), 1.0), (TotalVariation::default(), 0.01)]
+}
+
+#[test]
+fn settings_of_a_preset_out_of_range_are_refused() {
+    let model = Tiny::new(&device());
+    for jitter in [-0.1, f32::NAN, 1.5] {
+        let preset = Preset { jitter, ..Preset::robust() };
+        assert!(Optimizer::new(&model, losses()).preset(&preset).minimize().is_err(), "{jitter}");
     }
 }
 
@@ -150,7 +312,7 @@ fn leaving_the_loop_early_keeps_the_best_so_far() {
             break;
         }
     }
-    let result = steps.finish();
+    let result = steps.finish().unwrap();
     assert_eq!(result.losses.steps(), 7);
     assert!(result.best_loss[0] < result.losses.totals()[[0, 0]]);
 }
@@ -252,8 +414,50 @@ fn callbacks_are_told_of_every_step_and_of_the_end_whether_good_or_bad() {
     assert!(result.is_ok());
     let (log, result) = told(Some(0));
     assert_eq!(log, ["step 0", "end after 1, failed"]);
-    let error = result.unwrap_err();
-    assert!(matches!(error, Error::Stopped { step: 0, .. }) && error.best_image().is_some(), "{error}");
+    match result.unwrap_err() {
+        Error::Stopped { step: 0, source, best: Some(best) } => {
+            assert_eq!(source.to_string(), "the disk must be roomy, not full");
+            assert_eq!(best.dims(), [1, 1, 2, 2]);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Breaks after a step, and can't finish what it began.
+struct Unfinishing(usize);
+
+impl Callback for Unfinishing {
+    fn on_step(&mut self, step: &Step) -> vis::Result<ControlFlow<()>> {
+        Ok(if step.index == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+    fn on_end(&mut self, _end: &End) -> vis::Result<()> {
+        Err(Error::invalid("the disk", "roomy", "full"))
+    }
+}
+
+#[test]
+fn a_callback_that_cannot_finish_is_reported_however_the_run_ends() {
+    let model = identity([1, 2, 2]);
+    let run = |breaks| Optimizer::new(&model, Bowl(0.0)).max_iter(4).callback(Unfinishing(breaks));
+    let check = |result: vis::Result<vis::Minimized>, last: usize| match result.unwrap_err() {
+        Error::Stopped { step, source, best: Some(_) } => {
+            assert_eq!((step, source.to_string().as_str()), (last, "the disk must be roomy, not full"));
+        }
+        other => panic!("{other}"),
+    };
+    check(run(99).minimize(), 3);
+    check(run(1).minimize(), 1);
+    // Left by the caller.
+    let mut steps = run(99).steps().unwrap();
+    steps.by_ref().take(2).for_each(|step| drop(step.unwrap()));
+    check(steps.finish(), 1);
+    // Left before the first step, when there is no image to keep.
+    let error = run(99).steps().unwrap().finish().unwrap_err();
+    assert!(matches!(error, Error::Stopped { best: None, .. }), "{error}");
+    // Told twice, it is told of once.
+    let mut steps = run(0).steps().unwrap();
+    assert!(steps.next().unwrap().is_ok() && steps.next().unwrap().is_err());
+    assert!(steps.finish().is_ok());
 }
 
 #[test]
@@ -267,6 +471,9 @@ fn settings_out_of_range_are_refused_before_the_first_step() {
     assert!(run().size_of_image(9, 8).minimize().is_err());
     assert!(run().seed_img(Tensor::zeros([1, 1, 8, 8], &device())).minimize().is_err());
     assert!(Optimizer::new(&model, Losses::new()).minimize().is_err());
+    let nothing = ActivationMaximization::new("conv2", Vec::new());
+    let error = Optimizer::new(&model, nothing).minimize().unwrap_err().to_string();
+    assert_eq!(error, "the filters of an image must be one index or more, not none");
 }
 
 #[test]

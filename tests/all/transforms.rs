@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use vis::random::{noise, stream};
-use vis::transforms::{Jitter, Pad, Rotate, Scale, Transform, resize};
+use vis::transforms::{Jitter, Pad, Rotate, Scale, Transform, Wrap, resize};
 
 use crate::support::{assert_close, device, tensor};
 
@@ -11,6 +11,8 @@ fn all() -> Vec<Box<dyn Transform>> {
         Box::new(Jitter::pixels(2)),
         Box::new(Jitter::fraction(0.4)),
         Box::new(Pad { pixels: 2, value: 0.0 }),
+        Box::new(Wrap { pixels: 2 }),
+        Box::new(Wrap { pixels: 9 }), // more than there are
         Box::new(Scale(vec![0.7, 1.3])),
         Box::new(Rotate(vec![-25.0, 40.0])),
     ]
@@ -19,10 +21,11 @@ fn all() -> Vec<Box<dyn Transform>> {
 #[test]
 fn a_transform_that_moves_nothing_is_the_identity() {
     let image = noise([2, 3, 5, 7], (-1.0, 1.0), 0, 0, &device());
-    let still: [Box<dyn Transform>; 5] = [
+    let still: [Box<dyn Transform>; 6] = [
         Box::new(Jitter::pixels(0)),
         Box::new(Jitter::fraction(0.0)),
         Box::new(Pad { pixels: 0, value: 1.0 }),
+        Box::new(Wrap { pixels: 0 }),
         Box::new(Scale(vec![1.0])),
         Box::new(Rotate(vec![0.0])),
     ];

@@ -9,7 +9,20 @@ use tempfile::TempDir;
 use vis::model::{InputSpec, Vgg16, Vgg19};
 use vis::{Error, Model, host};
 
-/// A small VGG16 with its dense top, in one of the forms that `small_networks.py` wrote.
+/// What PyTorch answers to `image()`, by `small_networks.py`.
+const KERAS: [f32; 3] = [-24.825_016, -106.600_7, -42.898_952];
+const VGG19: [f32; 3] = [-11.094_362, -13.200_632, -4.462_807];
+
+#[track_caller]
+fn assert_logits(model: &dyn Model, image: Tensor<4>, expected: &[f32], what: &str) {
+    let logits = host::values(model.classify(image).unwrap());
+    assert_eq!(logits.len(), expected.len());
+    for (got, expected) in logits.iter().zip(expected) {
+        assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "{what}: {logits:?}");
+    }
+}
+
+/// A small VGG with its dense top, in one of the forms that `small_networks.py` wrote.
 fn small(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/weights").join(file)
 }
@@ -29,7 +42,7 @@ fn image() -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, [1, 3, 224, 224]), &Device::default())
 }
 
-/// The tensors of `named.safetensors`, to be changed and written again.
+/// The tensors of a file, to be changed and written again.
 struct File {
     folder: TempDir,
     tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
@@ -37,7 +50,11 @@ struct File {
 
 impl File {
     fn named() -> Self {
-        let bytes = std::fs::read(small("named.safetensors")).unwrap();
+        Self::of("named.safetensors")
+    }
+
+    fn of(file: &str) -> Self {
+        let bytes = std::fs::read(small(file)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensors = file
             .iter()
@@ -46,6 +63,12 @@ impl File {
             })
             .collect();
         Self { folder: TempDir::new().unwrap(), tensors }
+    }
+
+    /// The same tensors under other names.
+    fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let tensors = std::mem::take(&mut self.tensors);
+        self.tensors = tensors.into_iter().map(|(old, tensor)| (name(&old), tensor)).collect();
     }
 
     fn insert(&mut self, name: &str, shape: &[usize], values: &[f32]) {
@@ -77,8 +100,7 @@ fn load_bytes(bytes: &[u8]) -> vis::Result<Vgg16> {
 
 #[test]
 fn a_network_is_the_same_in_every_form_of_file() {
-    // What PyTorch answers: `small_networks.py`.
-    let keras = [-24.825_016, -106.600_7, -42.898_952];
+    let keras = KERAS;
     let torchvision = [-0.027_138_472, -2.531_018_5, -1.719_157_9];
     for (file, expected) in [
         ("named.safetensors", keras),
@@ -89,12 +111,91 @@ fn a_network_is_the_same_in_every_form_of_file() {
         ("legacy.pth", torchvision),
     ] {
         let model = load(&small(file)).unwrap();
-        let logits = host::values(model.classify(image()).unwrap());
-        for (got, expected) in logits.iter().zip(expected) {
-            assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "{file}: {logits:?}");
-        }
+        assert_logits(&model, image(), &expected, file);
         assert_eq!(model.class_name(0), None, "three classes are not those of ImageNet");
     }
+}
+
+#[test]
+fn the_names_of_every_version_of_keras_are_read() {
+    type Renaming = fn(&str, &str) -> String;
+    let forms: [(&str, Renaming); 4] = [
+        ("Keras 3", |layer, part| format!("{layer}/{part}")),
+        ("dots", |layer, part| format!("{layer}.{part}")),
+        ("Keras 2", |layer, part| format!("{layer}/{layer}/{part}:0")),
+        ("Keras 1", |layer, part| {
+            format!("{layer}/{layer}_{}_1:0", if part == "kernel" { 'W' } else { 'b' })
+        }),
+    ];
+    for (version, renamed) in forms {
+        let mut file = File::of("keras.safetensors");
+        file.rename(|name| {
+            let (layer, part) = name.split_once('/').unwrap();
+            renamed(layer, part)
+        });
+        assert_logits(&load(&file.write()).unwrap(), image(), &KERAS, version);
+    }
+}
+
+#[test]
+fn vgg19_has_its_layers_and_gives_the_answers_of_pytorch() {
+    let model = Vgg19::from_file(small("vgg19.safetensors"), &Device::default()).unwrap();
+    let layers = model.layers().unwrap();
+    let convolutions =
+        layers.iter().filter(|layer| layer.kind == "convolution").map(|layer| layer.name.as_str());
+    let expected: Vec<String> = [2, 2, 4, 4, 4]
+        .into_iter()
+        .zip(1..)
+        .flat_map(|(count, block)| (1..=count).map(move |number| format!("block{block}_conv{number}")))
+        .collect();
+    assert_eq!(convolutions.collect::<Vec<_>>(), expected);
+    assert_eq!(layers.iter().filter(|layer| layer.name.ends_with("_pool")).count(), 5);
+    assert_eq!(model.logits(), Some("predictions"));
+
+    let last = host::array4(model.activation(image(), "block5_conv4").unwrap());
+    let means = last.mean_axis(ndarray::Axis(3)).unwrap().mean_axis(ndarray::Axis(2)).unwrap();
+    for (got, expected) in means.iter().zip([1.444_011_6_f32, 7.473_976_6, 2.030_508, 3.599_069]) {
+        assert!((got / expected - 1.0).abs() < 1e-4, "{means}");
+    }
+    assert_logits(&model, image(), &VGG19, "VGG19");
+    // And a filter of its last convolution is made to fire.
+    let pictures = vis::visualize_activation(&model.without_top(), "block5_conv4")
+        .filter_indices([1])
+        .size(32, 32)
+        .lp_norm_weight(0.0)
+        .tv_weight(0.0)
+        .max_iter(5)
+        .run()
+        .unwrap();
+    assert!(pictures[0].after > pictures[0].before, "{} to {}", pictures[0].before, pictures[0].after);
+}
+
+#[test]
+fn vgg19_is_read_by_the_numbers_of_torchvision() {
+    let numbers = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34];
+    let mut file = File::of("vgg19.safetensors");
+    file.rename(|name| {
+        let (layer, part) = name.rsplit_once('.').unwrap();
+        let new = match layer {
+            "fc1" => "classifier.0".to_owned(),
+            "fc2" => "classifier.3".to_owned(),
+            "predictions" => "classifier.6".to_owned(),
+            _ => {
+                let digits: Vec<usize> =
+                    layer.chars().filter_map(|c| c.to_digit(10)).map(|digit| digit as usize).collect();
+                let before: usize = [2, 2, 4, 4, 4][..digits[0] - 1].iter().sum();
+                format!("features.{}", numbers[before + digits[1] - 1])
+            }
+        };
+        format!("{new}.{part}")
+    });
+    let model = Vgg19::from_file(file.write(), &Device::default()).unwrap();
+    // The pixels that are to this network what those of the image are to Keras's.
+    let column =
+        |values: [f32; 3]| Tensor::<1>::from_floats(values, &Device::default()).reshape([1, 3, 1, 1]);
+    let seen = image() - column([123.68, 116.779, 103.939]);
+    let pixels = (seen * column([0.229, 0.224, 0.225]) + column([0.485, 0.456, 0.406])) * 255.0;
+    assert_logits(&model, pixels, &VGG19, "torchvision");
 }
 
 #[test]

@@ -45,6 +45,26 @@ fn ctrl_c_keeps_what_is_done() {
 }
 
 #[test]
+fn pictures_finished_before_one_fails_are_written() {
+    let place = Place::new();
+    // Pictures so large that each is a batch of its own; the animation of the second can't be written.
+    std::fs::create_dir(place.path("run-2.gif")).unwrap();
+    let output = place.run(
+        "activation --model vgg16 --layer block1_conv1 --filter 0 1 --size 1024 --iterations 1 -o a.png --raw a.npy --gif run.gif",
+    );
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("run-2.gif: it is a folder; the 1 of 2 pictures finished before are written"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert_eq!(npy::read(&place.path("a.npy")).shape(), [1, 3, 1024, 1024]);
+    assert!(vis::picture::load(place.path("a.png")).is_ok() && place.path("run.gif").is_file());
+    assert!(text(&output.stdout).contains("1 of 2 pictures"));
+}
+
+#[test]
 fn a_closed_pipe_is_an_error_in_one_line() {
     let place = Place::new();
     for arguments in ["models", "layers --model digits --json", "completions zsh", "--help"] {

@@ -1,8 +1,8 @@
-"""Writes `weights/`: one small VGG16 in every form that a file of weights can have, and what it answers.
+"""Writes `weights/`: one small VGG16 in every form that a file of weights can have, a small VGG19, and what they answer.
 
     python small_networks.py        (needs PyTorch alone)
 
-The network has the layers of VGG16 with 2 to 4 channels, 5 dense units and 3 classes. The Keras file is made by
+The networks have the layers of VGG16 or VGG19 with 2 to 4 channels, 5 dense units and 3 classes. The Keras file is made by
 the definition of Keras's layout: kernels `[height, width, in, out]`, BGR, and a dense layer that reads the map
 pixel by pixel.
 """
@@ -15,16 +15,17 @@ import torch
 from torch.nn import functional
 
 FOLDER = Path(__file__).parent / "weights"
-CONVOLUTIONS, WIDTHS, DENSE, CLASSES = (2, 2, 3, 3, 3), (2, 2, 3, 3, 4), 5, 3
+VGG16, VGG19 = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
+WIDTHS, DENSE, CLASSES = (2, 2, 3, 3, 4), 5, 3
 TYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 
 
-def network():
+def network(convolutions, seed):
     """Kernels and biases in PyTorch's layout, by Keras name; values that f16 and bf16 hold exactly."""
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.rand(shape, generator=generator) * 2 - 1
     tensors, channels = {}, 3
-    for block, (count, width) in enumerate(zip(CONVOLUTIONS, WIDTHS), 1):
+    for block, (count, width) in enumerate(zip(convolutions, WIDTHS), 1):
         for number in range(1, count + 1):
             kernel = draw(width, channels, 3, 3) * (6 / (9 * channels)) ** 0.5
             tensors[f"block{block}_conv{number}"] = kernel, draw(width).abs() * 0.2
@@ -41,12 +42,17 @@ def image():
     return torch.stack([(x * x + 3 * y) % 256, (x + y * y) % 256, (x * y) % 256])[None].float()
 
 
-def logits(tensors, x):
-    for block, count in enumerate(CONVOLUTIONS, 1):
+def features(convolutions, tensors, x):
+    """What leaves the last rectifier of the trunk."""
+    for block, count in enumerate(convolutions, 1):
+        x = functional.max_pool2d(x, 2) if block > 1 else x
         for number in range(1, count + 1):
             x = functional.conv2d(x, *tensors[f"block{block}_conv{number}"], padding=1).relu()
-        x = functional.max_pool2d(x, 2)
-    x = x.flatten(1)
+    return x
+
+
+def logits(convolutions, tensors, x):
+    x = functional.max_pool2d(features(convolutions, tensors, x), 2).flatten(1)
     for name in ("fc1", "fc2"):
         x = functional.linear(x, *tensors[name]).relu()
     return functional.linear(x, *tensors["predictions"])
@@ -88,14 +94,14 @@ def keras(tensors):
 
 def main():
     FOLDER.mkdir(exist_ok=True)
-    tensors, features, index = network(), {}, 0
-    for block, count in enumerate(CONVOLUTIONS, 1):
+    tensors, numbered, index = network(VGG16, 3), {}, 0
+    for block, count in enumerate(VGG16, 1):
         for number in range(1, count + 1):
-            features[f"block{block}_conv{number}"] = f"features.{index}"
+            numbered[f"block{block}_conv{number}"] = f"features.{index}"
             index += 2
         index += 1
-    torchvision = features | {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": "classifier.6"}
-    timm = features | {"fc1": "pre_logits.fc1", "fc2": "pre_logits.fc2", "predictions": "head.fc"}
+    torchvision = numbered | {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": "classifier.6"}
+    timm = numbered | {"fc1": "pre_logits.fc1", "fc2": "pre_logits.fc2", "predictions": "head.fc"}
     as_convolutions = dict(tensors)
     for layer, shape in {"fc1": (DENSE, WIDTHS[-1], 7, 7), "fc2": (DENSE, DENSE, 1, 1)}.items():
         kernel, bias = tensors[layer]
@@ -112,13 +118,18 @@ def main():
     # One number that claims to be a quarter of a billion.
     torch.save({"features.0.bias": torch.zeros(1).expand(1 << 28)}, FOLDER / "expanded.pth")
 
+    deep = network(VGG19, 4)
+    write_safetensors("vgg19.safetensors", named(deep, str), torch.float32)
+
     x = image()
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     column = lambda values: values[:, None, None]
     caffe = x - column(torch.tensor([123.68, 116.779, 103.939]))
     torch_pixels = (x / 255 - column(mean)) / column(deviation)
     for title, pixels in (("Keras", caffe), ("torchvision", torch_pixels)):
-        print(title, logits(tensors, pixels).tolist())
+        print(title, logits(VGG16, tensors, pixels).tolist())
+    print("VGG19", logits(VGG19, deep, caffe).tolist())
+    print("VGG19 block5_conv4, channel means", features(VGG19, deep, caffe).mean((0, 2, 3)).tolist())
 
 
 main()

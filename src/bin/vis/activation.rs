@@ -206,13 +206,21 @@ impl ActivationOptions {
         let made =
             run.progress(move |now| line.at(now.done, now.total, || format!("loss {:.2}", now.loss))).run();
         let ended = work.end();
-        let pictures = made?;
+        // What was finished before a failure is written as well.
+        let (pictures, failure) = match made {
+            Ok(pictures) => (pictures, None),
+            Err(Error::Unfinished { source, made, of }) => {
+                let kept = format!("the {} of {of} pictures finished before are written", made.len());
+                (*made, Some(Failure::new(format!("{source}; {kept}"))))
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.settle(&mut report, &preset);
         self.tell(&mut report, &pictures, filters.len());
         report.set("interrupted", ended.interrupted);
         self.write(&mut report, &pictures)?;
         report.print()?;
-        ended.verdict()
+        failure.map_or_else(|| ended.verdict(), Err)
     }
 
     fn check(&self) -> Outcome {
@@ -326,7 +334,7 @@ impl ActivationOptions {
         for picture in pictures.iter() {
             // Adding 0 turns -0 into 0.
             let (label, before, after) = (&picture.label, picture.before + 0.0, picture.after + 0.0);
-            let dead = if picture.dead { "  (dead: it never fired)" } else { "" };
+            let dead = if picture.dead { "  (dead: nothing moved it)" } else { "" };
             report.say(format!("{label:label_width$}  {before:10.3} → {after:10.3}{dead}"));
         }
         if pictures.len() < wanted {
