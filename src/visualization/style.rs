@@ -49,7 +49,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         paintings: vec![(painting, 1.0)],
         content_layer: None,
         style_layers: None,
-        content_weight: 0.3,
+        content_weight: 0.05,
         style_weight: 1.0,
         tv_weight: 0.01,
         start: StyleStart::Photo,
@@ -137,7 +137,7 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Sets the weight of the content. Default 0.3; more keeps more of the photo.
+    /// Sets the weight of the content. Default 0.05; more keeps more of the photo.
     pub fn content_weight(mut self, weight: f32) -> Self {
         self.content_weight = weight;
         self

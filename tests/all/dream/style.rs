@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::Tensor;
 use ndarray::{Array3, Axis, s};
 use vis::gradient::Gradient;
 use vis::losses::{Losses, Style};
