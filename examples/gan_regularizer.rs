@@ -14,8 +14,16 @@
 //! same class, the root of the sum of squares:
 //!
 //! ```text
-//! TABLE
+//!                                                  confidence   nearest real of 600 a class
+//! pixels alone                                          1.000   13.43
+//! total variation (200) and L-p norm (10)               1.000   9.44
+//! total variation (20)                                  1.000   12.83
+//! total variation (20) and the discriminator (10)       1.000   6.90
+//! by the generator                                      1.000   6.63
+//! a real digit to the nearest other                             4.68
 //! ```
+
+mod common;
 
 use burn::optim::AdamConfig;
 use burn::tensor::activation::{sigmoid, softmax};
@@ -25,7 +33,7 @@ use vis::losses::{ActivationMaximization, LPNorm, Losses, Realism, TotalVariatio
 use vis::model::{Digits, Discriminator, Generator};
 use vis::optimizer::BurnUpdate;
 use vis::parametrization::Parametrization;
-use vis::picture::{Grid, from_tensor, save};
+use vis::picture::{Grid, from_tensor};
 use vis::{Model, Optimizer, host, losses};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,8 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let title = format!("the real digits nearest to these; such a digit is {among:.1} from the next");
     figure.push(row(from_tensor(nearest, (0.0, 1.0))?, vec![String::new(); 10], title)?);
 
-    save(&Grid::new(&figure).columns(1).border(0).render()?, "images/gan_regularizer.png")?;
-    println!("wrote images/gan_regularizer.png");
+    common::write(&Grid::new(&figure).columns(1).border(0).render()?, "images/gan_regularizer.png")?;
     Ok(())
 }
 

@@ -9,8 +9,10 @@
 //! The last number is the size of the longest side. Every tenth step is told with its losses and the seconds since
 //! the beginning, so that ways to descend can be compared by what they reach in a second.
 
+mod common;
+
 use vis::model::Vgg16;
-use vis::picture::{from_tensor, load, save, to_tensor};
+use vis::picture::{from_tensor, load, to_tensor};
 use vis::visualization::{Descent, style_transfer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,9 +30,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [] => "images/style_transfer.jpg".into(),
         _ => argument(2, "out/style_transfer.jpg"),
     };
-    if target.starts_with("out/") {
-        std::fs::create_dir_all("out")?;
-    }
 
     let model = Vgg16::bundled(&Default::default())?;
     let photo = to_tensor(&at_most(argument(0, "images/photos/chelsea.png"))?, &model)?;
@@ -62,7 +61,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         std::ops::ControlFlow::Continue(())
     });
-    save(&from_tensor(transfer.run()?.image, (0.0, 255.0))?[0], &target)?;
-    println!("wrote {target}");
+    common::write(&from_tensor(transfer.run()?.image, (0.0, 255.0))?[0], target)?;
     Ok(())
 }
