@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! cargo run --example caricature                # the figure: images/caricature.jpg
+//! cargo run --example caricature -- photo.jpg   # a photo of your own: out/caricature.png
 //! cargo run --example caricature -- photo.jpg caricature.png block4_conv3 200
 //! ```
 
+mod common;
+
 use vis::model::Vgg16;
-use vis::picture::{Grid, from_tensor, load, save, to_input};
+use vis::picture::{Grid, from_tensor, load, to_input};
 use vis::visualization::caricature;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,8 +34,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!();
         Ok(from_tensor(drawn.image, (0.0, 255.0))?.remove(0))
     };
-    if let [photo, target, ..] = &arguments[..] {
-        return Ok(save(&draw(photo, &argument(2, "block4_conv3"))?, target)?);
+    if let [photo, ..] = &arguments[..] {
+        let drawn = draw(photo, &argument(2, "block4_conv3"))?;
+        return Ok(common::write(&drawn, argument(1, "out/caricature.png"))?);
     }
 
     let (mut pictures, mut captions) = (Vec::new(), Vec::new());
@@ -45,6 +49,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             captions.push(layer.to_owned());
         }
     }
-    save(&Grid::new(&pictures).captions(captions).columns(5).render()?, "images/caricature.jpg")?;
+    common::write(&Grid::new(&pictures).captions(captions).columns(5).render()?, "images/caricature.jpg")?;
     Ok(())
 }

@@ -2,29 +2,32 @@
 //!
 //! ```text
 //! cargo run --example dream                                  # the figure: images/dream.jpg
-//! cargo run --example dream -- photo.jpg dream.png           # a photo of your own, of any size
+//! cargo run --example dream -- photo.jpg                     # a photo of your own, of any size: out/dream.png
 //! cargo run --example dream -- photo.jpg dream.png block4_conv3 10   # layer, steps an octave
 //! ```
+
+mod common;
 
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use vis::model::Vgg16;
-use vis::picture::{Grid, from_tensor, load, save, to_input, to_tensor};
+use vis::picture::{Grid, from_tensor, load, to_input, to_tensor};
 use vis::visualization::{DeepDream, deep_dream};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Vgg16::bundled(&Default::default())?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [photo, target, rest @ ..] = &arguments[..] {
+    if let [photo, rest @ ..] = &arguments[..] {
         let mut settings = deep_dream(&model, to_tensor(&load(photo)?, &model)?);
-        if let Some(layer) = rest.first() {
+        if let Some(layer) = rest.get(1) {
             settings = settings.layer(layer);
         }
-        if let Some(steps) = rest.get(1) {
+        if let Some(steps) = rest.get(2) {
             settings = settings.steps(steps.parse()?);
         }
-        return Ok(save(&dream(settings)?, target)?);
+        let target = rest.first().map_or("out/dream.png", String::as_str);
+        return Ok(common::write(&dream(settings)?, target)?);
     }
 
     let photo = load("images/photos/chelsea.png")?;
@@ -41,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pictures.push(("block5_conv2, guided by a cup of coffee".to_owned(), dream(guided)?));
 
     let (captions, pictures): (Vec<_>, Vec<_>) = pictures.into_iter().unzip();
-    save(&Grid::new(&pictures).captions(captions).columns(2).render()?, "images/dream.jpg")?;
+    common::write(&Grid::new(&pictures).captions(captions).columns(2).render()?, "images/dream.jpg")?;
     Ok(())
 }
 

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! cargo run --example invert                    # the figure: images/invert.jpg
+//! cargo run --example invert -- photo.jpg       # the same of a photo of your own: out/invert.jpg
 //! cargo run --example invert -- photo.jpg inverted.png block4_conv3 200
 //! ```
 
+mod common;
+
 use vis::model::Vgg16;
-use vis::picture::{Grid, from_tensor, load, save, to_input};
+use vis::picture::{Grid, from_tensor, load, to_input};
 use vis::visualization::invert;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok((from_tensor(inverted.image, (0.0, 255.0))?.remove(0), content))
     };
     if let [_, target, ..] = &arguments[..] {
-        return Ok(save(&invert(&argument(2, "block4_conv3"))?.0, target)?);
+        return Ok(common::write(&invert(&argument(2, "block4_conv3"))?.0, target)?);
     }
 
     let mut pictures = vec![from_tensor(photo.clone(), (0.0, 255.0))?.remove(0)];
@@ -40,6 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         pictures.push(picture);
         captions.push(layer.to_owned());
     }
-    save(&Grid::new(&pictures).captions(captions).columns(3).render()?, "images/invert.jpg")?;
+    // A photo of your own never replaces the figure.
+    let target = if arguments.is_empty() { "images/invert.jpg" } else { "out/invert.jpg" };
+    common::write(&Grid::new(&pictures).captions(captions).columns(3).render()?, target)?;
     Ok(())
 }

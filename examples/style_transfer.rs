@@ -3,10 +3,16 @@
 //! ```text
 //! cargo run --example style_transfer                       # the figure: images/style_transfer.jpg
 //! cargo run --example style_transfer -- photo.jpg painting.jpg painted.png 512
+//! cargo run --example style_transfer -- photo.jpg painting.jpg painted.png 512 adam 200 0.1   # or lbfgs, steps, content
 //! ```
+//!
+//! The last number is the size of the longest side. Every tenth step is told with its losses and the seconds since
+//! the beginning, so that ways to descend can be compared by what they reach in a second.
+
+mod common;
 
 use vis::model::Vgg16;
-use vis::picture::{from_tensor, load, save, to_tensor};
+use vis::picture::{from_tensor, load, to_tensor};
 use vis::visualization::{Descent, style_transfer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,32 +25,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let side = |side: u32| ((side as f32 * factor) as u32).max(1);
         vis::picture::resize_to_cover_and_crop(&photo, side(photo.width()), side(photo.height()))
     };
+    // A photo of your own never replaces the figure.
+    let target = match &arguments[..] {
+        [] => "images/style_transfer.jpg".into(),
+        _ => argument(2, "out/style_transfer.jpg"),
+    };
 
     let model = Vgg16::bundled(&Default::default())?;
-    let model = if argument(8, "max") == "avg" { model.with_average_pooling() } else { model };
     let photo = to_tensor(&at_most(argument(0, "images/photos/chelsea.png"))?, &model)?;
     let painting = to_tensor(&at_most(argument(1, "images/photos/starry_night.jpg"))?, &model)?;
+    let mut transfer = style_transfer(&model, photo, painting);
+    if let Some(descent) = arguments.get(4) {
+        transfer = transfer.descent(if descent == "lbfgs" { Descent::Lbfgs } else { Descent::Adam });
+    }
+    if let Some(steps) = arguments.get(5) {
+        transfer = transfer.steps(steps.parse()?);
+    }
+    if let Some(weight) = arguments.get(6) {
+        transfer = transfer.content_weight(weight.parse()?);
+    }
     let begin = std::time::Instant::now();
-    let painted = style_transfer(&model, photo, painting)
-        .steps(argument(4, "200").parse()?)
-        .content_weight(argument(5, "0.05").parse()?)
-        .tv_weight(argument(6, "0.01").parse()?)
-        .descent(if argument(7, "lbfgs") == "adam" { Descent::Adam } else { Descent::Lbfgs })
-        .progress(|step| {
-            if step.index % 10 == 9 {
-                let each: Vec<_> = step.losses.values().iter().map(|v| format!("{v:.5}")).collect();
-                eprintln!(
-                    "{}/{} {:?} total {:.5} at {:.0?}",
-                    step.index + 1,
-                    step.of,
-                    each,
-                    step.losses.totals()[0],
-                    begin.elapsed()
-                );
-            }
-            std::ops::ControlFlow::Continue(())
-        })
-        .run()?;
-    save(&from_tensor(painted.image, (0.0, 255.0))?[0], argument(2, "images/style_transfer.jpg"))?;
+    let transfer = transfer.progress(|step| {
+        if step.index % 10 == 9 {
+            let [_, _, height, width] = step.image.dims();
+            let losses: Vec<_> = step.losses.values().iter().map(|loss| format!("{loss:.4}")).collect();
+            eprintln!(
+                "{width}×{height}, {}/{}: content {} and {} = {:.4} after {:.1} s",
+                step.index + 1,
+                step.of,
+                losses[0],
+                losses[1..].join(" + "),
+                step.losses.totals()[0],
+                begin.elapsed().as_secs_f32(),
+            );
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    common::write(&from_tensor(transfer.run()?.image, (0.0, 255.0))?[0], target)?;
     Ok(())
 }

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! cargo run --example texture                   # the figure: images/texture.jpg
+//! cargo run --example texture -- sample.jpg     # a sample of your own: out/texture.png
 //! cargo run --example texture -- sample.jpg woven.png 256 200
 //! ```
 
+mod common;
+
 use image::{RgbImage, imageops};
 use vis::model::Vgg16;
-use vis::picture::{Grid, from_tensor, load, resize_to_cover_and_crop, save, to_tensor};
+use vis::picture::{Grid, from_tensor, load, resize_to_cover_and_crop, to_tensor};
 use vis::visualization::texture;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,8 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!();
         Ok(from_tensor(woven.image, (0.0, 255.0))?.remove(0))
     };
-    if let [sample, target, ..] = &arguments[..] {
-        return Ok(save(&weave(&load(sample)?)?, target)?);
+    if let [sample, ..] = &arguments[..] {
+        return Ok(common::write(&weave(&load(sample)?)?, argument(1, "out/texture.png"))?);
     }
 
     // A sky, and fur.
@@ -52,6 +55,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         pictures.insert(pictures.len() - 1, sample);
         captions.insert(captions.len() - 1, "the sample");
     }
-    save(&Grid::new(&pictures).captions(captions).columns(4).render()?, "images/texture.jpg")?;
+    common::write(&Grid::new(&pictures).captions(captions).columns(4).render()?, "images/texture.jpg")?;
     Ok(())
 }

@@ -139,13 +139,16 @@ pub enum Error {
 
     /// A backward rule for rectifiers was asked for, but the forward pass met no rectifier.
     #[error(
-        "the rule {rule} changed nothing: no rectifier was met before `{layer}`; does the model call `taps.relu`?"
+        "the rule {rule} changed nothing: no rectifier was met {}before `{layer}`; does the model call `taps.relu`?",
+        above.as_ref().map(|above| format!("after `{above}` and ")).unwrap_or_default()
     )]
     NoRectifier {
         /// The rule.
         rule: &'static str,
         /// The layer at which the forward pass ended.
         layer: String,
+        /// The layer that the gradient was taken at, if it was not the image.
+        above: Option<String>,
     },
 
     /// No layer before the target has more than one position, so no map can be drawn from one.

@@ -166,6 +166,20 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         })
     }
 
+    /// Whether the losses depend on the image by a way around the layer: past a part of it, a skip connection, or
+    /// another branch.
+    pub(crate) fn goes_around(&self, image: Tensor<4>) -> Result<bool> {
+        let leaf = image.inner().autodiff().require_grad();
+        let mut taps = Taps::new().record(self.losses.layers());
+        if let Some(layer) = &self.layer {
+            taps = taps.open(layer);
+        }
+        run(self.model, leaf.clone(), &mut taps)?;
+        let terms = self.losses.build(&Scene::new(leaf.clone(), taps.into_recorded()))?;
+        let total = Tensor::<1>::stack::<2>(terms, 0).sum();
+        Ok(total.is_tracked() && leaf.grad_remove(&mut total.backward()).is_some())
+    }
+
     /// The values alone, without a backward pass.
     ///
     /// # Errors

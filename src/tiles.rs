@@ -65,6 +65,8 @@ pub struct Placement {
 pub struct TiledEvaluation {
     /// The mean of the tiles' totals, weighted by area.
     pub loss: f32,
+    /// The same of each weighted loss, in the order of [`Losses::names`].
+    pub losses: Vec<f32>,
     /// The gradient with respect to the image, `[channels, height, width]`.
     pub gradient: Array3<f32>,
 }
@@ -85,6 +87,27 @@ impl<'a> TiledGradient<'a> {
     /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs about 2 GB.
     ///
     /// A network that takes images of one size only has tiles of that size.
+    ///
+    /// ```
+    /// # // Every pixel for itself: a network on which nothing depends on the tiles.
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct Mirror(InputSpec);
+    /// # impl Model for Mirror {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         taps.layer("same", x).map(|_| ())
+    /// #     }
+    /// # }
+    /// # let model = Mirror(InputSpec::rgb(32, 32).with_any_size_from(8));
+    /// use vis::{losses::LayerEnergy, tiles::TiledGradient};
+    /// let losses = LayerEnergy::new("same").into();
+    /// let photo = ndarray::Array3::from_shape_fn((3, 100, 150), |(c, y, x)| (c + y * x % 7) as f32);
+    /// let by = |side| TiledGradient::new(&model, &losses).tile(side).evaluate(photo.view(), Default::default());
+    /// // Six tiles, or one: the same gradient, and less memory.
+    /// let difference = by(64)?.gradient - by(512)?.gradient;
+    /// assert!(difference.iter().all(|difference| difference.abs() < 1e-8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tile(mut self, side: usize) -> Self {
         self.tile = side;
         self
@@ -93,6 +116,20 @@ impl<'a> TiledGradient<'a> {
     /// Sets the width of the margin, at most a quarter of a tile. Default 32.
     ///
     /// Wider margins cost more: a tile of side `t` with margins `m` computes `(t/(t−2m))²` times its share.
+    ///
+    /// ```
+    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// // The tiles of this network have 8 pixels a side: with margins of 2, the middle 4 count.
+    /// let losses = LayerEnergy::new("conv2").into();
+    /// let photo = ndarray::Array3::from_shape_fn((3, 16, 16), |(c, y, x)| (40 * c + y * x) as f32);
+    /// let by = |overlap| TiledGradient::new(&model, &losses).overlap(overlap).evaluate(photo.view(), Default::default());
+    /// let (bare, margins) = (by(0)?, by(2)?);
+    /// assert_ne!(bare.gradient, margins.gradient);
+    /// // At most a quarter of a tile:
+    /// assert_eq!(by(100)?.gradient, margins.gradient);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn overlap(mut self, pixels: usize) -> Self {
         self.overlap = pixels;
         self
@@ -123,7 +160,7 @@ impl<'a> TiledGradient<'a> {
         let device = self.model.device();
         let primitive = Gradient::new(self.model, self.losses);
         let mut gradient = Array3::<f32>::zeros(image.dim());
-        let mut loss = 0.0;
+        let mut losses = vec![0.0; self.losses.built().count()];
         let area = (height * width) as f32;
         for row in &rows {
             for column in &columns {
@@ -134,7 +171,9 @@ impl<'a> TiledGradient<'a> {
                 let evaluation = primitive.evaluate(crate::host::tensor4(tile.view(), &device))?;
 
                 let core = (row.core.len() * column.core.len()) as f32;
-                loss += evaluation.losses.totals()[0] * core / area;
+                for (sum, value) in losses.iter_mut().zip(evaluation.losses.values().column(0)) {
+                    *sum += value * core / area;
+                }
                 let share = (seen_rows.len() * seen_columns.len()) as f32 / area;
                 let of_tile = crate::host::array4(evaluation.gradient);
                 for y in row.core.clone() {
@@ -147,13 +186,27 @@ impl<'a> TiledGradient<'a> {
                 }
             }
         }
-        Ok(TiledEvaluation { loss, gradient })
+        Ok(TiledEvaluation { loss: losses.iter().sum(), losses, gradient })
     }
 
     /// A random placement: a shift of up to `jitter` pixels each way, and borders anywhere.
+    ///
+    /// ```
+    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = LayerEnergy::new("conv2").into();
+    /// let tiles = TiledGradient::new(&model, &losses);
+    /// let mut random = vis::random::stream(0, 0);
+    /// for _ in 0..20 {
+    ///     let placement = tiles.place(3, &mut random);
+    ///     assert!(placement.shift.iter().all(|shift| (-3..=3).contains(shift)));
+    ///     assert!(placement.borders.iter().all(|border| *border < 8)); // the side of this network's tiles
+    /// }
+    /// ```
     pub fn place(&self, jitter: usize, random: &mut Stream) -> Placement {
         let (height, width) = self.tile_size();
-        let jitter = jitter as i64;
+        // A mirrored image repeats itself, so no larger shift gives anything new.
+        let jitter = jitter.min(i32::MAX as usize) as i64;
         Placement {
             shift: [random.random_range(-jitter..=jitter), random.random_range(-jitter..=jitter)],
             borders: [random.random_range(0..height), random.random_range(0..width)],

@@ -69,7 +69,8 @@ impl Jitter {
 
     fn reach(self, side: usize) -> i64 {
         match self {
-            Self::Pixels(pixels) => pixels as i64,
+            // A circular shift repeats itself, so no larger one gives anything new.
+            Self::Pixels(pixels) => pixels.min(i32::MAX as usize) as i64,
             Self::Fraction(fraction) => (fraction * side as f32) as i64,
         }
     }

@@ -1,5 +1,7 @@
 //! The gradient summed along the way from a baseline to the image.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 
 use super::progress::Progress;
@@ -117,8 +119,31 @@ impl IntegratedGradients {
         self
     }
 
-    /// Tells `progress(done, total)` of the points run.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    /// Tells `progress(done, total)` of the points run, over all images and baselines. When it returns
+    /// [`ControlFlow::Break`], the map is the mean over the points run so far, by their weights, and the
+    /// [residual](Integrated::residual) tells what that costs.
+    ///
+    /// Points are run in an order that goes over the whole line again and again, so that a run that is ended early
+    /// has points everywhere on it.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let method = IntegratedGradients::new().steps(1000).progress(|done, _| match done {
+    ///     ..32 => ControlFlow::Continue(()),
+    ///     _ => ControlFlow::Break(()),
+    /// });
+    /// let found = method.evaluate(&model, image, &Target::class(2))?;
+    /// assert!((found.residual[0] / found.difference[0]).abs() < 0.1);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
         self.progress = Progress::new(progress);
         self
     }
@@ -139,57 +164,50 @@ impl IntegratedGradients {
         let [batch, ..] = images.dims();
         let target = target.resolved(model, &images)?;
         let scores = target.goal()?.scores(model, images.clone())?;
+        let share = 1.0 / self.baselines.len() as f32;
         let total = batch * self.baselines.len() * points.len();
-        let mut done = 0;
 
-        let mut sum: Option<Tensor<4>> = None;
         let mut baseline_scores = vec![0.0_f32; batch];
+        let mut lines = Vec::with_capacity(batch * self.baselines.len());
         for baseline in &self.baselines {
             let baseline = baseline.of(model, &images)?;
-            for (mean, score) in
-                baseline_scores.iter_mut().zip(target.goal()?.scores(model, baseline.clone())?)
-            {
-                *mean += score / self.baselines.len() as f32;
-            }
-            let mut maps = Vec::with_capacity(batch);
-            for index in 0..batch {
-                let from = baseline.clone().narrow(0, index, 1);
-                let way = images.clone().narrow(0, index, 1) - from.clone();
-                let mut mean = way.zeros_like();
-                for points in points.chunks(batch_size) {
-                    let column = |values: Vec<f32>| {
-                        let count = values.len();
-                        Tensor::<4>::from_data(TensorData::new(values, [count, 1, 1, 1]), &way.device())
-                    };
-                    let (places, weights) = points.iter().copied().unzip();
-                    let line = from.clone() + way.clone() * column(places);
-                    let gradient =
-                        score_gradient(model, line, &target.repeated(index, points.len()), Rule::Plain)?;
-                    mean = mean + (gradient * column(weights)).sum_dim(0);
-                    done += points.len();
-                    self.progress.report(done, total);
-                }
-                // An image equal to its baseline needs no gradient.
-                if crate::host::values(way.clone().abs().max())[0] > 0.0 {
-                    refuse_empty(&mean, &target.repeated(index, 1))?;
-                }
-                maps.push(mean * way);
-            }
-            let map = Tensor::cat(maps, 0) / self.baselines.len() as f32;
-            sum = Some(match sum {
-                Some(sum) => sum + map,
-                None => map,
-            });
+            let scores = target.goal()?.scores(model, baseline.clone())?;
+            baseline_scores.iter_mut().zip(scores).for_each(|(mean, score)| *mean += score * share);
+            lines.extend((0..batch).map(|image| {
+                let from = baseline.clone().narrow(0, image, 1);
+                let way = images.clone().narrow(0, image, 1) - from.clone();
+                Line { image, from, sum: way.zeros_like(), way }
+            }));
         }
 
-        let map = sum.unwrap_or_else(|| images.zeros_like());
+        let (mut done, mut weight) = (0, 0.0_f64);
+        for points in points.chunks(batch_size) {
+            for line in &mut lines {
+                line.add(model, points, &target)?;
+            }
+            done += points.len() * lines.len();
+            weight += points.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
+            if self.progress.report(done, total).is_break() {
+                break;
+            }
+        }
+        // All the weights sum to 1, but for their rounding.
+        let weight = if done == total { 1.0 } else { weight as f32 };
+
+        let mut maps = vec![None; batch];
+        for line in lines {
+            let image = line.image;
+            let map = line.map(weight, &target)? * share;
+            maps[image] = Some(maps[image].take().map_or(map.clone(), |sum: Tensor<4>| sum + map));
+        }
+        let map = Tensor::cat(maps.into_iter().flatten().collect(), 0);
         let difference: Vec<f32> = scores.iter().zip(&baseline_scores).map(|(to, from)| to - from).collect();
         let sums = crate::host::values(map.clone().sum_dims(&[1, 2, 3]));
         let residual = sums.iter().zip(&difference).map(|(sum, difference)| sum - difference).collect();
         Ok(Integrated { map, difference, residual })
     }
 
-    /// The places on the line with their weights, which sum to 1.
+    /// The places on the line with their weights, which sum to 1; the first of them are spread over all of it.
     fn points(&self) -> Result<Vec<(f32, f32)>> {
         let least = if self.quadrature == Quadrature::Trapezoid { 2 } else { 1 };
         if self.steps < least {
@@ -209,7 +227,44 @@ impl IntegratedGradients {
             };
             (place as f32, weight as f32)
         };
-        Ok((0..self.steps).map(point).collect())
+        // The multiples of the golden ratio, modulo 1, that lie below any bound come at almost equal distances.
+        let key = |step: &usize| (*step as f64 * 0.618_033_988_749_894_9).fract();
+        let mut steps: Vec<usize> = (0..self.steps).collect();
+        steps.sort_by(|a, b| key(a).total_cmp(&key(b)));
+        Ok(steps.into_iter().map(point).collect())
+    }
+}
+
+/// The line from a baseline to one image, and the sum of the gradients on it.
+struct Line {
+    image: usize,
+    from: Tensor<4>,
+    way: Tensor<4>,
+    sum: Tensor<4>,
+}
+
+impl Line {
+    /// Adds the gradients at some points by their weights.
+    fn add(&mut self, model: &dyn Model, points: &[(f32, f32)], target: &Target) -> Result<()> {
+        let column = |values: Vec<f32>| {
+            let shape = [values.len(), 1, 1, 1];
+            Tensor::<4>::from_data(TensorData::new(values, shape), &self.way.device())
+        };
+        let (places, weights) = points.iter().copied().unzip();
+        let at = self.from.clone() + self.way.clone() * column(places);
+        let target = target.repeated(self.image, points.len());
+        let gradient = score_gradient(model, at, &target, Rule::Plain)?;
+        self.sum = self.sum.clone() + (gradient * column(weights)).sum_dim(0);
+        Ok(())
+    }
+
+    /// The map, from gradients whose weights add up to `weight`.
+    fn map(self, weight: f32, target: &Target) -> Result<Tensor<4>> {
+        // An image equal to its baseline needs no gradient.
+        if crate::host::values(self.way.clone().abs().max())[0] > 0.0 {
+            refuse_empty(&self.sum, &target.repeated(self.image, 1), self.image)?;
+        }
+        Ok(self.sum * self.way / weight)
     }
 }
 

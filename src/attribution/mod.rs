@@ -29,6 +29,10 @@
 //! looks: sharp ones can be blind to the class and even to the weights. [`crate::metrics`] judges.
 //!
 //! A batch of `n` images gives the maps of `n` single runs, and no result depends on an internal batch size.
+//!
+//! Methods that run the network many times tell how far they are, and can be ended there: `progress` takes a
+//! closure, and when that returns [`ControlFlow::Break`](std::ops::ControlFlow::Break), the map of what has been
+//! run so far is the result.
 
 mod baseline;
 mod cam;
@@ -92,8 +96,8 @@ pub trait Attribution: fmt::Debug + Send + Sync {
     ///
     /// [`Error::OutOfRange`] for a class or channel that the layer does not have, [`Error::UnknownLayer`],
     /// [`Error::Shape`] for images that the model can't take, [`Error::ZeroGradient`] when the gradient of
-    /// an image is zero everywhere and its map would be empty, and [`Error::NonFinite`] when it is NaN or
-    /// infinite.
+    /// an image is zero everywhere and its map would be empty, and [`Error::NonFinite`] when it, or the score
+    /// of a variation of the image, is NaN or infinite.
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>>;
 }
 
@@ -131,12 +135,12 @@ pub fn channel_sum(map: Tensor<4>) -> Tensor<4> {
     map.sum_dim(1)
 }
 
-/// Refuses a gradient that is zero everywhere, or not finite, for one of the images.
-fn refuse_empty(gradient: &Tensor<4>, target: &Target) -> Result<()> {
+/// Refuses a gradient that is zero everywhere, or not finite, for one of the images, which are counted from `first`.
+fn refuse_empty(gradient: &Tensor<4>, target: &Target, first: usize) -> Result<()> {
     // NaN would be lost in a maximum, and infinity in none.
     let sizes = crate::host::values(gradient.clone().abs().sum_dims(&[1, 2, 3]));
     for (image, size) in sizes.into_iter().enumerate() {
-        let what = || format!("{} for image {image}", target.describe(image));
+        let what = || format!("{} for image {}", target.describe(image), first + image);
         if !size.is_finite() {
             return Err(Error::NonFinite {
                 what: format!("the gradient of {}", what()),
@@ -150,6 +154,15 @@ fn refuse_empty(gradient: &Tensor<4>, target: &Target) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses scores of one image's variations that are not finite: their map would be NaN.
+fn refuse_non_finite(scores: &[f32], target: &Target, image: usize) -> Result<()> {
+    if scores.iter().all(|score| score.is_finite()) {
+        return Ok(());
+    }
+    let what = format!("the score of {} for image {image}", target.describe(image));
+    Err(Error::NonFinite { what, step: 0, best: None })
 }
 
 fn checked_batch_size(size: usize) -> Result<usize> {

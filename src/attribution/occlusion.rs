@@ -1,11 +1,14 @@
 //! What is lost when a window of the image is hidden.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
+use rand::seq::SliceRandom;
 
 use super::progress::Progress;
-use super::{Attribution, Baseline, Target, checked_batch_size};
+use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
-use crate::{Error, Result};
+use crate::{Error, Result, random};
 
 /// The drop of the score when a window slides over the image and hides what is under it:
 ///
@@ -73,8 +76,29 @@ impl Occlusion {
         self
     }
 
-    /// Tells `progress(done, total)` of the windows run.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    /// Tells `progress(done, total)` of the windows run, over all images. When it returns
+    /// [`ControlFlow::Break`], the map is the mean over the windows run so far, and 0 where none has been.
+    ///
+    /// Windows are run in a shuffled order, always the same, so that a run that is ended early has looked
+    /// everywhere a little.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let occlusion = Occlusion::new([2, 2]).stride([2, 2]).batch_size(4);
+    /// let ended = occlusion.progress(|_, _| ControlFlow::Break(()));
+    /// let map = vis::host::values(ended.attribute(&model, image, &Target::class(2))?);
+    /// // 4 of the 16 windows, of 4 pixels each.
+    /// assert_eq!(map.iter().filter(|value| **value != 0.0).count(), 16);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
         self.progress = Progress::new(progress);
         self
     }
@@ -111,45 +135,50 @@ impl Attribution for Occlusion {
         let target = target.resolved(model, &images)?;
         let baseline = self.baseline.of(model, &images)?;
         let whole = target.goal()?.scores(model, images.clone())?;
-        let windows: Vec<_> =
+        for (index, whole) in whole.iter().enumerate() {
+            refuse_non_finite(&[*whole], &target, index)?;
+        }
+        let mut windows: Vec<_> =
             rows.iter().flat_map(|row| columns.iter().map(move |column| (*row, *column))).collect();
+        windows.shuffle(&mut random::stream(0, 0));
         let device = images.device();
-        let total = batch * windows.len();
         let mut done = 0;
 
-        let mut maps = Vec::with_capacity(batch * height * width);
-        for (index, whole) in whole.into_iter().enumerate() {
-            let (mut sum, mut count) = (vec![0.0_f64; height * width], vec![0.0_f64; height * width]);
-            let image = images.clone().narrow(0, index, 1);
-            let hidden = baseline.clone().narrow(0, index, 1);
-            for windows in windows.chunks(batch_size) {
-                let mut mask = vec![0.0_f32; windows.len() * height * width];
-                for (mask, ((top, bottom), (left, right))) in mask.chunks_mut(height * width).zip(windows) {
-                    mask.chunks_mut(width)
-                        .take(*bottom)
-                        .skip(*top)
-                        .for_each(|row| row[*left..*right].fill(1.0));
+        // What was lost where, and how often each pixel was hidden, which is the same for all images.
+        let mut sums = vec![vec![0.0_f64; height * width]; batch];
+        let mut counts = vec![0.0_f64; height * width];
+        for some in windows.chunks(batch_size) {
+            let mut mask = vec![0.0_f32; some.len() * height * width];
+            for (mask, ((top, bottom), (left, right))) in mask.chunks_mut(height * width).zip(some) {
+                for row in *top..*bottom {
+                    mask[row * width + left..row * width + right].fill(1.0);
+                    counts[row * width + left..row * width + right]
+                        .iter_mut()
+                        .for_each(|count| *count += 1.0);
                 }
-                let mask = TensorData::new(mask, [windows.len(), 1, height, width]);
-                let mask = Tensor::<4>::from_data(mask, &device);
-                let occluded = image.clone() * (mask.clone().neg() + 1.0) + hidden.clone() * mask;
-                let goal = target.repeated(index, windows.len()).goal()?;
-                for (score, ((top, bottom), (left, right))) in
-                    goal.scores(model, occluded)?.iter().zip(windows)
-                {
-                    let drop = f64::from(whole - score);
+            }
+            let mask = TensorData::new(mask, [some.len(), 1, height, width]);
+            let mask = Tensor::<4>::from_data(mask, &device);
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let image = images.clone().narrow(0, index, 1);
+                let hidden = baseline.clone().narrow(0, index, 1);
+                let occluded = image * (mask.clone().neg() + 1.0) + hidden * mask.clone();
+                let scores = target.repeated(index, some.len()).goal()?.scores(model, occluded)?;
+                refuse_non_finite(&scores, &target, index)?;
+                for (score, ((top, bottom), (left, right))) in scores.iter().zip(some) {
+                    let drop = f64::from(whole[index] - score);
                     for row in *top..*bottom {
-                        for place in row * width + left..row * width + right {
-                            sum[place] += drop;
-                            count[place] += 1.0;
-                        }
+                        sum[row * width + left..row * width + right].iter_mut().for_each(|sum| *sum += drop);
                     }
                 }
-                done += windows.len();
-                self.progress.report(done, total);
             }
-            maps.extend(sum.iter().zip(&count).map(|(sum, count)| (sum / count) as f32));
+            done += some.len();
+            if self.progress.report(batch * done, batch * windows.len()).is_break() {
+                break;
+            }
         }
+        let mean = |(sum, count): (&f64, &f64)| if *count > 0.0 { (sum / count) as f32 } else { 0.0 };
+        let maps = sums.iter().flat_map(|sum| sum.iter().zip(&counts).map(mean)).collect();
         Ok(Tensor::from_data(TensorData::new(maps, [batch, 1, height, width]), &device))
     }
 }

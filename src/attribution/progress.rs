@@ -1,23 +1,27 @@
-//! How far a long computation has come.
+//! How far a long computation has come, and whether it may end.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-/// A closure told how many runs of the network are done and how many there will be.
+/// A closure told how many runs of the network are done and how many there will be; it may end them.
 #[derive(Clone, Default)]
 pub(crate) struct Progress(Option<Arc<Mutex<Told>>>);
 
-type Told = dyn FnMut(usize, usize) + Send;
+type Told = dyn FnMut(usize, usize) -> ControlFlow<()> + Send;
 
 impl Progress {
-    pub(crate) fn new(told: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    pub(crate) fn new(told: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static) -> Self {
         Self(Some(Arc::new(Mutex::new(told))))
     }
 
-    pub(crate) fn report(&self, done: usize, total: usize) {
-        // A closure that panicked before is not called again.
-        if let Some(Ok(mut told)) = self.0.as_ref().map(|told| told.lock()) {
-            told(done, total);
+    /// Tells how far it is, and hands on whether to go on.
+    #[must_use]
+    pub(crate) fn report(&self, done: usize, total: usize) -> ControlFlow<()> {
+        match self.0.as_ref().map(|told| told.lock()) {
+            Some(Ok(mut told)) => told(done, total),
+            // A closure that panicked before is not called again.
+            _ => ControlFlow::Continue(()),
         }
     }
 }

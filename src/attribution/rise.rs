@@ -1,10 +1,12 @@
 //! The mean of random masks, weighted by what the network says under each.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 
 use super::progress::Progress;
-use super::{Attribution, Baseline, Target, checked_batch_size};
+use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
 use crate::{Error, Result, random};
 
@@ -95,8 +97,28 @@ impl Rise {
         self
     }
 
-    /// Tells `progress(done, total)` of the masks run.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    /// Tells `progress(done, total)` of the masks run, over all images. When it returns
+    /// [`ControlFlow::Break`], the map is that of the masks run so far: of a `Rise` with as many
+    /// [masks](Self::masks).
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let target = Target::probability(2);
+    /// let rise = |masks| Rise::new().masks(masks).cells(4).batch_size(8);
+    /// let enough = |done, _| if done >= 24 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    /// let ended = rise(4000).progress(enough).attribute(&model, image.clone(), &target)?;
+    /// let of_24 = rise(24).attribute(&model, image, &target)?;
+    /// assert_eq!(vis::host::values(ended), vis::host::values(of_24));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
         self.progress = Progress::new(progress);
         self
     }
@@ -174,14 +196,18 @@ impl Attribution for Rise {
                 let hidden = baseline.clone().narrow(0, index, 1);
                 let way = images.clone().narrow(0, index, 1) - hidden.clone();
                 let goal = target.repeated(index, some.len()).goal()?;
-                for (score, mask) in goal.scores(model, hidden + way * tensor.clone())?.iter().zip(&masks) {
+                let scores = goal.scores(model, hidden + way * tensor.clone())?;
+                refuse_non_finite(&scores, &target, index)?;
+                for (score, mask) in scores.iter().zip(&masks) {
                     sum.iter_mut().zip(mask).for_each(|(sum, open)| *sum += f64::from(score * open));
                 }
-                done += some.len();
-                self.progress.report(done, batch * self.masks);
+            }
+            done += some.len();
+            if self.progress.report(batch * done, batch * self.masks).is_break() {
+                break;
             }
         }
-        let scale = 1.0 / (f64::from(self.open) * self.masks as f64);
+        let scale = 1.0 / (f64::from(self.open) * done as f64);
         let values: Vec<f32> = sums.into_iter().flatten().map(|sum| (sum * scale) as f32).collect();
         Ok(Tensor::from_data(TensorData::new(values, [batch, 1, height, width]), &device))
     }

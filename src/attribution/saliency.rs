@@ -97,7 +97,7 @@ impl Attribution for Saliency {
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         let target = target.resolved(model, &images)?;
         let gradient = score_gradient(model, images.clone(), &target, self.rule)?;
-        refuse_empty(&gradient, &target)?;
+        refuse_empty(&gradient, &target, 0)?;
         Ok(if self.times_input { gradient * images.inner() } else { gradient })
     }
 }

@@ -1,5 +1,7 @@
 //! The mean of a method's maps over noisy copies of the image.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 
 use super::progress::Progress;
@@ -116,100 +118,122 @@ impl<A: Attribution> SmoothGrad<A> {
         self
     }
 
-    /// Tells `progress(done, total)` of the copies run.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    /// Tells `progress(done, total)` of the copies run, over all images. When it returns
+    /// [`ControlFlow::Break`], the map is that of the copies run so far: of as many [samples](Self::samples).
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// // The copy without noise comes first.
+    /// let ended = SmoothGrad::new(Saliency::new()).progress(|_, _| ControlFlow::Break(()));
+    /// let ended = ended.attribute(&model, image.clone(), &Target::class(2))?;
+    /// let gradient = Saliency::new().attribute(&model, image, &Target::class(2))?;
+    /// assert_eq!(vis::host::values(ended), vis::host::values(gradient));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
         self.progress = Progress::new(progress);
         self
     }
 
-    /// Hands each map of a method to `take`; a copy whose gradient vanished has none.
-    fn maps(
-        &self,
-        model: &dyn Model,
-        copies: Tensor<4>,
-        target: &Target,
-        take: &mut dyn FnMut(Option<Tensor<4>>),
-    ) -> Result<Option<Error>> {
+    /// Adds the method's maps of some copies of one image to its sums.
+    fn add(&self, model: &dyn Model, copies: Tensor<4>, target: &Target, sums: &mut Sums) -> Result<()> {
         let [count, ..] = copies.dims();
         match self.method.attribute(model, copies.clone(), &target.repeated(0, count)) {
             Ok(maps) => {
-                take(Some(maps));
-                Ok(None)
+                sums.add(maps);
+                Ok(())
             }
             // Noise can switch a unit off: such a copy counts as a map of zeros, and only the rest is run again.
-            Err(error @ Error::ZeroGradient { .. }) if count == 1 => {
-                take(None);
-                Ok(Some(error))
+            Err(Error::ZeroGradient { hint, .. }) if count == 1 => {
+                sums.add_nothing(hint);
+                Ok(())
             }
-            Err(Error::ZeroGradient { .. }) => {
-                let mut dead = None;
-                for index in 0..count {
-                    dead = self.maps(model, copies.clone().narrow(0, index, 1), target, take)?.or(dead);
-                }
-                Ok(dead)
-            }
+            Err(Error::ZeroGradient { .. }) => (0..count)
+                .try_for_each(|index| self.add(model, copies.clone().narrow(0, index, 1), target, sums)),
             Err(error) => Err(error),
         }
     }
 
-    /// The statistic over the copies of one image `[1, channels, height, width]`.
-    fn of_one(
-        &self,
-        model: &dyn Model,
-        image: Tensor<4>,
-        target: &Target,
-        tell: &mut dyn FnMut(usize),
-    ) -> Result<Tensor<4>> {
-        // Deviations from the noiseless map are summed, not the maps: less is lost to rounding.
-        let mut middle = None;
-        let mut dead = self.maps(model, image.clone(), target, &mut |map| middle = map)?;
-        tell(1);
-        let mut sums: Option<(Tensor<4>, Tensor<4>)> = None;
-        let mut without = usize::from(middle.is_none());
+    /// A method's error about one of the copies, as one about the image that was copied.
+    fn at(&self, index: usize, target: &Target, error: Error) -> Error {
+        match error {
+            Error::NonFinite { step, best, .. } => {
+                let what = format!("{} of {}", self.method.name(), describe(target, index));
+                Error::NonFinite { what, step, best }
+            }
+            error => error,
+        }
+    }
 
+    /// Some noisy copies of one image `[1, channels, height, width]`.
+    fn copies(&self, image: &Tensor<4>, samples: &[u64]) -> Tensor<4> {
         let [_, channels, height, width] = image.dims();
         let range = image.clone().max() - image.clone().min();
         let deviation = (range * self.noise).reshape([1, 1, 1, 1]);
-        let samples: Vec<u64> = (0..self.samples as u64 - 1).collect();
-        for samples in samples.chunks(self.batch_size) {
-            let values = samples.iter().flat_map(|sample| {
-                random::normal(&mut random::stream(self.seed, *sample), channels * height * width)
-            });
-            let shape = [samples.len(), channels, height, width];
-            let noise = Tensor::<4>::from_data(TensorData::new(values.collect(), shape), &image.device());
-            let copies = image.clone() + noise * deviation.clone();
-            let found = self.maps(model, copies, target, &mut |maps| match maps {
-                None => without += 1,
-                Some(maps) => {
-                    let off = match &middle {
-                        Some(middle) => maps - middle.clone(),
-                        None => maps,
-                    };
-                    let (sum, squares) = (off.clone().sum_dim(0), off.square().sum_dim(0));
-                    sums = Some(match sums.take() {
-                        Some((a, b)) => (a + sum, b + squares),
-                        None => (sum, squares),
-                    });
-                }
-            })?;
-            dead = found.or(dead.take());
-            tell(samples.len());
-        }
+        let values = samples.iter().flat_map(|sample| {
+            random::normal(&mut random::stream(self.seed, *sample), channels * height * width)
+        });
+        let shape = [samples.len(), channels, height, width];
+        let noise = Tensor::<4>::from_data(TensorData::new(values.collect(), shape), &image.device());
+        image.clone() + noise * deviation
+    }
+}
 
-        let (middle, sum, squares) = match (middle, sums) {
-            (Some(middle), Some((sum, squares))) => (middle, sum, squares),
-            (Some(middle), None) => (middle.clone(), middle.zeros_like(), middle.zeros_like()),
-            (None, Some((sum, squares))) => (sum.zeros_like(), sum, squares),
-            (None, None) => {
-                let error = dead.unwrap_or_else(|| Error::invalid("the samples", "1 or more", 0));
-                return Err(error);
-            }
+/// What is summed over the copies of one image.
+#[derive(Default)]
+struct Sums {
+    /// The map of the copy without noise, which comes first. Deviations from it are summed, not the maps: less is
+    /// lost to rounding.
+    middle: Option<Tensor<4>>,
+    off: Option<Tensor<4>>,
+    squares: Option<Tensor<4>>,
+    count: usize,
+    /// The copies that count as maps of zeros, and why.
+    without: usize,
+    hint: String,
+}
+
+impl Sums {
+    fn add(&mut self, maps: Tensor<4>) {
+        let [copies, ..] = maps.dims();
+        let first = self.count == 0;
+        self.count += copies;
+        if first {
+            self.middle = Some(maps);
+            return;
+        }
+        let off = match &self.middle {
+            Some(middle) => maps - middle.clone(),
+            None => maps,
         };
+        let plus = |sum: Option<Tensor<4>>, more: Tensor<4>| Some(sum.map_or(more.clone(), |sum| sum + more));
+        self.off = plus(self.off.take(), off.clone().sum_dim(0));
+        self.squares = plus(self.squares.take(), off.square().sum_dim(0));
+    }
+
+    fn add_nothing(&mut self, hint: String) {
+        self.count += 1;
+        self.without += 1;
+        self.hint = hint;
+    }
+
+    /// The statistic over the copies added; none when no copy had a map.
+    fn read(self, statistic: Statistic) -> Option<Tensor<4>> {
+        let zeros = self.middle.as_ref().or(self.off.as_ref())?.zeros_like();
+        let middle = self.middle.unwrap_or_else(|| zeros.clone());
+        let (off, squares) = (self.off.unwrap_or_else(|| zeros.clone()), self.squares.unwrap_or(zeros));
         // Copies without a map deviate by minus the middle.
-        let (count, without) = (self.samples as f32, without as f32);
-        let mean_off = (sum - middle.clone() * without) / count;
+        let (count, without) = (self.count as f32, self.without as f32);
+        let mean_off = (off - middle.clone() * without) / count;
         let mean_square_off = (squares + middle.clone().square() * without) / count;
-        Ok(match self.statistic {
+        Some(match statistic {
             Statistic::Mean => middle + mean_off,
             Statistic::Squared => middle.clone().square() + middle * mean_off * 2.0 + mean_square_off,
             Statistic::Variance => (mean_square_off - mean_off.square()).clamp_min(0.0),
@@ -242,16 +266,34 @@ impl<A: Attribution> Attribution for SmoothGrad<A> {
         let images = images.inner();
         let target = target.resolved(model, &images)?;
         let [batch, ..] = images.dims();
+        let mut sums: Vec<Sums> = (0..batch).map(|_| Sums::default()).collect();
+        // The copy without noise, then the noisy ones; each time of all images, so that a run that is ended early
+        // has as many of each.
+        let noisy: Vec<u64> = (0..self.samples as u64 - 1).collect();
         let mut done = 0;
+        for samples in [[].as_slice()].into_iter().chain(noisy.chunks(self.batch_size)) {
+            for (index, sums) in sums.iter_mut().enumerate() {
+                let image = images.clone().narrow(0, index, 1);
+                let copies = if samples.is_empty() { image } else { self.copies(&image, samples) };
+                let added = self.add(model, copies, &target.repeated(index, 1), sums);
+                added.map_err(|error| self.at(index, &target, error))?;
+            }
+            done += samples.len().max(1);
+            if self.progress.report(batch * done, batch * self.samples).is_break() {
+                break;
+            }
+        }
         let mut maps = Vec::with_capacity(batch);
-        for index in 0..batch {
-            let mut tell = |count: usize| {
-                done += count;
-                self.progress.report(done, batch * self.samples);
-            };
-            let image = images.clone().narrow(0, index, 1);
-            maps.push(self.of_one(model, image, &target.repeated(index, 1), &mut tell)?);
+        for (index, sums) in sums.into_iter().enumerate() {
+            let hint = sums.hint.clone();
+            let dead = || Error::ZeroGradient { what: describe(&target, index), hint };
+            maps.push(sums.read(self.statistic).ok_or_else(dead)?);
         }
         Ok(Tensor::cat(maps, 0))
     }
+}
+
+/// What is wanted of an image, and which image that is.
+fn describe(target: &Target, index: usize) -> String {
+    format!("{} for image {index}", target.describe(index))
 }

@@ -52,6 +52,21 @@ impl Caricature {
 
     /// Sets the power of the cosine, 0 or more. Default 1.
     ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::Caricature, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, other] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let loss = |power, image: &burn::tensor::Tensor<4>| {
+    ///     let losses = Caricature::new(&model, photo.clone(), "conv2")?.with_power(power)?.into();
+    ///     Ok::<_, vis::Error>(Gradient::new(&model, &losses).values(image.clone())?.totals()[0])
+    /// };
+    /// // The photo itself has a cosine of 1, whose power counts for nothing; any other image loses by it.
+    /// assert!((loss(4.0, &photo)? / loss(1.0, &photo)? - 1.0).abs() < 1e-4);
+    /// assert!(loss(4.0, &other)? > loss(1.0, &other)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`].

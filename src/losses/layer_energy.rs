@@ -43,7 +43,19 @@ impl LayerEnergy {
         Self { layer: layer.into(), channels: Filters::All }
     }
 
-    /// Wants these channels only.
+    /// Wants these channels only, one at least.
+    ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::LayerEnergy, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let of = |losses| Gradient::new(&model, &losses).values(photo.clone());
+    /// let [one, other, both] = [vec![1], vec![4], vec![1, 4]]
+    ///     .map(|channels| of(LayerEnergy::new("conv2").channels(channels).into()).map(|values| values.totals()[0]));
+    /// assert!((both? - (one? + other?) / 2.0).abs() < 1e-6); // the mean over channels
+    /// assert!(of(LayerEnergy::new("conv2").channels([]).into()).is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn channels(mut self, channels: impl Into<Filters>) -> Self {
         self.channels = channels.into();
         self
@@ -62,6 +74,9 @@ impl Loss for LayerEnergy {
     fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
         let mut activation = scene.layer(&self.layer)?;
         if let Filters::These(channels) = &self.channels {
+            if channels.is_empty() {
+                return Err(Error::invalid("the channels of a layer's energy", "one or more", "none"));
+            }
             let len = activation.dims()[1];
             if let Some(&index) = channels.iter().find(|&&channel| channel >= len) {
                 let place = format!("layer `{}`", self.layer);

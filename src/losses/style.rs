@@ -74,6 +74,20 @@ impl Style {
     /// and an image that is to have as much of that grows frames and straight lines. 0 for the published loss;
     /// 2 removes the worst for VGG.
     ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::{Losses, Style}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [image, scream, wave] =
+    /// #     [0, 1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()) * 1.5);
+    /// let layers = [("conv1", 1.0)];
+    /// let one = Style::new(&model, scream.clone(), layers)?.into();
+    /// // As much of the one as of nothing else.
+    /// let blend = Style::blend(&model, [(scream, 2.0), (wave, 0.0)], layers, 0)?.into();
+    /// let loss = |losses: &Losses| Gradient::new(&model, losses).values(image.clone()).map(|values| values.totals()[0]);
+    /// assert_eq!(loss(&blend)?, loss(&one)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new), and [`Error::InvalidParameter`] without paintings or with proportions that are
@@ -114,6 +128,17 @@ impl Style {
     /// count alike, whatever the network.
     ///
     /// Without this the layers differ by orders of magnitude.
+    ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::Style, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let painting = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let style = Style::new(&model, painting.clone(), [("conv1", 7.0), ("conv2", 2.0)])?.relative().into();
+    /// let loss = |image| Gradient::new(&model, &style).values(image).map(|values| values.totals()[0]);
+    /// assert_eq!(loss(painting.clone())?, 0.0);
+    /// assert!((loss(painting.zeros_like())? - 1.0).abs() < 1e-5); // black: no feature at all
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn relative(mut self) -> Self {
         let whole: f32 = self.layers.iter().map(|target| target.weight).sum();
         for target in &mut self.layers {

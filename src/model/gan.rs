@@ -110,6 +110,17 @@ impl Discriminator {
     /// # Errors
     ///
     /// [`Error::NotBundled`] when the folder can't be found.
+    ///
+    /// ```
+    /// use vis::{Model, model::{Discriminator, Generator}, parametrization::Parametrization};
+    /// let device = Default::default();
+    /// let (discriminator, generator) = (Discriminator::bundled(&device)?, Generator::bundled(&device)?);
+    /// let digit = generator.decode(generator.start([1, 1, 28, 28], 0, 0, &device));
+    /// let noise = vis::random::noise([1, 1, 28, 28], (0.0, 1.0), 0, 0, &device);
+    /// let score = |image| discriminator.classify(image).map(|score| score.into_scalar::<f32>());
+    /// assert!(score(digit)? > score(noise)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(
             Parameters::from_bundled("digits_discriminator_f16.safetensors", device)?,
@@ -123,6 +134,19 @@ impl Discriminator {
     ///
     /// [`Error::Io`] and [`Error::Format`] for a file that can't be read, and [`Error::Weights`] for one of another
     /// network.
+    ///
+    /// ```
+    /// use vis::{Error, Model, model::Discriminator};
+    /// let device = Default::default();
+    /// let discriminator = Discriminator::from_file("weights/digits_discriminator_f16.safetensors", &device)?;
+    /// // Grey all over is no digit.
+    /// let grey = discriminator.input().zeros(&device) + 0.5;
+    /// assert!(discriminator.classify(grey)?.into_scalar::<f32>() < 0.0);
+    /// // Nor is the generator a discriminator.
+    /// let other = Discriminator::from_file("weights/digits_generator_f16.safetensors", &device);
+    /// assert!(matches!(other, Err(Error::Weights { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(Parameters::from_file(path, device)?, DISCRIMINATOR)?))
     }
@@ -151,17 +175,44 @@ impl Discriminator {
     /// # Panics
     ///
     /// Where there are more or fewer weights.
+    ///
+    /// ```
+    /// use burn::tensor::Tensor;
+    /// use vis::{Model, model::Discriminator};
+    /// // Without any weights nothing is told from anything.
+    /// let discriminator = Discriminator::from_flat(Tensor::zeros([Discriminator::PARAMETERS], &Default::default()));
+    /// let image = discriminator.input().zeros(&Default::default());
+    /// assert_eq!(discriminator.classify(image)?.into_scalar::<f32>(), 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn from_flat(weights: Tensor<1>) -> Self {
         let input = InputSpec::new([1, SIDE, SIDE], (0.0, 1.0));
         Self { input, weights: Weights::new(weights, DISCRIMINATOR) }
     }
 
     /// The weights in a row, `[PARAMETERS]`.
+    ///
+    /// ```
+    /// use vis::model::Discriminator;
+    /// let discriminator = Discriminator::with_random_weights(7, &Default::default())?;
+    /// let again = Discriminator::from_flat(discriminator.flat());
+    /// assert_eq!(again.named(), discriminator.named());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn flat(&self) -> Tensor<1> {
         self.weights.flat.clone()
     }
 
     /// The weights by name, with their shapes: for a file.
+    ///
+    /// ```
+    /// use vis::model::Discriminator;
+    /// let weights = Discriminator::with_random_weights(7, &Default::default())?.named();
+    /// let (name, shape, values) = &weights[0];
+    /// assert_eq!((*name, &shape[..]), ("conv1.weight", &[32, 1, 4, 4][..]));
+    /// assert_eq!(values.len(), shape.iter().product());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn named(&self) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         self.weights.named()
     }
@@ -206,6 +257,17 @@ impl Generator {
     /// # Errors
     ///
     /// [`Error::NotBundled`] when the folder can't be found.
+    ///
+    /// ```
+    /// use vis::{Model, model::{Digits, Generator}, parametrization::Parametrization};
+    /// let device = Default::default();
+    /// let generator = Generator::bundled(&device)?;
+    /// let digits = generator.decode(generator.start([20, 1, 28, 28], 0, 0, &device));
+    /// // Most of what it draws by chance is read as some digit or other, and not as one of all.
+    /// let shares = burn::tensor::activation::softmax(Digits::bundled(&device)?.classify(digits)?, 1);
+    /// assert!(shares.max_dim(1).mean().into_scalar::<f32>() > 0.7);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
         let parameters = Parameters::from_bundled("digits_generator_f16.safetensors", device)?;
         Ok(Self::from_flat(Weights::load(parameters, GENERATOR)?))
@@ -217,6 +279,15 @@ impl Generator {
     ///
     /// [`Error::Io`] and [`Error::Format`] for a file that can't be read, and [`Error::Weights`] for one of another
     /// network.
+    ///
+    /// ```
+    /// use vis::model::Generator;
+    /// let device = Default::default();
+    /// let generator = Generator::from_file("weights/digits_generator_f16.safetensors", &device)?;
+    /// assert_eq!(generator.named(), Generator::bundled(&device)?.named());
+    /// assert!(Generator::from_file("weights/missing.safetensors", &device).is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(Parameters::from_file(path, device)?, GENERATOR)?))
     }
@@ -246,16 +317,42 @@ impl Generator {
     /// # Panics
     ///
     /// Where there are more or fewer weights.
+    ///
+    /// ```
+    /// use burn::tensor::Tensor;
+    /// use vis::{model::Generator, parametrization::Parametrization};
+    /// // Without any weights every code gives the middle of the range.
+    /// let generator = Generator::from_flat(Tensor::zeros([Generator::PARAMETERS], &Default::default()));
+    /// let image = generator.decode(Tensor::ones([1, Generator::CODE, 1, 1], &Default::default()));
+    /// assert!(vis::host::values(image).iter().all(|pixel| *pixel == 0.5));
+    /// ```
     pub fn from_flat(weights: Tensor<1>) -> Self {
         Self { weights: Weights::new(weights, GENERATOR) }
     }
 
     /// The weights in a row, `[PARAMETERS]`.
+    ///
+    /// ```
+    /// use vis::model::Generator;
+    /// let generator = Generator::with_random_weights(7, &Default::default())?;
+    /// let again = Generator::from_flat(generator.flat());
+    /// assert_eq!(again.named(), generator.named());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn flat(&self) -> Tensor<1> {
         self.weights.flat.clone()
     }
 
     /// The weights by name, with their shapes: for a file.
+    ///
+    /// ```
+    /// use vis::model::Generator;
+    /// let weights = Generator::with_random_weights(7, &Default::default())?.named();
+    /// let (name, shape, values) = &weights[0];
+    /// assert_eq!((*name, &shape[..]), ("dense.weight", &[3136, 32][..]));
+    /// assert_eq!(values.len(), shape.iter().product());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn named(&self) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         self.weights.named()
     }

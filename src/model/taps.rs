@@ -107,7 +107,9 @@ impl Taps {
     /// Replaces a layer's activation by a function of it, and goes on from there.
     ///
     /// The replacement may have a larger batch than the activation, which then must have a batch of one:
-    /// so a hundred variations of a layer cost one run below it.
+    /// so a hundred variations of a layer cost one run below it. What goes around the layer keeps its batch of one,
+    /// and must be joined by operations that broadcast, such as a sum; to concatenate branches, run the image repeated
+    /// as often.
     pub fn replace(
         mut self,
         layer: impl Into<String>,
@@ -118,7 +120,8 @@ impl Taps {
         self.record([layer])
     }
 
-    /// Sets the backward rule at every rectifier.
+    /// Sets the backward rule at every rectifier. A run with a special rule that meets none above what the gradient is
+    /// taken at is refused ([`Error::NoRectifier`]).
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
         self
@@ -146,6 +149,8 @@ impl Taps {
                 let map = as_map(x.clone());
                 match self.edits.swap_remove(index).1 {
                     Edit::Open => {
+                        // A rule acts on the way from the output to the leaf alone.
+                        self.rectifiers = 0;
                         let leaf = map.detach();
                         let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
                         self.opened.insert(name.clone(), leaf.clone());
@@ -255,7 +260,7 @@ impl Taps {
         &self.seen
     }
 
-    /// The number of rectifiers met.
+    /// The number of rectifiers met; with a leaf [opened](Self::open), of those met since.
     pub fn rectifiers(&self) -> usize {
         self.rectifiers
     }
@@ -273,7 +278,8 @@ impl Taps {
         let plain = matches!(self.rule, Rule::Plain | Rule::Redirected);
         if !plain && self.rectifiers == 0 {
             let layer = self.seen.last().cloned().unwrap_or_default();
-            return Err(Error::NoRectifier { rule: self.rule.name(), layer });
+            let above = self.opened.keys().next().cloned();
+            return Err(Error::NoRectifier { rule: self.rule.name(), layer, above });
         }
         Ok(())
     }

@@ -78,6 +78,19 @@ impl Lbfgs {
     }
 
     /// Sets the number of pairs kept, 1 or more. Default 10.
+    ///
+    /// ```
+    /// # use burn::tensor::Tensor;
+    /// use vis::optimizer::{Lbfgs, Update};
+    /// // One pair tells the curvature of one dimension: ½·3·x² is at its minimum once a pair is known.
+    /// let mut update = Lbfgs::new(10.0)?.with_history(1);
+    /// let mut x = Tensor::<4>::ones([1, 1, 1, 1], &Default::default());
+    /// for _ in 0..2 {
+    ///     x = update.step(x.clone(), x * 3.0, 1.0);
+    /// }
+    /// assert!(x.into_scalar::<f32>().abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn with_history(mut self, pairs: usize) -> Self {
         self.history = pairs.max(1);
         self

@@ -105,6 +105,30 @@ impl<'a> DrawCaricature<'a> {
         self
     }
 
+    /// The layer: as set, or by default.
+    ///
+    /// Costs a forward pass on a black image where the default is asked for.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let photo = model.input().zeros(&model.device());
+    /// assert_eq!(vis::visualization::caricature(&model, photo).chosen_layer()?, "conv2");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpatialLayer`] when no layer has more than one position.
+    pub fn chosen_layer(&self) -> Result<String> {
+        match &self.layer {
+            Some(layer) => Ok(layer.clone()),
+            None => Stages::of(self.model)?
+                .last_of(3)
+                .ok_or_else(|| Error::NoSpatialLayer { target: "the output".into() }),
+        }
+    }
+
     /// Draws.
     ///
     /// # Errors
@@ -112,12 +136,7 @@ impl<'a> DrawCaricature<'a> {
     /// An unknown layer, a photo of another shape than the model takes, settings out of range.
     pub fn run(mut self) -> Result<Minimized> {
         let (height, width) = size_of("the photo", &self.photo)?;
-        let layer = match self.layer.take() {
-            Some(layer) => layer,
-            None => Stages::of(self.model)?
-                .last_of(3)
-                .ok_or_else(|| Error::NoSpatialLayer { target: "the output".into() })?,
-        };
+        let layer = self.chosen_layer()?;
         let loss = Caricature::new(self.model, self.photo.clone(), layer)?.with_power(self.power)?;
         let optimizer = Optimizer::new(self.model, Losses::from(loss))
             .size_of_image(height, width)

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayView1, Axis};
 
 use super::stages::Stages;
 use crate::losses::{BestMatch, LayerEnergy, Losses};
 use crate::model::Model;
+use crate::optimizer::History;
 use crate::tiles::{TiledGradient, single};
 use crate::{Error, Result};
 
@@ -88,6 +89,8 @@ pub struct Dream {
     pub image: Tensor<4>,
     /// Every step, in order.
     pub steps: Vec<DreamStep>,
+    /// Every weighted loss before every step, in the same order.
+    pub losses: History,
     /// The layers that were dreamt of: those named, or the one chosen.
     pub layers: Vec<String>,
 }
@@ -134,6 +137,17 @@ impl<'a> DeepDream<'a> {
     ///
     /// What counts as a thing depends on how large it is in pixels; a guide about as large as the model's
     /// default input serves best.
+    ///
+    /// ```
+    /// # use vis::{Model, losses::BestMatch, gradient::Gradient, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, flowers] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let dream = deep_dream(&model, photo).layer("conv2").guide(flowers).octaves(1).steps(8).jitter(0).run()?;
+    /// assert_eq!(dream.losses.names(), ["match with the guide at conv2"]);
+    /// assert!(dream.steps[7].loss < dream.steps[0].loss); // nearer to the flowers
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "objective_guide")]
     pub fn guide(mut self, guide: Tensor<4>) -> Self {
         let layers = match self.objective {
@@ -185,7 +199,7 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Sets the mean change of a pixel in one step, in 255ths of the model's input range. Default 1.5.
+    /// Sets the mean change of a pixel in one step, in 255ths of the model's input range, from 0 to 255. Default 1.5.
     pub fn step_size(mut self, size: f32) -> Self {
         self.step_size = size;
         self
@@ -220,6 +234,20 @@ impl<'a> DeepDream<'a> {
 
     /// Tells every step to this function; breaking ends the dream, which is then the photo with what was dreamt so
     /// far.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 19, 15], (0.0, 255.0), 0, 0, &model.device());
+    /// use std::ops::ControlFlow;
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(9).progress(|step| {
+    ///     assert_eq!(step.of, 18);
+    ///     // The first octave alone.
+    ///     if step.octave == 0 && step.step == 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// });
+    /// assert_eq!(dream.run()?.steps.len(), 9);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, tell: impl FnMut(&DreamStep) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
@@ -234,7 +262,7 @@ impl<'a> DeepDream<'a> {
     /// # Errors
     ///
     /// Settings out of range, unknown layers, a photo smaller than the model takes; [`Error::ZeroGradient`] where
-    /// the layer sees nothing, and [`Error::NonFinite`] when the gradient becomes NaN or infinite.
+    /// the layer sees nothing in any octave (one in which it sees nothing is left as it is), and [`Error::NonFinite`] when the gradient becomes NaN or infinite.
     pub fn run(mut self) -> Result<Dream> {
         self.check()?;
         let photo = single("the photo", self.photo.clone())?;
@@ -244,7 +272,12 @@ impl<'a> DeepDream<'a> {
         let length = self.step_size * (high - low) / 255.0;
         let mut random = crate::random::stream(self.seed, 0);
 
-        let mut steps = Vec::new();
+        let (mut steps, mut values) = (Vec::new(), Vec::new());
+        let dreamt = |image, steps: Vec<DreamStep>, values: Vec<Vec<f32>>| {
+            let rows: Vec<_> = values.iter().map(|row| ArrayView1::from(row).insert_axis(Axis(1))).collect();
+            let history = History::from_steps(losses.names(), 1, &rows);
+            Dream { image, steps, losses: history, layers: losses.layers() }
+        };
         let mut image = photo.clone();
         let mut detail: Option<Array3<f32>> = None;
         let sizes = self.sizes(&photo);
@@ -271,31 +304,36 @@ impl<'a> DeepDream<'a> {
                     });
                 }
                 if mean == 0.0 {
-                    let hint = "the layer sees nothing in the photo; try an earlier one".into();
-                    return Err(Error::ZeroGradient { what: "the dream".into(), hint });
+                    // There may be something to see at another size.
+                    break;
                 }
                 image.scaled_add(-length / mean as f32, &evaluation.gradient);
                 steps.push(told);
+                values.push(evaluation.losses);
                 if let Some(tell) = &mut self.tell
                     && tell(&told).is_break()
                 {
                     let (_, height, width) = photo.dim();
                     let detail = crate::host::resize((&image - &base).view(), height, width);
-                    let image = self.tensor(&(photo + &detail));
-                    return Ok(Dream { image, steps, layers: losses.layers() });
+                    return Ok(dreamt(self.tensor(&(photo + &detail)), steps, values));
                 }
             }
             detail = Some(&image - &base);
         }
-        Ok(Dream { image: self.tensor(&image), steps, layers: losses.layers() })
+        if steps.is_empty() && of > 0 {
+            let hint = "the layer sees nothing in the photo; try an earlier one".into();
+            return Err(Error::ZeroGradient { what: "the dream".into(), hint });
+        }
+        Ok(dreamt(self.tensor(&image), steps, values))
     }
 
     fn check(&self) -> Result<()> {
         if !(self.octave_scale > 1.0 && self.octave_scale.is_finite()) {
             return Err(Error::invalid("the octave scale", "a finite number above 1", self.octave_scale));
         }
-        if !(self.step_size >= 0.0 && self.step_size.is_finite()) {
-            return Err(Error::invalid("the step size", "a finite number of 0 or more", self.step_size));
+        if !(0.0..=255.0).contains(&self.step_size) {
+            let expected = "a number from 0 to 255, in 255ths of the input range";
+            return Err(Error::invalid("the step size", expected, self.step_size));
         }
         if self.octaves == 0 || self.tile == 0 {
             return Err(Error::invalid("octaves and tile", "1 or more", 0));

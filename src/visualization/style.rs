@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
+use super::descent::{Descent, Tell, descend, following, found, resized, scaled, size_of, sizes, with_steps};
 use super::stages::Stages;
 use crate::losses::{Content, Losses, Style, TotalVariation};
 use crate::model::Model;
@@ -22,7 +22,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// It is optimised at 256 pixels on the longest side first, then enlarged and refined at twice the size, up to the
-/// size of the photo: large shapes are painted where that is cheap.
+/// size of the photo: large shapes are painted where that is cheap. Of a coarse picture that began as the photo only
+/// what has changed is enlarged, so that the photo's own detail is never lost.
 ///
 /// ```
 /// use vis::visualization::style_transfer;
@@ -35,8 +36,8 @@ use crate::{Error, Result};
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///
-/// The result is the best image at the full size, with the losses of that last stage; it may leave the model's input
-/// range by a little: clip it for display. Settings are those of [`StyleTransfer`]. For smoother strokes take a
+/// The result is the best image at the full size, with the losses of all stages one after the other; it may leave the
+/// model's input range by a little: clip it for display. Settings are those of [`StyleTransfer`]. For smoother strokes take a
 /// network [with average pooling](crate::model::Vgg::with_average_pooling).
 ///
 /// Source: Gatys, Ecker & Bethge 2016, *Image Style Transfer Using Convolutional Neural Networks*; coarse to fine
@@ -48,7 +49,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         paintings: vec![(painting, 1.0)],
         content_layer: None,
         style_layers: None,
-        content_weight: 0.3,
+        content_weight: 0.05,
         style_weight: 1.0,
         tv_weight: 0.01,
         start: StyleStart::Photo,
@@ -119,12 +120,24 @@ impl<'a> StyleTransfer<'a> {
     /// Sets the layers that see the style, with their weights relative to each other: all count alike at weight 1,
     /// whatever the scale of their activations. Default: the first convolution at each size of maps,
     /// `block1_conv1` to `block5_conv1` in VGG16.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// // Fine strokes count twice as much as shapes.
+    /// let transfer = style_transfer(&model, photo, painting).style_layers([("conv1", 2.0), ("conv2", 1.0)]);
+    /// let painted = transfer.steps(5).run()?;
+    /// assert!(painted.best_loss[0] < painted.losses.totals()[[0, 0]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn style_layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = (S, f32)>) -> Self {
         self.style_layers = Some(layers.into_iter().map(|(layer, weight)| (layer.into(), weight)).collect());
         self
     }
 
-    /// Sets the weight of the content. Default 0.3; more keeps more of the photo.
+    /// Sets the weight of the content. Default 0.05; more keeps more of the photo.
     pub fn content_weight(mut self, weight: f32) -> Self {
         self.content_weight = weight;
         self
@@ -150,6 +163,19 @@ impl<'a> StyleTransfer<'a> {
 
     /// Keeps the photo's colours: only the luminance is painted, in the manner of the paintings' luminance matched
     /// to the mean and contrast of the photo's. RGB only.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let painted = style_transfer(&model, photo.clone(), painting).keep_colors().steps(5).run()?.image;
+    /// // Red, green and blue have changed by the same amount.
+    /// let change = painted - photo;
+    /// let unlike = (change.clone().narrow(1, 0, 1) - change.narrow(1, 2, 1)).abs().max();
+    /// assert!(unlike.into_scalar::<f32>() < 0.01);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn keep_colors(mut self) -> Self {
         self.keep_colors = true;
         self
@@ -163,7 +189,7 @@ impl<'a> StyleTransfer<'a> {
     }
 
     /// Sets the number of steps of the first stage; each later one, at four times the cost a step, takes half as
-    /// many. Default 200; with 0 the start comes back.
+    /// many, but one at least. Default 200; with 0 the start comes back, the photo or the noise at its full size.
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
@@ -190,6 +216,23 @@ impl<'a> StyleTransfer<'a> {
 
     /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
     /// size of its stage.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// use std::ops::ControlFlow;
+    /// // Half of the loss is enough.
+    /// let mut first = None;
+    /// let transfer = style_transfer(&model, photo, painting).steps(50).progress(|step| {
+    ///     let loss = step.losses.totals()[0];
+    ///     let enough = loss < 0.5 * *first.get_or_insert(loss);
+    ///     if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// });
+    /// assert!(transfer.run()?.losses.steps() < 50);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
@@ -202,22 +245,27 @@ impl<'a> StyleTransfer<'a> {
     ///
     /// # Errors
     ///
-    /// Unknown layers, weights or shares out of range, images of another shape than the model takes, and
-    /// [`Error::NonFinite`] when a loss becomes NaN or infinite.
+    /// Unknown layers, weights or shares out of range, images of another shape than the model takes (or, to keep
+    /// colours, than RGB), and [`Error::NonFinite`] when a loss becomes NaN or infinite.
     pub fn run(mut self) -> Result<Minimized> {
         let (low, high) = self.model.input().range();
         let size = size_of("the photo", &self.photo)?;
         if !(self.style_scale > 0.0 && self.style_scale.is_finite()) {
             return Err(Error::invalid("the style scale", "a finite number above 0", self.style_scale));
         }
-        if self.keep_colors && self.photo.dims()[1] != 3 {
-            return Err(Error::invalid(
-                "keep_colors",
-                "asked for on RGB images only",
-                "another number of channels",
-            ));
+        if self.keep_colors {
+            let paintings =
+                self.paintings.iter().map(|(painting, _)| ("the painting, to keep colours,", painting));
+            for (what, image) in
+                [("the photo, to keep its colours,", &self.photo)].into_iter().chain(paintings)
+            {
+                if image.dims()[1] != 3 {
+                    let expected = "[1, 3, height, width]: red, green and blue".into();
+                    return Err(Error::Shape { what: what.into(), expected, got: image.dims().to_vec() });
+                }
+            }
         }
-        let (content_layer, style_layers) = self.layers()?;
+        let (content_layer, style_layers) = self.chosen_layers()?;
 
         let photo = self.photo.clone().inner();
         let (content, paintings) = if self.keep_colors {
@@ -232,10 +280,10 @@ impl<'a> StyleTransfer<'a> {
             (photo.clone(), self.paintings.iter().map(|(p, share)| (p.clone().inner(), *share)).collect())
         };
 
+        let whole = content;
         let mut painted: Option<Minimized> = None;
-        let stages = sizes(self.model, size, self.from);
-        for (stage, &size) in stages.iter().enumerate() {
-            let content = resized(&content, size);
+        for (size, steps) in with_steps(sizes(self.model, size, self.from), self.steps) {
+            let content = resized(&whole, size);
             let mut scaled_paintings = Vec::new();
             for (painting, share) in &paintings {
                 scaled_paintings.push((self.painting_for(painting, size)?, *share));
@@ -248,16 +296,19 @@ impl<'a> StyleTransfer<'a> {
                 )
                 .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
             let start = match (&painted, self.start) {
-                (Some(coarse), _) => resized(&coarse.image, size),
+                (Some(coarse), StyleStart::Photo) => {
+                    let [_, _, height, width] = coarse.image.dims();
+                    content + resized(&(coarse.image.clone() - resized(&whole, (height, width))), size)
+                }
+                (Some(coarse), StyleStart::Noise) => resized(&coarse.image, size),
                 (None, StyleStart::Photo) => content,
                 (None, StyleStart::Noise) => {
                     noise(content.dims(), (low, high), self.seed, 0, &self.model.device())
                 }
             };
-            let steps = self.steps >> stage;
             let done = descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?;
             let over = done.is_break();
-            painted = Some(found(done));
+            painted = Some(following(painted.as_ref(), found(done)));
             if over {
                 break;
             }
@@ -270,8 +321,24 @@ impl<'a> StyleTransfer<'a> {
         Ok(painted)
     }
 
-    /// The content layer, and the style layers with their weights.
-    fn layers(&self) -> Result<(String, Vec<(String, f32)>)> {
+    /// The layer that sees the photo, and those that see the style with their weights: as set, or by default.
+    ///
+    /// Costs a forward pass on a black image where a default is asked for.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = model.input().zeros(&model.device());
+    /// let (content, style) = style_transfer(&model, photo.clone(), photo).content_layer("conv2").chosen_layers()?;
+    /// assert_eq!(content, "conv2");
+    /// assert_eq!(style, [("conv1".to_owned(), 1.0), ("conv2".to_owned(), 1.0)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpatialLayer`] when no layer has more than one position.
+    pub fn chosen_layers(&self) -> Result<(String, Vec<(String, f32)>)> {
         if let (Some(content), Some(style)) = (&self.content_layer, &self.style_layers) {
             return Ok((content.clone(), style.clone()));
         }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, found, resized, scaled, size_of, sizes};
+use super::descent::{Descent, Tell, descend, following, found, resized, scaled, size_of, sizes, with_steps};
 use super::stages::Stages;
 use crate::losses::{Losses, Style};
 use crate::model::Model;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 ///
 /// The image starts from noise and is to make several layers of the network see features together as often as in
 /// the sample, the [`Style`] loss alone. As in [style transfer](super::style_transfer) it is optimised from coarse
-/// to fine.
+/// to fine, and the result has the losses of all stages one after the other.
 ///
 /// ```
 /// use vis::visualization::texture;
@@ -51,9 +51,6 @@ pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
     }
 }
 
-/// The pixels of copies around the image: two positions of a layer that sees a sixteenth of the image a side.
-const WRAP: usize = 32;
-
 /// The settings of [`texture`].
 #[must_use = "nothing is woven before `run`"]
 pub struct Texture<'a> {
@@ -69,7 +66,31 @@ pub struct Texture<'a> {
 }
 
 impl<'a> Texture<'a> {
+    /// The width in pixels of the copies around the image, for a network that takes any size: two positions of a
+    /// layer that sees a sixteenth of the image a side.
+    pub const WRAP: usize = 32;
+
     /// Sets the height and width of the image. Default: those of the sample.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// # let sample = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 1, 0, &Default::default());
+    /// let woven = vis::visualization::texture(&model, sample).size(24, 40).steps(2).run()?;
+    /// assert_eq!(woven.image.dims(), [1, 3, 24, 40]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn size(mut self, height: usize, width: usize) -> Self {
         self.size = Some((height, width));
         self
@@ -78,6 +99,15 @@ impl<'a> Texture<'a> {
     /// Sets the layers that see the texture, with their weights relative to each other. Default: the first
     /// convolution at each size of maps, `block1_conv1` to `block5_conv1` in VGG16. Leaving out the deepest gives
     /// smaller shapes.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let weave = vis::visualization::texture(&model, sample).layers([("conv1", 1.0)]);
+    /// assert_eq!(weave.chosen_layers()?, [("conv1".to_owned(), 1.0)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = (S, f32)>) -> Self {
         self.layers = Some(layers.into_iter().map(|(layer, weight)| (layer.into(), weight)).collect());
         self
@@ -89,7 +119,8 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Sets the number of steps of the first stage; each later one takes half as many. Default 200.
+    /// Sets the number of steps of the first stage; each later one takes half as many, but one at least. Default 200;
+    /// with 0 the noise comes back.
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
@@ -114,6 +145,29 @@ impl<'a> Texture<'a> {
         self
     }
 
+    /// The layers that see the texture, with their weights: as set, or by default.
+    ///
+    /// Costs a forward pass on a black image where the default is asked for.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let sample = model.input().zeros(&model.device());
+    /// let layers = vis::visualization::texture(&model, sample).chosen_layers()?;
+    /// assert_eq!(layers, [("conv1".to_owned(), 1.0), ("conv2".to_owned(), 1.0)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::layers`].
+    pub fn chosen_layers(&self) -> Result<Vec<(String, f32)>> {
+        Ok(match &self.layers {
+            Some(layers) => layers.clone(),
+            None => Stages::of(self.model)?.firsts().into_iter().map(|layer| (layer, 1.0)).collect(),
+        })
+    }
+
     /// Weaves.
     ///
     /// # Errors
@@ -126,36 +180,34 @@ impl<'a> Texture<'a> {
         let size = self.size.unwrap_or((sample_height, sample_width));
         let channels = self.model.input().channels();
         self.model.input().check([1, channels, size.0, size.1])?;
-        let layers = match self.layers.take() {
-            Some(layers) => layers,
-            None => Stages::of(self.model)?.firsts().into_iter().map(|layer| (layer, 1.0)).collect(),
-        };
+        let layers = self.chosen_layers()?;
 
         // Copies of the image around it, whose outermost positions the loss leaves out, so that no pixel is near an edge.
-        let wrap = if self.model.input().smallest().is_some() { WRAP } else { 0 };
+        let wrap = if self.model.input().smallest().is_some() { Self::WRAP } else { 0 };
         let mut woven: Option<Minimized> = None;
-        let stages = sizes(self.model, size, self.from);
-        for (stage, &(height, width)) in stages.iter().enumerate() {
-            // The sample shrinks with the image.
+        // The sample shrinks with the image, but not below what the model takes.
+        let of_sample = |(height, width): (usize, usize)| {
             let shrink = height.max(width) as f32 / size.0.max(size.1) as f32;
             let longest = (sample_height.max(sample_width) as f32 * shrink).round() as usize;
-            let sample_size = scaled((sample_height, sample_width), longest);
-            let too_small =
-                self.model.input().smallest().is_some_and(|least| sample_size.0.min(sample_size.1) < least);
-            if too_small && stage + 1 < stages.len() {
-                continue;
-            }
-            let sample = [(resized(&sample, sample_size), 1.0)];
+            scaled((sample_height, sample_width), longest)
+        };
+        let least = self.model.input().smallest().unwrap_or(0);
+        let mut stages = sizes(self.model, size, self.from);
+        stages.retain(|&stage| {
+            let (height, width) = of_sample(stage);
+            stage == size || height.min(width) >= least
+        });
+        for ((height, width), steps) in with_steps(stages, self.steps) {
+            let sample = [(resized(&sample, of_sample((height, width))), 1.0)];
             let loss = Style::blend(self.model, sample, layers.clone(), 2)?.relative();
             let start = match &woven {
                 Some(coarse) => resized(&coarse.image, (height, width)),
                 None => noise([1, channels, height, width], range, self.seed, 0, &self.model.device()),
             };
-            let steps = self.steps >> stage;
             let losses = Losses::from(loss);
             let done = descend(self.model, losses, start, steps, self.descent, wrap, &mut self.tell)?;
             let over = done.is_break();
-            woven = Some(found(done));
+            woven = Some(following(woven.as_ref(), found(done)));
             if over {
                 break;
             }

@@ -262,8 +262,14 @@ fn occlusion_and_rise_give_the_maps_of_the_library() {
     assert_same(&npy::read(&place.path("o.npy")), &array(expected), "occlusion");
 
     place.succeed(
-        "rise --model digits --image seven.png --masks 40 --cells 5 --open 0.6 --seed 3 -o r.png --raw r.npy",
+        "rise --model digits --image seven.png --masks 40 --cells 5 --open 0.6 --seed 3 -o r.png --raw r.npy \
+         --losses r.csv",
     );
+    // What it explains is the probability.
+    let shares = burn::tensor::activation::softmax(model.classify(image.clone()).unwrap(), 1);
+    let (names, rows) = csv(&place.path("r.csv"));
+    assert_eq!((names[1].as_str(), rows.len()), ("probability of class 7", 1));
+    assert!((rows[0][1] - host::values(shares)[7]).abs() < 1e-5, "{rows:?}");
     let method = Rise::new().masks(40).cells(5).open(0.6).seed(3);
     let expected = method.attribute(&model, image, &Target::probability(7)).unwrap();
     assert_same(&npy::read(&place.path("r.npy")), &array(expected), "rise");
@@ -280,6 +286,10 @@ fn compare_draws_every_method_in_one_panel() {
     assert_eq!(methods.len(), 17, "{methods:?}");
     let maps = npy::read(&place.path("maps.npy"));
     assert_eq!(maps.shape(), [17, 1, 28, 28]);
+    let layers = summary["layers"].as_object().unwrap();
+    let chosen = Cam::new(Formula::GradCam).map(&digits(), seven(&place), &Target::class(7)).unwrap().layer;
+    assert_eq!(layers.len(), 8);
+    assert!(layers.values().all(|layer| *layer == chosen.as_str()), "{layers:?}");
     let index = methods.iter().position(|name| *name == "gradient").unwrap();
     let gradient = Saliency::new().attribute(&digits(), seven(&place), &Target::class(7)).unwrap();
     assert_same(
@@ -308,11 +318,12 @@ fn dream_gives_the_image_and_losses_of_the_library() {
     let dream =
         deep_dream(&model, photo).layer("block3_conv1").octaves(2).steps(2).jitter(3).seed(5).run().unwrap();
     assert_same(&npy::read(&place.path("dream.npy")), &array(dream.image), "dream");
-    let (_, rows) = csv(&place.path("dream.csv"));
-    assert_eq!(
-        rows.iter().map(|row| row[2]).collect::<Vec<_>>(),
-        dream.steps.iter().map(|step| step.loss).collect::<Vec<_>>()
-    );
+    let (names, rows) = csv(&place.path("dream.csv"));
+    assert_eq!(names, ["step", "energy of block3_conv1", "total"]);
+    let losses: Vec<f32> = dream.steps.iter().map(|step| step.loss).collect();
+    for column in [1, 2] {
+        assert_eq!(rows.iter().map(|row| row[column]).collect::<Vec<_>>(), losses);
+    }
     assert_eq!(picture::load(place.path("dream.png")).unwrap().dimensions(), (64, 64));
 }
 
@@ -367,6 +378,7 @@ fn every_command_has_help_with_an_example_and_every_shell_completions() {
     let place = Place::new();
     let help = place.succeed("--help");
     let commands = [
+        "models",
         "layers",
         "classify",
         "activation",

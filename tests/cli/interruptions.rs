@@ -1,8 +1,12 @@
 //! What comes between the program and its end.
 #![cfg(unix)]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use burn::tensor::Tensor;
+use vis::attribution::{Attribution, Rise, Saliency, SmoothGrad, Target};
+use vis::model::{Digits, Model};
 
 use crate::{Place, npy, text};
 
@@ -64,6 +68,106 @@ fn pictures_finished_before_one_fails_are_written() {
     assert!(text(&output.stdout).contains("1 of 2 pictures"));
 }
 
+/// What a run that would take hours has said when Ctrl-C ended its work.
+fn ended(place: &Place, arguments: &str) -> Output {
+    let mut seconds = 2;
+    loop {
+        let mut command = place.command(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(seconds));
+        press_ctrl_c(&child);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        if text(&output.stderr) == "vis: interrupted; what was done is written\n" {
+            return output;
+        }
+        // The work had not begun.
+        assert_eq!(text(&output.stderr), "vis: interrupted; nothing was written\n");
+        assert!(seconds < 60, "the run did not begin");
+        seconds *= 2;
+    }
+}
+
+fn seven(place: &Place, model: &Digits) -> Tensor<4> {
+    vis::picture::to_input(&vis::picture::load(place.path("seven.png")).unwrap(), model).unwrap()
+}
+
+#[test]
+fn rise_and_smoothgrad_write_the_map_of_what_they_have_done() {
+    let place = Place::new();
+    let model = Digits::bundled(&Default::default()).unwrap();
+    let image = seven(&place, &model);
+    let common = "--model digits --image seven.png --class 7 --json";
+    let summary = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+
+    let output = ended(&place, &format!("rise {common} --masks 1000000 --seed 3 -o r.png --raw r.npy"));
+    let summary_of_rise = summary(&output);
+    let masks = summary_of_rise["masks_done"].as_u64().unwrap() as usize;
+    assert!(summary_of_rise["interrupted"] == true && (1..1_000_000).contains(&masks), "{masks}");
+    let rise = Rise::new().masks(masks).seed(3);
+    let expected = rise.attribute(&model, image.clone(), &Target::probability(7)).unwrap();
+    assert_eq!(npy::read(&place.path("r.npy")), vis::host::array4(expected).into_dyn());
+    assert!(vis::picture::load(place.path("r.png")).is_ok());
+
+    let command = format!("saliency {common} --method smoothgrad --steps 1000000 --raw s.npy");
+    let summary_of_smooth = summary(&ended(&place, &command));
+    let samples = summary_of_smooth["samples_done"].as_u64().unwrap() as usize;
+    assert!(summary_of_smooth["interrupted"] == true && (1..1_000_000).contains(&samples), "{samples}");
+    let method = SmoothGrad::new(Saliency::new()).samples(samples);
+    let expected = method.attribute(&model, image, &Target::class(7)).unwrap();
+    assert_eq!(npy::read(&place.path("s.npy")), vis::host::array4(expected).into_dyn());
+}
+
+#[test]
+fn compare_leaves_out_the_method_that_was_not_done() {
+    let place = Place::new();
+    let command = "compare --model digits --image seven.png --masks 1000000 --steps 2 --channels 2 -o p.png --raw p.npy";
+    let output = ended(&place, command);
+    let said = text(&output.stdout);
+    assert!(said.contains("RISE: left out, it was not done") && said.contains("16 of 17 methods"), "{said}");
+    assert_eq!(npy::read(&place.path("p.npy")).shape(), [16, 1, 28, 28]);
+}
+
+#[test]
+fn a_closed_pipe_does_not_spoil_the_files() {
+    let place = Place::new();
+    let mut command = place.command("classify --model digits --image seven.png --raw l.npy --json");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.starts_with("vis: can't write to standard output: ") && error.lines().count() == 1,
+        "{error}"
+    );
+    let model = Digits::bundled(&Default::default()).unwrap();
+    let logits = model.classify(seven(&place, &model)).unwrap();
+    let read = npy::read(&place.path("l.npy"));
+    assert_eq!((read.shape(), read.iter().copied().collect()), (&[1, 10][..], vis::host::values(logits)));
+}
+
+#[test]
+fn a_run_that_fails_leaves_older_results_as_they_were() {
+    let place = Place::new();
+    for file in ["old.gif", "old.png", "old.csv"] {
+        std::fs::write(place.path(file), "older").unwrap();
+    }
+    let output = place.run(
+        "activation --model digits --layer conv2 --filter 1 --learning-rate 1e38 --gif old.gif -o old.png --losses old.csv",
+    );
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("became NaN or infinite at step 1") && error.lines().count() == 1, "{error}");
+    for file in ["old.png", "old.csv"] {
+        assert_eq!(std::fs::read(place.path(file)).unwrap(), b"older", "{file}");
+    }
+    // The animation has its first frame, or is the older one: never a piece of a file.
+    let gif = std::fs::read(place.path("old.gif")).unwrap();
+    assert!(gif == b"older" || gif.starts_with(b"GIF89a") && gif.ends_with(b";"), "{} bytes", gif.len());
+    assert!(!place.files().iter().any(|name| name.ends_with(".part")), "{:?}", place.files());
+}
+
 #[test]
 fn a_closed_pipe_is_an_error_in_one_line() {
     let place = Place::new();
@@ -97,6 +201,13 @@ fn a_full_device_is_an_error_in_one_line() {
         assert_eq!(output.status.code(), Some(1), "{option}");
         assert!(error.contains("No space left on device") && error.lines().count() == 1, "{error}");
     }
+    std::os::unix::fs::symlink("/dev/full", place.path("full.gif")).unwrap();
+    let run = "activation --model digits --layer conv2 --filter 1 --iterations 3 --gif full.gif --raw x.npy";
+    let output = place.run(run);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("No space left on device") && error.lines().count() == 1, "{error}");
+    assert!(!error.contains("kept in the error"), "{error}");
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = place.command("models").stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -5,6 +5,7 @@ mod commands;
 mod interruptions;
 #[path = "../all/npy.rs"]
 mod npy;
+mod options;
 mod refusals;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ mod formulas;
 mod weights;
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
@@ -16,6 +17,8 @@ use crate::gradient::Gradient;
 use crate::model::{Model, Taps, run};
 use crate::optimizer::GradientModifier;
 use crate::{Error, Result, Rule, transforms};
+
+use weights::Variations;
 
 /// How a class activation map follows from the activation `A` of a layer and the gradient `G = ∂S/∂A` of the
 /// target's score there.
@@ -184,7 +187,7 @@ impl Cam {
     }
 
     /// Changes the gradient at the layer before the formula sees it, by the words of keras-vis: with
-    /// [`GradientModifier::Negate`] the map shows what speaks *against* the target.
+    /// [`GradientModifier::Negate`] the map shows what speaks *against* the target. For formulas with a gradient.
     #[doc(alias = "grad_modifier")]
     pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
         self.modifier = Some(modifier);
@@ -197,8 +200,8 @@ impl Cam {
         self
     }
 
-    /// Runs Ablation-CAM and Score-CAM only for so many channels, those whose activation varies most; the rest
-    /// get no weight ("Faster Score-CAM").
+    /// Runs Ablation-CAM and Score-CAM only for so many channels, 1 or more, those whose activation varies most; the
+    /// rest get no weight ("Faster Score-CAM").
     pub fn max_channels(mut self, channels: usize) -> Self {
         self.max_channels = Some(channels);
         self
@@ -210,8 +213,27 @@ impl Cam {
         self
     }
 
-    /// Tells `progress(done, total)` of the variations that Ablation-CAM and Score-CAM have run of an image.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'static) -> Self {
+    /// Tells `progress(done, total)` of the variations that Ablation-CAM and Score-CAM have run, of all images. When
+    /// it returns [`ControlFlow::Break`], the map is that of the channels run so far: with as many
+    /// [at most](Self::max_channels).
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = || Cam::new(Formula::AblationCam).batch_size(2);
+    /// let ended = cam().progress(|_, _| ControlFlow::Break(()));
+    /// let ended = ended.map(&model, image.clone(), &Target::class(2))?.map;
+    /// let of_two = cam().max_channels(2).map(&model, image, &Target::class(2))?.map;
+    /// assert_eq!(vis::host::values(ended), vis::host::values(of_two));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
         self.progress = Progress::new(progress);
         self
     }
@@ -222,27 +244,45 @@ impl Cam {
     ///
     /// As [`Attribution::attribute`]; [`Error::NoSpatialLayer`] when no layer was named and none has more than
     /// one position; [`Error::InvalidParameter`] when the layer named has a single position or comes after the
-    /// target; [`Error::NoRectifier`] when a special rule met no rectifier.
+    /// target, when none is named and the targets of the images would choose different ones, and when a rule or a
+    /// modifier is set for a formula that takes no gradient; [`Error::NoRectifier`] when a special rule met no
+    /// rectifier between the layer and the target.
     pub fn map(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<ClassActivationMap> {
-        checked_batch_size(self.batch_size)?;
+        self.check()?;
         let images = images.inner();
-        let [batch, _, height, width] = images.dims();
+        let [_, _, height, width] = images.dims();
         let target = target.resolved(model, &images)?;
         let layer = match &self.layer {
             Some(layer) => layer.clone(),
             None => choose_layer(model, &images, &target)?,
         };
-        let map = if self.formula.uses_gradient() {
-            self.by_gradient(model, images, &target, &layer)?
-        } else {
-            let mut maps = Vec::with_capacity(batch);
-            for index in 0..batch {
-                let image = images.clone().narrow(0, index, 1);
-                maps.push(self.without_gradient(model, image, &target.repeated(index, 1), &layer)?);
-            }
-            Tensor::cat(maps, 0)
+        let map = match self.formula {
+            Formula::EigenCam => by_components(model, images, &layer)?,
+            Formula::AblationCam | Formula::ScoreCam => self.by_variations(model, images, &target, &layer)?,
+            _ => self.by_gradient(model, images, &target, &layer)?,
         };
         Ok(ClassActivationMap { map, layer, size: [height, width] })
+    }
+
+    /// Refuses settings that make no sense, or that the formula would ignore.
+    fn check(&self) -> Result<()> {
+        checked_batch_size(self.batch_size)?;
+        if self.max_channels == Some(0) {
+            return Err(Error::invalid("the most channels", "1 or more", 0));
+        }
+        if self.formula.uses_gradient() {
+            return Ok(());
+        }
+        let without = |what| format!("{what} for {}, which takes no gradient", self.formula);
+        match self.modifier {
+            _ if self.rule != Rule::Plain => {
+                Err(Error::invalid("the rule", without("plain"), self.rule.name()))
+            }
+            Some(modifier) => {
+                Err(Error::invalid("the gradient modifier", without("none"), format!("{modifier:?}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn by_gradient(
@@ -257,7 +297,7 @@ impl Cam {
         let at_layer = Gradient::new(model, &score).at_layer(layer).rule(self.rule).evaluate(images)?;
         let (activation, gradient) = (at_layer.value, at_layer.gradient);
         check_positions(layer, &activation)?;
-        if let Err(error) = refuse_empty(&gradient, target) {
+        if let Err(error) = refuse_empty(&gradient, target, 0) {
             // Is it a dead unit, or a layer that the target does not depend on?
             let mut taps = Taps::new().record(target.goal()?.layer_names()).record([layer]);
             run(model, first, &mut taps)?;
@@ -277,42 +317,68 @@ impl Cam {
         })
     }
 
-    /// The map of one image by a formula that only runs the network forward.
-    fn without_gradient(
+    /// The maps by a formula that runs variations of each image.
+    fn by_variations(
         &self,
         model: &dyn Model,
-        image: Tensor<4>,
+        images: Tensor<4>,
         target: &Target,
         layer: &str,
     ) -> Result<Tensor<4>> {
-        let goal = target.goal()?;
-        if self.formula == Formula::EigenCam {
-            let activation = model.activation(image, layer)?;
+        let most = self.max_channels.unwrap_or(usize::MAX);
+        let baselines = match self.formula {
+            Formula::ScoreCam => Some(self.baseline.of(model, &images)?),
+            _ => None,
+        };
+        let [batch, ..] = images.dims();
+        let mut variations = Vec::with_capacity(batch);
+        for index in 0..batch {
+            let image = images.clone().narrow(0, index, 1);
+            let one = target.repeated(index, 1);
+            let goal = one.goal()?;
+            let mut taps = Taps::new().record(goal.layer_names()).record([layer]);
+            run(model, image.clone(), &mut taps)?;
+            check_order(layer, taps.seen(), &one)?;
+            let activation = taps.activation(layer)?;
             check_positions(layer, &activation)?;
-            return Ok(formulas::eigen_cam(activation));
+            let image = (index, image, one);
+            variations.push(match &baselines {
+                Some(baselines) => {
+                    let baseline = baselines.clone().narrow(0, index, 1);
+                    Variations::by_masking(model, layer, image, activation, baseline, most)?
+                }
+                None => {
+                    let score = crate::host::values(goal.read(&taps.into_recorded())?)[0];
+                    Variations::by_ablation(model, layer, image, activation, score, most)?
+                }
+            });
         }
-        let mut taps = Taps::new().record(goal.layer_names()).record([layer]);
-        run(model, image.clone(), &mut taps)?;
-        check_order(layer, taps.seen(), target)?;
-        let activation = taps.activation(layer)?;
-        check_positions(layer, &activation)?;
-        let variations = weights::Variations {
-            model,
-            image,
-            target,
-            layer,
-            score: crate::host::values(goal.read(&taps.into_recorded())?)[0],
-            activation: activation.clone(),
-            max_channels: self.max_channels.unwrap_or(usize::MAX),
-            batch_size: self.batch_size,
-            progress: &self.progress,
-        };
-        let weights = match self.formula {
-            Formula::ScoreCam => variations.by_masking(&self.baseline)?,
-            _ => variations.by_ablation()?,
-        };
-        Ok(formulas::weighted_sum(activation, weights))
+        // A few of each image at a time, so that a run that is ended early has as many of each.
+        let total = variations.iter().map(Variations::len).sum();
+        let mut done = 0;
+        while done < total {
+            for variations in &mut variations {
+                done += variations.run(self.batch_size)?;
+            }
+            if self.progress.report(done, total).is_break() {
+                break;
+            }
+        }
+        Ok(Tensor::cat(variations.into_iter().map(Variations::map).collect(), 0))
     }
+}
+
+/// The maps by the first principal component of the activation.
+fn by_components(model: &dyn Model, images: Tensor<4>, layer: &str) -> Result<Tensor<4>> {
+    let activation = model.activation(images, layer)?;
+    check_positions(layer, &activation)?;
+    let sizes = crate::host::values(activation.clone().abs().sum_dims(&[1, 2, 3]));
+    if let Some(image) = sizes.iter().position(|size| !size.is_finite()) {
+        let what = format!("the activation of `{layer}` for image {image}");
+        return Err(Error::NonFinite { what, step: 0, best: None });
+    }
+    let one = |image| formulas::eigen_cam(activation.clone().narrow(0, image, 1));
+    Ok(Tensor::cat((0..sizes.len()).map(one).collect(), 0))
 }
 
 impl Default for Cam {
@@ -392,22 +458,28 @@ impl ClassActivationMap {
     }
 }
 
-/// The last layer before the target whose activation has more than one position.
+/// The last layer before the target whose activation has more than one position; the same for every image's target.
 fn choose_layer(model: &dyn Model, images: &Tensor<4>, target: &Target) -> Result<String> {
     let mut taps = Taps::new().table();
     run(model, images.clone().narrow(0, 0, 1), &mut taps)?;
     let table = taps.into_table();
-    let mut end = table.len();
-    let mut last = String::new();
+    let mut chosen: Option<(String, String)> = None;
     for name in target.goal()?.layer_names() {
         let unknown = || Error::unknown_layer(&name, table.iter().map(|row| row.name.clone()).collect());
-        let place = table.iter().position(|row| row.name == name).ok_or_else(unknown)?;
-        if place < end {
-            (end, last) = (place, name);
+        let end = table.iter().position(|row| row.name == name).ok_or_else(unknown)?;
+        let spatial = table[..end].iter().rev().find(|row| row.shape[1] * row.shape[2] > 1);
+        let layer = spatial.ok_or_else(|| Error::NoSpatialLayer { target: name.clone() })?.name.clone();
+        match &chosen {
+            None => chosen = Some((name, layer)),
+            Some((_, other)) if *other == layer => {}
+            Some((before, other)) => {
+                let expected = "named, where the targets of the images choose different ones";
+                let got = format!("left open: `{other}` comes before `{before}`, `{layer}` before `{name}`");
+                return Err(Error::invalid("the layer of a class activation map", expected, got));
+            }
         }
     }
-    let spatial = table[..end].iter().rev().find(|row| row.shape[1] * row.shape[2] > 1);
-    spatial.map(|row| row.name.clone()).ok_or(Error::NoSpatialLayer { target: last })
+    chosen.map(|(_, layer)| layer).ok_or_else(|| Error::invalid("the target", "at least one", 0))
 }
 
 fn check_positions(layer: &str, activation: &Tensor<4>) -> Result<()> {

@@ -211,7 +211,7 @@ impl ActivationOptions {
             Ok(pictures) => (pictures, None),
             Err(Error::Unfinished { source, made, of }) => {
                 let kept = format!("the {} of {of} pictures finished before are written", made.len());
-                (*made, Some(Failure::new(format!("{source}; {kept}"))))
+                (*made, Some(Failure::from(*source).but(&kept)))
             }
             Err(error) => return Err(error.into()),
         };

@@ -8,7 +8,7 @@ use vis::picture::{ColorMap, normalize_signed};
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
-use crate::progress::{self, Line};
+use crate::progress::Work;
 use crate::report::{Report, described};
 
 #[derive(Debug, Args, Serialize)]
@@ -42,7 +42,7 @@ Examples:
   vis cam --image seven.png --model digits --method score-cam -o seven.png --raw seven.npy
 
 The picture shows what speaks for the class. The numbers of --raw are the signed map at the layer's own size,
-[1, 1, height, width].";
+[1, 1, height, width]. Ctrl-C ends score-cam and ablation-cam and writes the map of the channels that are done.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 pub(crate) enum Method {
@@ -102,8 +102,8 @@ impl CamOptions {
         }
         let mut report = Report::new("cam", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
-        let line = Line::new();
-        let mut method = Cam::new(self.method.formula()).progress(line.teller());
+        let work = Work::begin();
+        let mut method = Cam::new(self.method.formula()).progress(work.line().teller());
         if let Some(layer) = &self.layer {
             method = method.layer(layer);
         }
@@ -112,9 +112,9 @@ impl CamOptions {
         }
         let image = explained.photo.image.clone();
         let cam = method.map(explained.opened.model.as_ref(), image, &explained.target());
-        line.close();
+        let ended = work.end();
         let cam = cam?;
-        progress::writing();
+        ended.tell(&mut report, "channels");
         report.say(format!("map at layer {}", cam.layer));
         report.set("layer", cam.layer.as_str());
         let raw = vis::host::array4(cam.map.clone()).into_dyn();
@@ -126,6 +126,7 @@ impl CamOptions {
         })?;
         outputs.write_raw(&mut report, raw.view())?;
         explained.write_losses(&mut report, outputs)?;
-        report.print()
+        report.print()?;
+        ended.verdict()
     }
 }

@@ -1,14 +1,20 @@
 //! `vis compare`.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::Tensor;
 use clap::Args;
 use image::RgbImage;
 use ndarray::{Array2, Axis};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
     Target, channel_sum, magnitude,
 };
+use vis::model::Model;
 use vis::picture::{
     ColorMap, Grid, SALIENCY_PERCENTILE, normalize_signed, normalize_unsigned, normalize_unsigned_clipped,
 };
@@ -17,7 +23,7 @@ use crate::explain::{DrawOptions, ExplainOptions, Explained, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
 use crate::photo::enlarged;
-use crate::progress::Work;
+use crate::progress::{self, Work};
 use crate::report::{Report, described};
 
 #[derive(Debug, Args, Serialize)]
@@ -55,7 +61,62 @@ Examples:
 
 The slow methods run with fewer masks and channels than alone. The numbers of --raw are the signed maps at the
 size of the image, summed over colour channels, [methods, 1, height, width], in the order of the panel, which
---json names. Ctrl-C writes the methods that are done.";
+--json names. Ctrl-C writes the methods that are done; one that was not is left out.";
+
+/// A method of the panel.
+struct Method {
+    explains: Explains,
+    target: Target,
+    shown: Shown,
+}
+
+enum Explains {
+    /// By a map at a layer, whose name it tells.
+    AtLayer(Cam),
+    AtPixels(Box<dyn Attribution>),
+}
+
+impl Method {
+    fn name(&self) -> String {
+        match &self.explains {
+            Explains::AtLayer(cam) => cam.name(),
+            Explains::AtPixels(method) => method.name(),
+        }
+    }
+
+    /// The map at the size of the image, and the layer that it was made at.
+    fn map(&self, model: &dyn Model, image: Tensor<4>) -> vis::Result<(Tensor<4>, Option<String>)> {
+        Ok(match &self.explains {
+            Explains::AtLayer(cam) => {
+                let cam = cam.map(model, image, &self.target)?;
+                (cam.upsampled(), Some(cam.layer))
+            }
+            Explains::AtPixels(method) => (method.attribute(model, image, &self.target)?, None),
+        })
+    }
+}
+
+/// Whether a method was ended by Ctrl-C before it was done.
+#[derive(Clone, Default)]
+struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    /// A callback that ends a method when Ctrl-C asks for it.
+    fn asker(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
+        let cut = self.clone();
+        move |done, of| {
+            if done < of && progress::is_interrupted() {
+                cut.0.store(true, Ordering::SeqCst);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 /// How a map is brought to colours.
 #[derive(Clone, Copy)]
@@ -75,20 +136,29 @@ impl CompareOptions {
         let mut report = Report::new("compare", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
         let photo = &explained.photo;
-        let methods = self.methods(&explained);
+        let cut = Cut::default();
+        let methods = self.methods(&explained, &cut);
 
         let work = Work::begin();
         let line = work.line();
         let (mut panel, mut raws) = (vec![enlarged(photo.picture.clone())], Vec::new());
         let mut captions = vec!["photo".to_owned()];
-        for (index, (name, method, target, shown)) in methods.iter().enumerate() {
+        let mut layers = Map::new();
+        for (index, method) in methods.iter().enumerate() {
+            let name = method.name();
             if line.at(index, methods.len(), || name.clone()).is_break() {
                 break;
             }
-            match method.attribute(explained.opened.model.as_ref(), photo.image.clone(), target) {
-                Ok(map) => {
-                    panel.push(self.draw(photo.picture.clone(), map.clone(), *shown)?);
+            let map = method.map(explained.opened.model.as_ref(), photo.image.clone());
+            if cut.is_cut() {
+                report.say(format!("{name}: left out, it was not done"));
+                break;
+            }
+            match map {
+                Ok((map, layer)) => {
+                    panel.push(self.draw(photo.picture.clone(), map.clone(), method.shown)?);
                     captions.push(name.clone());
+                    layers.extend(layer.map(|layer| (name, Value::from(layer))));
                     raws.push(vis::host::array4(channel_sum(map)));
                 }
                 // Some methods have nothing to say of some networks; the others have.
@@ -104,6 +174,7 @@ impl CompareOptions {
         }
         report.say(format!("{} of {} methods", raws.len(), methods.len()));
         report.set("methods", captions[1..].to_vec());
+        report.set("layers", layers);
         report.set("interrupted", ended.interrupted);
         let views: Vec<_> = raws.iter().map(|raw| raw.view()).collect();
         let raw = ndarray::concatenate(Axis(0), &views)
@@ -120,32 +191,38 @@ impl CompareOptions {
         ended.verdict()
     }
 
-    fn methods(&self, explained: &Explained) -> Vec<(String, Box<dyn Attribution>, Target, Shown)> {
+    fn methods(&self, explained: &Explained, cut: &Cut) -> Vec<Method> {
         let class = Target::class(explained.class);
         let (height, width) = explained.opened.model.input().size();
         let window = (height.min(width) / 7).max(1);
-        let slow = |formula| Cam::new(formula).max_channels(self.channels);
-        let smooth = SmoothGrad::new(Saliency::new()).samples(self.steps).seed(self.seed);
-        let mut methods: Vec<(Box<dyn Attribution>, Target, Shown)> = vec![
-            (Box::new(Saliency::new()), class.clone(), Shown::Magnitude),
-            (Box::new(Saliency::new().times_input()), class.clone(), Shown::Magnitude),
-            (Box::new(IntegratedGradients::new().steps(self.steps)), class.clone(), Shown::Magnitude),
-            (Box::new(smooth), class.clone(), Shown::Magnitude),
-            (Box::new(Saliency::guided()), class.clone(), Shown::Magnitude),
-            (Box::new(Saliency::deconvolution()), class.clone(), Shown::Magnitude),
-            (Box::new(GuidedGradCam::new()), class.clone(), Shown::Magnitude),
+        let at_pixels = |method: Box<dyn Attribution>, shown| Method {
+            explains: Explains::AtPixels(method),
+            target: class.clone(),
+            shown,
+        };
+        let smooth =
+            SmoothGrad::new(Saliency::new()).samples(self.steps).seed(self.seed).progress(cut.asker());
+        let by_gradient: [Box<dyn Attribution>; 7] = [
+            Box::new(Saliency::new()),
+            Box::new(Saliency::new().times_input()),
+            Box::new(IntegratedGradients::new().steps(self.steps).progress(cut.asker())),
+            Box::new(smooth),
+            Box::new(Saliency::guided()),
+            Box::new(Saliency::deconvolution()),
+            Box::new(GuidedGradCam::new()),
         ];
-        for formula in Formula::ALL {
-            let cam = match formula {
-                Formula::AblationCam | Formula::ScoreCam => slow(formula),
-                _ => Cam::new(formula),
-            };
-            methods.push((Box::new(cam), class.clone(), Shown::Rectified));
-        }
-        methods.push((Box::new(Occlusion::new([window; 2])), class, Shown::Signed));
-        let rise = Rise::new().masks(self.masks).seed(self.seed);
-        methods.push((Box::new(rise), Target::probability(explained.class), Shown::Spread));
-        methods.into_iter().map(|(method, target, shown)| (method.name(), method, target, shown)).collect()
+        let by_gradient = by_gradient.map(|method| at_pixels(method, Shown::Magnitude));
+        let at_layer = Formula::ALL.into_iter().map(|formula| {
+            let cam = Cam::new(formula).progress(cut.asker());
+            let slow = matches!(formula, Formula::AblationCam | Formula::ScoreCam);
+            let cam = if slow { cam.max_channels(self.channels) } else { cam };
+            Method { explains: Explains::AtLayer(cam), target: class.clone(), shown: Shown::Rectified }
+        });
+        let occlusion = at_pixels(Box::new(Occlusion::new([window; 2]).progress(cut.asker())), Shown::Signed);
+        let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
+        let mut rise = at_pixels(Box::new(rise), Shown::Spread);
+        rise.target = Target::probability(explained.class);
+        by_gradient.into_iter().chain(at_layer).chain([occlusion, rise]).collect()
     }
 
     fn draw(&self, photo: RgbImage, map: Tensor<4>, shown: Shown) -> vis::Result<RgbImage> {

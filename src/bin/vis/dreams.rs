@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 use vis::optimizer::{Minimized, Step};
 use vis::visualization::{caricature, deep_dream, invert};
 
 use crate::failure::Outcome;
+use crate::memory::{self, Pass};
 use crate::network::{Network, NetworkOptions, Opened};
 use crate::output::OutputOptions;
 use crate::progress::{Ended, Line, Work};
 use crate::report::{self, Report, described};
-use crate::{memory, options, photo};
+use crate::{options, photo};
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = DREAM_EXAMPLES)]
@@ -51,7 +51,7 @@ pub(crate) struct DreamOptions {
     #[arg(long, alias = "steps", value_name = "N", default_value = "10", value_parser = options::count)]
     iterations: usize,
 
-    /// The mean change of a pixel in a step, in 255ths of the range
+    /// The mean change of a pixel in a step, in 255ths of the range, up to 255
     #[arg(long, value_name = "CHANGE", default_value = "1.5", value_parser = options::positive::<f32>)]
     step_size: f32,
 
@@ -94,7 +94,9 @@ impl DreamOptions {
         let opened = self.model.open(&self.network)?;
         report.network(&opened);
         let model = opened.model.as_ref();
+        photo::check_choice(model, "--size", self.size)?;
         let photo = photo::whole(&self.image, model, self.size.map(|side| side as u32))?;
+        self.check_memory(&opened, &photo)?;
         let mut dream = deep_dream(model, photo.image)
             .octaves(self.octaves)
             .octave_scale(self.octave_scale)
@@ -124,21 +126,33 @@ impl DreamOptions {
         let dream = dreamt?;
         report.say(format!("dreamt at {}", dream.layers.join(", ")));
         report.set("layers", dream.layers.clone());
-        let losses: Vec<f32> = dream.steps.iter().map(|step| step.loss).collect();
-        if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
-            report.say(format!("loss {first:.4} → {last:.4} in {} steps", losses.len()));
+        if let (Some(first), Some(last)) = (dream.steps.first(), dream.steps.last()) {
+            report.say(format!("loss {:.4} → {:.4} in {} steps", first.loss, last.loss, dream.steps.len()));
         }
-        report
-            .set("losses", json!({ "steps": losses.len(), "first": losses.first(), "last": losses.last() }));
+        report.set("losses", report::losses(&dream.losses));
         report.set("interrupted", ended.interrupted);
         let image = vis::host::array4(dream.image.clone()).into_dyn();
         report.set("raw", described(&image.view()));
         let range = model.input().range();
         self.outputs.write_picture(&mut report, || drawn(dream.image, range))?;
         self.outputs.write_raw(&mut report, image.view())?;
-        self.outputs.write_loss(&mut report, "dream", &losses)?;
+        self.outputs.write_losses(&mut report, &[&dream.losses])?;
         report.print()?;
         ended.verdict()
+    }
+
+    /// Refuses tiles that do not fit in memory.
+    fn check_memory(&self, opened: &Opened, photo: &photo::Photo) -> Outcome {
+        let input = opened.model.input();
+        let [_, _, height, width] = photo.image.dims();
+        let size = match input.smallest() {
+            // The last tile of a row may be larger by its margin and what is too narrow for one of its own.
+            Some(_) => (height.min(self.tile + 64), width.min(self.tile + 64)),
+            None => input.size(),
+        };
+        let advice = "take a smaller --tile";
+        let run = memory::Run { what: "a tile", size, layers: &self.layer, pass: Pass::Backward, advice };
+        memory::check_run(opened, &run)
     }
 }
 
@@ -261,6 +275,9 @@ impl CaricatureOptions {
         if let Some(layer) = &self.layer {
             drawing = drawing.layer(layer);
         }
+        let layer = drawing.chosen_layer()?;
+        report.say(format!("drawn at {layer}"));
+        report.set("layer", layer);
         let work = Work::begin();
         let line = work.line();
         let drawn = drawing.progress(|step| told(&line, step)).run();

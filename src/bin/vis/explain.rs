@@ -97,6 +97,12 @@ impl Explained {
         let name = format!("class {}", self.class);
         outputs.write_loss(report, &name, &[self.scores.logits[self.class]])
     }
+
+    /// The same for a method that explains the probability.
+    pub(crate) fn write_probability(&self, report: &mut Report, outputs: &OutputOptions) -> Outcome {
+        let name = format!("probability of class {}", self.class);
+        outputs.write_loss(report, &name, &[self.scores.probability(self.class) as f32])
+    }
 }
 
 impl DrawOptions {

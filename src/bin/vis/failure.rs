@@ -36,6 +36,12 @@ impl Failure {
         Self { message: format!("interrupted; {kept}"), status: INTERRUPTED }
     }
 
+    /// The same, with what was achieved nevertheless.
+    pub(crate) fn but(mut self, kept: &str) -> Self {
+        self.message = format!("{}; {kept}", self.message);
+        self
+    }
+
     /// Says what went wrong and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         let line: Vec<&str> = self.message.split_whitespace().collect();
@@ -46,7 +52,23 @@ impl Failure {
 }
 
 impl From<vis::Error> for Failure {
-    fn from(error: vis::Error) -> Self {
+    fn from(mut error: vis::Error) -> Self {
+        // What an error keeps ends with the program: not a word of it.
+        let mut inner = &mut error;
+        loop {
+            inner = match inner {
+                vis::Error::NonFinite { best, .. } => {
+                    *best = None;
+                    break;
+                }
+                vis::Error::Stopped { best, source, .. } => {
+                    *best = None;
+                    source
+                }
+                vis::Error::Unfinished { source, .. } => source,
+                _ => break,
+            };
+        }
         Self::new(error.to_string())
     }
 }

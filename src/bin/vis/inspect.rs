@@ -14,6 +14,7 @@ use crate::report::{Report, described};
 use crate::{device, npy, photo, progress};
 
 #[derive(Debug, Args, Serialize)]
+#[command(after_help = "Examples:\n  vis models\n  vis models --json")]
 pub(crate) struct ModelsOptions {
     #[command(flatten)]
     #[serde(skip)]
@@ -137,7 +138,8 @@ pub(crate) struct ClassifyOptions {
 impl ClassifyOptions {
     pub(crate) fn run(self) -> Outcome {
         if let Some(raw) = &self.raw {
-            crate::output::check(&[raw], &[&self.image])?;
+            let inputs = [Some(self.image.as_path()), self.network.weights.as_deref()];
+            crate::output::check(&[raw], &inputs.into_iter().flatten().collect::<Vec<_>>())?;
         }
         let mut report = Report::new("classify", &self, self.json.json);
         let opened = self.model.open(&self.network)?;

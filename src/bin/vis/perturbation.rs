@@ -8,7 +8,7 @@ use vis::picture::{ColorMap, normalize_signed, normalize_unsigned};
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::Outcome;
 use crate::options;
-use crate::progress::{self, Line};
+use crate::progress::Work;
 use crate::report::{Report, described};
 
 #[derive(Debug, Args, Serialize)]
@@ -38,7 +38,8 @@ Examples:
 
 The map is the drop of the class score when the window hides a place, averaged over the windows that do: red
 where it speaks for the class, blue where it speaks against. The numbers of --raw are laid out as Captum does,
-[1, channels, height, width], the same for every channel.";
+[1, channels, height, width], the same for every channel. Ctrl-C ends the run and writes the map of the windows
+that are done, which lie everywhere.";
 
 impl OcclusionOptions {
     pub(crate) fn run(self) -> Outcome {
@@ -49,13 +50,13 @@ impl OcclusionOptions {
         let stride = self.stride.unwrap_or((window / 2).max(1));
         report.setting("window", window);
         report.setting("stride", stride);
-        let line = Line::new();
-        let method = Occlusion::new([window; 2]).stride([stride; 2]).progress(line.teller());
+        let work = Work::begin();
+        let method = Occlusion::new([window; 2]).stride([stride; 2]).progress(work.line().teller());
         let image = explained.photo.image.clone();
         let map = method.attribute(explained.opened.model.as_ref(), image, &explained.target());
-        line.close();
+        let ended = work.end();
         let map = map?;
-        progress::writing();
+        ended.tell(&mut report, "windows");
         // Captum gives every channel that the window covers the same number.
         let raw = vis::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
         report.set("map", described(&raw.view()));
@@ -66,7 +67,8 @@ impl OcclusionOptions {
         })?;
         outputs.write_raw(&mut report, raw.view())?;
         explained.write_losses(&mut report, outputs)?;
-        report.print()
+        report.print()?;
+        ended.verdict()
     }
 }
 
@@ -104,20 +106,20 @@ Examples:
   vis rise --image seven.png --model digits --masks 500 --seed 1 -o seven.png --raw seven.npy
 
 The map is the mean of the masks, weighted by the probability of the class under each. The numbers of --raw are
-that map, [1, 1, height, width].";
+that map, [1, 1, height, width]. Ctrl-C ends the run and writes the map of the masks that are done.";
 
 impl RiseOptions {
     pub(crate) fn run(self) -> Outcome {
         let mut report = Report::new("rise", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
-        let line = Line::new();
+        let work = Work::begin();
         let method = Rise::new().masks(self.masks).cells(self.cells).open(self.open).seed(self.seed);
-        let method = method.progress(line.teller());
+        let method = method.progress(work.line().teller());
         let target = Target::probability(explained.class);
         let map = method.attribute(explained.opened.model.as_ref(), explained.photo.image.clone(), &target);
-        line.close();
+        let ended = work.end();
         let map = map?;
-        progress::writing();
+        ended.tell(&mut report, "masks");
         let raw = vis::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
@@ -126,7 +128,8 @@ impl RiseOptions {
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
         })?;
         outputs.write_raw(&mut report, raw.view())?;
-        explained.write_losses(&mut report, outputs)?;
-        report.print()
+        explained.write_probability(&mut report, outputs)?;
+        report.print()?;
+        ended.verdict()
     }
 }

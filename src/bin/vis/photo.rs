@@ -37,15 +37,20 @@ pub(crate) fn at_size(path: &Path, model: &dyn Model, (height, width): (usize, u
     Ok(Photo { picture, image })
 }
 
+/// Refuses a size for a network that takes only one.
+pub(crate) fn check_choice(model: &dyn Model, option: &str, size: Option<usize>) -> Outcome {
+    if size.is_some() && model.input().smallest().is_none() {
+        return Err(Failure::misuse(format!(
+            "{option} can't be given: this network takes images of one size"
+        )));
+    }
+    Ok(())
+}
+
 /// A photo with its own shape, shrunk to at most `longest` pixels a side; at the network's size if that takes
 /// only one.
 pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Outcome<Photo> {
-    let Some(smallest) = model.input().smallest() else {
-        if longest.is_some() {
-            return Err(Failure::misuse("--size can't be given: this network takes images of one size"));
-        }
-        return at_input_size(path, model);
-    };
+    let Some(smallest) = model.input().smallest() else { return at_input_size(path, model) };
     let photo = picture::load(path)?;
     let (width, height) = photo.dimensions();
     let picture = match longest {

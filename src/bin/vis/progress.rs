@@ -2,13 +2,15 @@
 
 use std::io::Stderr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
 use vis::callbacks::ProgressBar;
 
 use crate::failure::{Failure, INTERRUPTED, Outcome};
+use crate::report::Report;
 
 /// What Ctrl-C does now.
 static MOOD: AtomicU8 = AtomicU8::new(ENDS);
@@ -24,9 +26,15 @@ const WAITS: u8 = 3;
 /// Makes Ctrl-C keep what is done.
 pub(crate) fn listen() -> Outcome {
     let refused = |error| Failure::new(format!("can't listen for Ctrl-C: {error}"));
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT]).map_err(refused)?;
+    // A flag that is looked at now and then is what every system offers, Windows too.
+    let pressed = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGINT, Arc::clone(&pressed)).map_err(refused)?;
     std::thread::spawn(move || {
-        for _ in signals.forever() {
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            if !pressed.swap(false, Ordering::SeqCst) {
+                continue;
+            }
             let asks = MOOD.compare_exchange(ASKS, ASKED, Ordering::SeqCst, Ordering::SeqCst);
             if matches!(asks, Err(ENDS | ASKED)) {
                 Failure::interrupted("nothing was written").report();
@@ -38,7 +46,7 @@ pub(crate) fn listen() -> Outcome {
 }
 
 /// Whether Ctrl-C has asked the work to end.
-fn is_interrupted() -> bool {
+pub(crate) fn is_interrupted() -> bool {
     MOOD.load(Ordering::SeqCst) == ASKED
 }
 
@@ -67,7 +75,8 @@ impl Work {
         let interrupted = is_interrupted();
         writing();
         self.0.close();
-        Ended { interrupted }
+        let (done, of) = self.0.0.lock().map_or((0, 0), |drawn| (drawn.done, drawn.of));
+        Ended { interrupted, done, of }
     }
 }
 
@@ -75,9 +84,22 @@ impl Work {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended {
     pub(crate) interrupted: bool,
+    done: usize,
+    of: usize,
 }
 
 impl Ended {
+    /// Reports how many `things` were done.
+    pub(crate) fn tell(self, report: &mut Report, things: &str) {
+        report.set("interrupted", self.interrupted);
+        if self.of > 0 {
+            report.set(&format!("{things}_done"), self.done);
+        }
+        if self.interrupted {
+            report.say(format!("{} of {} {things}", self.done, self.of));
+        }
+    }
+
     /// The last word of a command whose results are written.
     pub(crate) fn verdict(self) -> Outcome {
         if self.interrupted { Err(Failure::interrupted("what was done is written")) } else { Ok(()) }
@@ -115,12 +137,10 @@ impl Line {
         if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// A callback for work that gives nothing when ended early.
-    pub(crate) fn teller(&self) -> impl FnMut(usize, usize) + Send + 'static {
+    /// A callback for work that can be ended early.
+    pub(crate) fn teller(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
         let line = self.clone();
-        move |done, of| {
-            let _ = line.at(done, of, String::new);
-        }
+        move |done, of| line.at(done, of, String::new)
     }
 
     /// Ends the line.

@@ -9,7 +9,7 @@ use vis::picture::{ColorMap, SALIENCY_PERCENTILE, normalize_unsigned_clipped};
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
-use crate::progress::{self, Line};
+use crate::progress::Work;
 use crate::report::{Report, described};
 
 #[derive(Debug, Args, Serialize)]
@@ -47,7 +47,8 @@ Examples:
   vis saliency --image seven.png --model digits --class 7 --method guided -o seven.png --raw seven.npy
 
 The picture shows the largest magnitude of the colour channels. The numbers of --raw are the signed map before
-that, [1, channels, height, width], per unit of the network's input range.";
+that, [1, channels, height, width], per unit of the network's input range. Ctrl-C ends integrated gradients and
+SmoothGrad and writes the map of what is done.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,7 +76,8 @@ impl SaliencyOptions {
         let explained = self.explain.open(&mut report)?;
         let (model, target) = (explained.opened.model.as_ref(), explained.target());
         let image = explained.photo.image.clone();
-        let line = Line::new();
+        let work = Work::begin();
+        let line = work.line();
         let map = match self.method {
             Method::Gradient => Saliency::new().attribute(model, image, &target),
             Method::InputXGradient => Saliency::new().times_input().attribute(model, image, &target),
@@ -106,9 +108,10 @@ impl SaliencyOptions {
                 method.progress(line.teller()).attribute(model, image, &target)
             }
         };
-        line.close();
+        let ended = work.end();
         let map = map?;
-        progress::writing();
+        let things = if self.method == Method::SmoothGrad { "samples" } else { "points" };
+        ended.tell(&mut report, things);
         let raw = vis::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
@@ -118,7 +121,8 @@ impl SaliencyOptions {
         })?;
         outputs.write_raw(&mut report, raw.view())?;
         explained.write_losses(&mut report, outputs)?;
-        report.print()
+        report.print()?;
+        ended.verdict()
     }
 
     fn check(&self) -> Outcome {

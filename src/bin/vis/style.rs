@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vis::visualization::{Descent, StyleStart, style_transfer, texture};
+use serde_json::{Value, json};
+use vis::visualization::{Descent, StyleStart, Texture, style_transfer, texture};
 
 use crate::dreams::{finish, told};
 use crate::failure::{Failure, Outcome};
-use crate::network::{Network, NetworkOptions};
+use crate::memory::{self, Pass};
+use crate::network::{Network, NetworkOptions, Opened};
 use crate::output::OutputOptions;
 use crate::progress::Work;
 use crate::report::Report;
-use crate::{memory, options, photo};
+use crate::{options, photo};
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = STYLE_EXAMPLES)]
@@ -33,9 +35,9 @@ pub(crate) struct StyleOptions {
     #[arg(long, value_name = "SHARE", num_args = 1.., value_parser = options::positive::<f32>)]
     share: Vec<f32>,
 
-    /// Shrink the photo to so many pixels on its longest side
-    #[arg(long, value_name = "SIZE", default_value = "512", value_parser = options::side)]
-    size: usize,
+    /// Shrink the photo to so many pixels on its longest side, for networks that take any size [default: 512]
+    #[arg(long, value_name = "SIZE", value_parser = options::side)]
+    size: Option<usize>,
 
     /// The number of steps at the first, coarsest size; each finer one takes half as many
     #[arg(long, alias = "steps", value_name = "N", default_value = "200", value_parser = options::count)]
@@ -89,7 +91,7 @@ Examples:
   vis style --content cat.jpg --style starry_night.jpg --keep-colors --start noise --seed 3 -o free.jpg
 
 The numbers of --raw are the picture in the network's input range, [1, channels, height, width]; --losses are
-those of the last, finest size. Ctrl-C ends the run and writes the picture as it is.";
+those of all sizes, from the coarsest to the finest. Ctrl-C ends the run and writes the picture as it is.";
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -130,15 +132,21 @@ impl StyleOptions {
         let opened = self.model.open(&self.network)?;
         report.network(&opened);
         let model = opened.model.as_ref();
-        let any_size = model.input().smallest().is_some();
-        let content = photo::whole(&self.content, model, any_size.then_some(self.size as u32))?;
+        photo::check_choice(model, "--size", self.size)?;
+        let longest = self.size.unwrap_or(512);
+        if model.input().smallest().is_some() {
+            report.setting("size", longest);
+        }
+        let content = photo::whole(&self.content, model, Some(longest as u32))?;
         let [_, _, height, width] = content.image.dims();
         memory::check(&opened, "", (height, width))?;
         let mut paintings = Vec::new();
         for (index, path) in self.style.iter().enumerate() {
             // Larger than it will be used is a waste of memory.
-            let longest = (self.size as f32 * self.style_scale.max(1.0)) as u32;
-            let painting = photo::whole(path, model, any_size.then_some(longest))?;
+            let longest = (longest as f32 * self.style_scale.max(1.0)) as u32;
+            let painting = photo::whole(path, model, Some(longest))?;
+            let advice = "take a smaller --style-scale or --size";
+            check_read(&opened, "a painting", &painting, advice)?;
             paintings.push((painting.image, self.share.get(index).copied().unwrap_or(1.0)));
         }
         let mut paintings = paintings.into_iter();
@@ -164,6 +172,9 @@ impl StyleOptions {
         if self.keep_colors {
             transfer = transfer.keep_colors();
         }
+        let (content_layer, style_layers) = transfer.chosen_layers()?;
+        report.set("content_layer", content_layer);
+        report.set("style_layers", weighted(style_layers));
         let work = Work::begin();
         let line = work.line();
         let painted = transfer.progress(|step| told(&line, step)).run();
@@ -183,9 +194,9 @@ pub(crate) struct TextureOptions {
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
-    /// Shrink the sample to so many pixels on its longest side
-    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = options::side)]
-    sample_size: usize,
+    /// Shrink the sample to so many pixels on its longest side, for networks that take any size [default: 256]
+    #[arg(long, value_name = "SIZE", value_parser = options::side)]
+    sample_size: Option<usize>,
 
     /// The side of the texture in pixels [default: the shape of the sample]
     #[arg(long, value_name = "SIZE", value_parser = options::side)]
@@ -221,8 +232,8 @@ Examples:
   vis texture --image bricks.jpg -o wall.png
   vis texture --image starry_night.jpg --size 512 --seed 2 -o sky.png
 
-The numbers of --raw are the texture in the network's input range, [1, channels, height, width]. Ctrl-C ends the
-run and writes the texture as it is.";
+The numbers of --raw are the texture in the network's input range, [1, channels, height, width]; --losses are those
+of all sizes, from the coarsest to the finest. Ctrl-C ends the run and writes the texture as it is.";
 
 impl TextureOptions {
     pub(crate) fn run(self) -> Outcome {
@@ -232,12 +243,29 @@ impl TextureOptions {
         let opened = self.model.open(&self.network)?;
         report.network(&opened);
         let model = opened.model.as_ref();
+        photo::check_choice(model, "--sample-size", self.sample_size)?;
+        let longest = self.sample_size.unwrap_or(256);
         let any_size = model.input().smallest().is_some();
-        let sample = photo::whole(&self.image, model, any_size.then_some(self.sample_size as u32))?;
+        if any_size {
+            report.setting("sample_size", longest);
+        }
+        let sample = photo::whole(&self.image, model, Some(longest as u32))?;
+        check_read(&opened, "a sample", &sample, "take a smaller --sample-size")?;
         let [_, channels, height, width] = sample.image.dims();
         let (height, width) = self.size.map_or((height, width), |side| (side, side));
         model.input().check([1, channels, height, width])?;
-        memory::check(&opened, "", (height, width))?;
+        // The network sees copies of the texture around it.
+        let wrap = if any_size { 2 * Texture::WRAP } else { 0 };
+        let size = (height + wrap, width + wrap);
+        let advice = "take a smaller --size";
+        let run = memory::Run {
+            what: "a texture with its surroundings",
+            size,
+            layers: &self.layer,
+            pass: Pass::Backward,
+            advice,
+        };
+        memory::check_run(&opened, &run)?;
         let mut weaving = texture(model, sample.image)
             .size(height, width)
             .steps(self.iterations)
@@ -246,10 +274,23 @@ impl TextureOptions {
         if !self.layer.is_empty() {
             weaving = weaving.layers(self.layer.iter().map(|layer| (layer, 1.0)));
         }
+        report.set("layers", weighted(weaving.chosen_layers()?));
         let work = Work::begin();
         let line = work.line();
         let woven = weaving.progress(|step| told(&line, step)).run();
         let ended = work.end();
         finish(report, &self.outputs, &opened, &woven?, ended)
     }
+}
+
+/// Refuses a picture whose features can't be read in the memory that is free.
+fn check_read(opened: &Opened, what: &str, picture: &photo::Photo, advice: &str) -> Outcome {
+    let [_, _, height, width] = picture.image.dims();
+    let run = memory::Run { what, size: (height, width), layers: &[], pass: Pass::Forward, advice };
+    memory::check_run(opened, &run)
+}
+
+/// Layers with their weights, for the summary.
+fn weighted(layers: Vec<(String, f32)>) -> Value {
+    layers.into_iter().map(|(layer, weight)| json!({ "layer": layer, "weight": weight })).collect()
 }

@@ -1,6 +1,7 @@
 //! Maps against answers that can be worked out by hand, identities, and other libraries.
 
 mod class_activation_maps;
+mod ended_early;
 mod gradients;
 mod identities;
 mod networks;

@@ -1,7 +1,5 @@
 //! Occlusion and RISE on networks worked out by hand.
 
-use std::sync::{Arc, Mutex};
-
 use burn::tensor::Tensor;
 use vis::attribution::{Attribution, Baseline, Occlusion, Rise, Target};
 
@@ -88,17 +86,4 @@ fn rise_finds_the_quarter_that_a_class_depends_on() {
     };
     let (inside, outside) = (mean(0..4, 0..4), mean(4..8, 4..8));
     assert!(inside > 1.2 * outside, "{inside} against {outside}");
-}
-
-#[test]
-fn progress_is_told_after_every_batch_and_ends_at_the_total() {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let tell = {
-        let told = told.clone();
-        move |done, total| told.lock().unwrap().push((done, total))
-    };
-    let x = Tensor::cat(vec![OneConv::image(), OneConv::image()], 0);
-    let occlusion = Occlusion::new([2, 2]).stride([2, 2]).batch_size(3).progress(tell);
-    occlusion.attribute(&OneConv::new(), x, &Target::class(0)).unwrap();
-    assert_eq!(*told.lock().unwrap(), [(3, 8), (4, 8), (7, 8), (8, 8)]);
 }
