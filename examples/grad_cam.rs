@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (format!("LayerCAM at {deeper}"), &earlier),
     ];
     let pictures: Vec<_> = pictures.iter().map(|(caption, picture)| (caption.as_str(), *picture)).collect();
-    picture::save(&picture::panel(&pictures, Some(&last.label))?, &path)?;
+    picture::save(&picture::panel(&pictures, Some(&last.title()))?, &path)?;
     println!("wrote {path}");
     Ok(())
 }

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("guided backprop", &guided.picture()),
         ("SmoothGrad over the photo", &over),
     ];
-    picture::save(&picture::panel(&pictures, Some(&gradient.label))?, &path)?;
+    picture::save(&picture::panel(&pictures, Some(&gradient.title()))?, &path)?;
     println!("wrote {path}");
     Ok(())
 }

@@ -35,17 +35,50 @@ pub struct GuidedGradCam {
 
 impl GuidedGradCam {
     /// With Grad-CAM at the last layer that has more than one position.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Cam, Formula, GuidedGradCam, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let region = Cam::new(Formula::GradCam).map(&model, image.clone(), &Target::class(2))?.rectified().upsampled();
+    /// let guided = Saliency::guided().attribute(&model, image.clone(), &Target::class(2))?;
+    /// assert_eq!(map(&GuidedGradCam::new())?, vis::host::values(guided * region));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self { cam: Cam::new(Formula::GradCam), interpolation: Interpolation::Bilinear }
     }
 
     /// Sets the layer of the Grad-CAM map.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, GuidedGradCam, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_ne!(map(&GuidedGradCam::new().layer("conv1"))?, map(&GuidedGradCam::new())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layer(mut self, layer: impl Into<String>) -> Self {
         self.cam = self.cam.layer(layer);
         self
     }
 
     /// Sets how the Grad-CAM map is enlarged.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, GuidedGradCam, Interpolation, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let coarse = GuidedGradCam::new().interpolation(Interpolation::Nearest);
+    /// assert_ne!(map(&coarse)?, map(&GuidedGradCam::new())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
         self.interpolation = interpolation;
         self

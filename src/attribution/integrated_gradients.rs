@@ -77,6 +77,17 @@ pub struct Integrated {
 
 impl IntegratedGradients {
     /// From black, 64 steps, midpoint rule, 16 at once.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, IntegratedGradients, Quadrature, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let method = || IntegratedGradients::new();
+    /// assert_eq!(map(&method())?, map(&method().steps(64).quadrature(Quadrature::Midpoint).baseline(Baseline::Black))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             steps: 64,
@@ -88,6 +99,19 @@ impl IntegratedGradients {
     }
 
     /// Sets the number of points on the line, 1 or more (2 for the trapezoid rule).
+    ///
+    /// ```
+    /// use vis::attribution::{IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let residual = |steps| -> vis::Result<f32> {
+    ///     let method = IntegratedGradients::new().steps(steps);
+    ///     Ok(method.evaluate(&model, image.clone(), &Target::class(2))?.residual[0].abs())
+    /// };
+    /// assert!(residual(256)? < residual(2)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "n_steps")]
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
@@ -95,24 +119,76 @@ impl IntegratedGradients {
     }
 
     /// Sets the rule by which the integral becomes a sum.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, IntegratedGradients, Quadrature, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// // By the end of one interval alone, from black, it is gradient times input.
+    /// let method = IntegratedGradients::new().quadrature(Quadrature::Right).steps(1);
+    /// let map = method.attribute(&model, image.clone(), &Target::class(2))?;
+    /// let product = Saliency::new().times_input().attribute(&model, image, &Target::class(2))?;
+    /// let off = vis::host::values((map - product).abs().max())[0];
+    /// assert!(off < 1e-5, "{off}");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn quadrature(mut self, quadrature: Quadrature) -> Self {
         self.quadrature = quadrature;
         self
     }
 
     /// Sets the baseline.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // From the image itself there is no way to go.
+    /// let method = IntegratedGradients::new().baseline(Baseline::Image(image.clone()));
+    /// assert!(map(&method)?.iter().all(|value| *value == 0.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(self, baseline: Baseline) -> Self {
         self.baselines([baseline])
     }
 
     /// Averages over several baselines, such as black and white, or photos (expected gradients, Erion et al.
     /// 2019, arXiv 1906.10670).
+    ///
+    /// ```
+    /// use vis::attribution::{Baseline, IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let ends = [Baseline::Black, Baseline::Value(255.0)];
+    /// let found = IntegratedGradients::new().baselines(ends).evaluate(&model, image.clone(), &Target::class(2))?;
+    /// // The score above the mean of the scores of black and white.
+    /// let score = |image| Target::class(2).scores(&model, image).map(|scores| scores[0]);
+    /// let (black, white) = (score(image.zeros_like())?, score(image.full_like(255.0))?);
+    /// let expected = score(image)? - (black + white) / 2.0;
+    /// assert!((found.difference[0] - expected).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baselines(mut self, baselines: impl IntoIterator<Item = Baseline>) -> Self {
         self.baselines = baselines.into_iter().collect();
         self
     }
 
     /// Sets how many points run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let (one, many) = (map(&IntegratedGradients::new().batch_size(1))?, map(&IntegratedGradients::new())?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "internal_batch_size")]
     pub fn batch_size(mut self, points: usize) -> Self {
         self.batch_size = points;
@@ -149,6 +225,17 @@ impl IntegratedGradients {
     }
 
     /// The map with its completeness residual.
+    ///
+    /// ```
+    /// use vis::attribution::{IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let found = IntegratedGradients::new().evaluate(&model, image, &Target::class(2))?;
+    /// let sum = vis::host::values(found.map.sum())[0];
+    /// assert!((sum - found.difference[0] - found.residual[0]).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -157,7 +157,7 @@ fn refuse_empty(gradient: &Tensor<4>, target: &Target, first: usize) -> Result<(
 }
 
 /// Refuses scores of one image's variations that are not finite: their map would be NaN.
-fn refuse_non_finite(scores: &[f32], target: &Target, image: usize) -> Result<()> {
+pub(crate) fn refuse_non_finite(scores: &[f32], target: &Target, image: usize) -> Result<()> {
     if scores.iter().all(|score| score.is_finite()) {
         return Ok(());
     }

@@ -47,6 +47,16 @@ pub struct Occlusion {
 
 impl Occlusion {
     /// A window of this height and width, moved by half of each, over black.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&Occlusion::new([4, 2]))?, map(&Occlusion::new([4, 2]).stride([2, 1]))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(window: [usize; 2]) -> Self {
         Self {
             window,
@@ -58,18 +68,53 @@ impl Occlusion {
     }
 
     /// Sets the steps down and to the right, from 1 to the window's side.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // Windows side by side: every pixel of one has its drop.
+    /// let map = map(&Occlusion::new([4, 4]).stride([4, 4]))?;
+    /// assert!(map[..4].iter().all(|value| *value == map[0]) && map[4] != map[3]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn stride(mut self, stride: [usize; 2]) -> Self {
         self.stride = Some(stride);
         self
     }
 
     /// Sets what the window shows.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, Occlusion, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // Nothing is lost when the window shows what it hides.
+    /// let same = Occlusion::new([4, 4]).baseline(Baseline::Image(image.clone()));
+    /// assert!(map(&same)?.iter().all(|value| value.abs() < 1e-5));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(mut self, baseline: Baseline) -> Self {
         self.baseline = baseline;
         self
     }
 
     /// Sets how many windows run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let (one, many) = (map(&Occlusion::new([4, 4]).batch_size(1))?, map(&Occlusion::new([4, 4]).batch_size(9))?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "perturbations_per_eval")]
     pub fn batch_size(mut self, windows: usize) -> Self {
         self.batch_size = windows;

@@ -49,6 +49,17 @@ pub struct Rise {
 
 impl Rise {
     /// 4000 masks of 7×7 cells, half of them open, over black, seed 0.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let rise = || Rise::new().masks(20);
+    /// assert_eq!(map(&rise())?, map(&rise().cells(7).open(0.5).seed(0))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             masks: 4000,
@@ -62,36 +73,106 @@ impl Rise {
     }
 
     /// Sets the number of masks.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_ne!(map(&Rise::new().masks(10))?, map(&Rise::new().masks(20))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn masks(mut self, masks: usize) -> Self {
         self.masks = masks;
         self
     }
 
     /// Sets the number of cells along each side of a mask.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // One cell: masks are open or closed as a whole, and the map is flat.
+    /// let map = map(&Rise::new().masks(20).cells(1))?;
+    /// assert!(map.iter().all(|value| (value - map[0]).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn cells(mut self, cells: usize) -> Self {
         self.cells = cells;
         self
     }
 
     /// Sets the probability that a cell is open, above 0 and up to 1.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // With every cell open nothing is hidden: the score everywhere.
+    /// let score = Target::class(2).scores(&model, image.clone())?[0];
+    /// let map = map(&Rise::new().masks(20).open(1.0))?;
+    /// assert!(map.iter().all(|value| (value - score).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn open(mut self, probability: f32) -> Self {
         self.open = probability;
         self
     }
 
     /// Sets the seed of the masks.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let rise = || Rise::new().masks(20).cells(4);
+    /// assert_eq!(map(&rise().seed(1))?, map(&rise().seed(1))?);
+    /// assert_ne!(map(&rise().seed(1))?, map(&rise().seed(2))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Sets what shows where a mask is closed.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let rise = || Rise::new().masks(20).cells(4);
+    /// assert_ne!(map(&rise().baseline(Baseline::Mean))?, map(&rise())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(mut self, baseline: Baseline) -> Self {
         self.baseline = baseline;
         self
     }
 
     /// Sets how many masks run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Rise, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let rise = || Rise::new().masks(20).cells(4);
+    /// let (one, many) = (map(&rise().batch_size(1))?, map(&rise().batch_size(20))?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_size(mut self, masks: usize) -> Self {
         self.batch_size = masks;
         self

@@ -49,22 +49,62 @@ pub struct Saliency {
 
 impl Saliency {
     /// The plain gradient.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&Saliency::new())?, map(&Saliency::new().rule(vis::Rule::Plain))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Guided backpropagation.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&Saliency::guided())?, map(&Saliency::new().rule(vis::Rule::Guided))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn guided() -> Self {
         Self::new().rule(Rule::Guided)
     }
 
     /// The deconvolution network.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&Saliency::deconvolution())?, map(&Saliency::new().rule(vis::Rule::Deconvolution))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "deconvnet")]
     pub fn deconvolution() -> Self {
         Self::new().rule(Rule::Deconvolution)
     }
 
     /// Sets the backward rule at rectifiers.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_ne!(map(&Saliency::new().rule(vis::Rule::Guided))?, map(&Saliency::new())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
@@ -73,6 +113,18 @@ impl Saliency {
 
     /// Multiplies the gradient by the image: the first-order estimate of what each pixel adds to the score,
     /// as against 0.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let (product, gradient) = (map(&Saliency::new().times_input())?, map(&Saliency::new())?);
+    /// let pixels = vis::host::values(image);
+    /// assert!((0..pixels.len()).all(|pixel| product[pixel] == gradient[pixel] * pixels[pixel]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn times_input(mut self) -> Self {
         self.times_input = true;
         self

@@ -64,6 +64,17 @@ pub enum Statistic {
 
 impl<A: Attribution> SmoothGrad<A> {
     /// The mean of 25 samples of a method, 0.15 of the range of noise, seed 0, 8 at once.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let method = || SmoothGrad::new(Saliency::new());
+    /// assert_eq!(map(&method())?, map(&method().samples(25).noise(0.15).seed(0))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(method: A) -> Self {
         Self {
             method,
@@ -77,12 +88,35 @@ impl<A: Attribution> SmoothGrad<A> {
     }
 
     /// Sets the number of copies, the noiseless one included; 1 or more.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&SmoothGrad::new(Saliency::new()).samples(1))?, map(&Saliency::new())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn samples(mut self, samples: usize) -> Self {
         self.samples = samples;
         self
     }
 
     /// Sets the standard deviation of the noise as a fraction of each image's range.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // Without noise all copies are the image.
+    /// let silent = SmoothGrad::new(Saliency::new()).noise(0.0).samples(5);
+    /// let off = |(a, b): (f32, f32)| (a - b).abs();
+    /// assert!(map(&silent)?.into_iter().zip(map(&Saliency::new())?).map(off).all(|off| off < 1e-6));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "sigma")]
     pub fn noise(mut self, fraction: f32) -> Self {
         self.noise = fraction;
@@ -90,29 +124,86 @@ impl<A: Attribution> SmoothGrad<A> {
     }
 
     /// Sets the seed of the noise.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
+    /// assert_eq!(map(&smooth().seed(1))?, map(&smooth().seed(1))?);
+    /// assert_ne!(map(&smooth().seed(1))?, map(&smooth().seed(2))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Sets what is taken over the copies.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Statistic, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
+    /// assert_eq!(map(&smooth().statistic(Statistic::Squared))?, map(&smooth().squared())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn statistic(mut self, statistic: Statistic) -> Self {
         self.statistic = statistic;
         self
     }
 
     /// Takes the mean of the squared maps.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
+    /// assert!(map(&smooth().squared())?.iter().all(|value| *value >= 0.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn squared(self) -> Self {
         self.statistic(Statistic::Squared)
     }
 
     /// Takes the variance of the maps.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// // One copy has none.
+    /// assert!(map(&SmoothGrad::new(Saliency::new()).samples(1).variance())?.iter().all(|value| *value == 0.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "VarGrad")]
     pub fn variance(self) -> Self {
         self.statistic(Statistic::Variance)
     }
 
     /// Sets how many copies the method is given at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
+    /// let (one, many) = (map(&smooth().batch_size(1))?, map(&smooth().batch_size(4))?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_size(mut self, copies: usize) -> Self {
         self.batch_size = copies;
         self

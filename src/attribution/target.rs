@@ -76,28 +76,84 @@ type Function = dyn Fn(Tensor<2>) -> Tensor<1> + Send + Sync;
 
 impl Target {
     /// The logit of a class.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let logits = vis::host::array2(model.classify(image.clone())?);
+    /// assert_eq!(Target::class(2).scores(&model, image)?, [logits[[0, 2]]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn class(class: usize) -> Self {
         Self::new(Kind::Channels("class", vec![(class, 1.0)]))
     }
 
     /// The largest logit of each image: what the network says it sees.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let logits = vis::host::array2(model.classify(image.clone())?);
+    /// let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+    /// assert_eq!(Target::predicted().scores(&model, image)?, [largest]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn predicted() -> Self {
         Self::new(Kind::Predicted(false))
     }
 
     /// The sum of the logits of several classes.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let logits = vis::host::array2(model.classify(image.clone())?);
+    /// let sum = Target::classes([0, 3]).scores(&model, image)?[0];
+    /// assert!((sum - (logits[[0, 0]] + logits[[0, 3]])).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn classes(classes: impl IntoIterator<Item = usize>) -> Self {
         Self::new(Kind::Channels("class", classes.into_iter().map(|class| (class, 1.0)).collect()))
     }
 
     /// The logit of `class` minus that of `other`: the evidence for one *rather than* the other.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let there = Target::difference(3, 1).scores(&model, image.clone())?[0];
+    /// let back = Target::difference(1, 3).scores(&model, image)?[0];
+    /// assert_eq!(there, -back);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn difference(class: usize, other: usize) -> Self {
         Self::new(Kind::Channels("class", vec![(class, 1.0), (other, -1.0)]))
     }
 
-    /// The probability of a class: the softmax over the logits.
+    /// The probability of a class: the softmax over the logits, each its mean over positions where it has several.
     ///
     /// For methods without gradients ([`Rise`](super::Rise)).
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut sum = 0.0;
+    /// for class in 0..5 {
+    ///     sum += Target::probability(class).scores(&model, image.clone())?[0];
+    /// }
+    /// assert!((sum - 1.0).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn probability(class: usize) -> Self {
         Self::new(Kind::Probability(class))
     }
@@ -127,27 +183,73 @@ impl Target {
     }
 
     /// The mean over all positions of one channel of a layer; of a dense layer, one unit.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let activation = vis::host::array4(model.activation(image.clone(), "conv2")?);
+    /// let mean = activation.slice(ndarray::s![0, 4, .., ..]).mean().unwrap_or_default();
+    /// let score = Target::channel("conv2", 4).scores(&model, image)?[0];
+    /// assert!((score - mean).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn channel(layer: impl Into<String>, channel: usize) -> Self {
         Self::new(Kind::Channels("channel", vec![(channel, 1.0)])).in_layer(layer)
     }
 
     /// The sum of several channels, each by its mean over all positions.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let score = |target: Target| target.scores(&model, image.clone()).map(|scores| scores[0]);
+    /// let apart = score(Target::channel("conv2", 1))? + score(Target::channel("conv2", 4))?;
+    /// assert!((score(Target::channels("conv2", [1, 4]))? - apart).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn channels(layer: impl Into<String>, channels: impl IntoIterator<Item = usize>) -> Self {
         let terms = channels.into_iter().map(|channel| (channel, 1.0)).collect();
         Self::new(Kind::Channels("channel", terms)).in_layer(layer)
     }
 
     /// The mean over all channels and positions of a layer.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mean = vis::host::array4(model.activation(image.clone(), "conv1")?).mean().unwrap_or_default();
+    /// let score = Target::layer("conv1").scores(&model, image)?[0];
+    /// assert!((score - mean).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layer(layer: impl Into<String>) -> Self {
         Self::new(Kind::Mean).in_layer(layer)
     }
 
     /// One position of one channel of a layer.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let activation = vis::host::array4(model.activation(image.clone(), "conv1")?);
+    /// let score = Target::neuron("conv1", 2, 7, 3).scores(&model, image)?;
+    /// assert_eq!(score, [activation[[0, 2, 7, 3]]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn neuron(layer: impl Into<String>, channel: usize, row: usize, column: usize) -> Self {
         Self::new(Kind::Neuron([channel, row, column])).in_layer(layer)
     }
 
-    /// Any function of the logits, `[batch, classes]` to one score per image, `[batch]`.
+    /// Any function of the logits, `[batch, classes]` to one score per image, `[batch]`. Of a layer with several
+    /// positions it is given the means over them.
     ///
     /// ```
     /// use vis::attribution::Target;
@@ -187,6 +289,16 @@ impl Target {
     }
 
     /// Reads the score from this layer instead of the logits.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let probability = Target::class(2).in_layer("softmax").scores(&model, image.clone())?[0];
+    /// assert!((probability - Target::probability(2).scores(&model, image)?[0]).abs() < 1e-6);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn in_layer(mut self, layer: impl Into<String>) -> Self {
         let layer = Some(layer.into());
         match &mut self.0 {
@@ -197,6 +309,18 @@ impl Target {
     }
 
     /// The score of each image of a batch. Costs one forward pass, as deep as the target's layer.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let images = burn::tensor::Tensor::cat(vec![image.clone(), image * 0.5], 0);
+    /// let each = Target::per_image([Target::class(0), Target::class(4)]);
+    /// let logits = vis::host::array2(model.classify(images.clone())?);
+    /// assert_eq!(each.scores(&model, images)?, [logits[[0, 0]], logits[[1, 4]]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -234,6 +358,19 @@ impl Target {
 
     /// The same target with everything decided that depends on model and images: one score per image, each
     /// with its layer, and predicted classes by number.
+    ///
+    /// ```
+    /// use vis::attribution::Target;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let target = Target::predicted().resolved(&model, &image)?;
+    /// // It stays what it is, whatever the image becomes.
+    /// let logits = vis::host::values(model.classify(image.clone())?);
+    /// let class = (0..5).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or_default();
+    /// assert_eq!(target.to_string(), format!("class {class}"));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -483,13 +620,16 @@ impl Kind {
             let place = || format!("layer `{layer}`");
             if index < len { Ok(()) } else { Err(Error::OutOfRange { what, index, place: place(), len }) }
         };
-        let flat = |activation: Tensor<4>| activation.reshape([batch, channels * height * width]);
+        let means = |activation: Tensor<4>| match height * width {
+            1 => activation.reshape([batch, channels]),
+            _ => activation.mean_dims(&[2, 3]).reshape([batch, channels]),
+        };
         Ok(match self {
             Self::Predicted(_) => {
                 return Err(Error::invalid("the target", "a resolved one", "a predicted class"));
             }
             Self::Channels(what, terms) => {
-                let means = activation.mean_dims(&[2, 3]).reshape([batch, channels]);
+                let means = means(activation);
                 let mut sum = None;
                 for (channel, weight) in terms {
                     within(what, *channel, channels)?;
@@ -501,8 +641,8 @@ impl Kind {
             }
             Self::Mean => activation.mean_dims(&[1, 2, 3]).reshape([batch]),
             Self::Probability(class) => {
-                within("class", *class, channels * height * width)?;
-                activation::softmax(flat(activation), 1).narrow(1, *class, 1).reshape([batch])
+                within("class", *class, channels)?;
+                activation::softmax(means(activation), 1).narrow(1, *class, 1).reshape([batch])
             }
             Self::Neuron([channel, row, column]) => {
                 within("channel", *channel, channels)?;
@@ -512,7 +652,7 @@ impl Kind {
                 at.reshape([batch])
             }
             Self::Function(score) => {
-                let scores = score(flat(activation));
+                let scores = score(means(activation));
                 let got = scores.dims();
                 assert!(
                     got == [batch],

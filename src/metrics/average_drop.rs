@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::check_map;
 use crate::Result;
-use crate::attribution::{Baseline, Target};
+use crate::attribution::{Baseline, Target, refuse_non_finite};
 use crate::model::Model;
 
 /// How the scores of images change when only what their maps point at is shown.
@@ -24,7 +24,7 @@ pub struct Drop {
 /// shown = b + (x − b) · max(M, 0) / max M        drop = mean max(0, S(x) − S(shown)) / |S(x)|
 /// ```
 ///
-/// `b` is the baseline. A map `[batch, 1, height, width]` without a positive value shows nothing. Take
+/// `b` is the baseline. An image whose score is 0 has no share to lose: its drop is 0. A map `[batch, 1, height, width]` without a positive value shows nothing. Take
 /// [`Target::probability`], as the paper does. Costs two forward passes.
 ///
 /// It rewards maps that show a lot: a map of ones has no drop.
@@ -42,7 +42,8 @@ pub struct Drop {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) for a map of another shape, and those of [`Target::scores`].
+/// [`Error::Shape`](crate::Error::Shape) for a map of another shape, [`Error::NonFinite`](crate::Error::NonFinite) for a score that is NaN or infinite, and those of
+/// [`Target::scores`].
 ///
 /// Source: Chattopadhyay et al. 2017, arXiv 1710.11063, section 4.1.
 pub fn average_drop(
@@ -61,9 +62,12 @@ pub fn average_drop(
     let largest = positive.clone().max_dims(&[2, 3]).clamp_min(f32::MIN_POSITIVE);
     let shown = baseline.clone() + (images.clone() - baseline) * (positive / largest);
     let (whole, shown) = (target.scores(model, images)?, target.scores(model, shown)?);
+    for (index, (whole, shown)) in whole.iter().zip(&shown).enumerate() {
+        refuse_non_finite(&[*whole, *shown], &target, index)?;
+    }
     let pairs = || whole.iter().zip(&shown);
     let share = |(whole, shown): (&f32, &f32)| match whole - shown {
-        lost if lost > 0.0 => lost / whole.abs().max(f32::MIN_POSITIVE),
+        lost if lost > 0.0 && *whole != 0.0 => lost / whole.abs(),
         _ => 0.0,
     };
     Ok(Drop {

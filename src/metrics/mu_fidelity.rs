@@ -38,35 +38,110 @@ pub struct MuFidelity {
 
 impl MuFidelity {
     /// 200 sets of a tenth of the pixels, over black, seed 0.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// assert_eq!(of(MuFidelity::new())?, of(MuFidelity::new().sets(200).share(0.1).baseline(Baseline::Black))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self { sets: 200, share: 0.1, seed: 0, baseline: Baseline::Black, batch_size: 16 }
     }
 
     /// Sets the number of sets, 2 or more.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// assert_ne!(of(MuFidelity::new().sets(5))?, of(MuFidelity::new().sets(10))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn sets(mut self, sets: usize) -> Self {
         self.sets = sets;
         self
     }
 
     /// Sets the share of the pixels that a set has, above 0 and up to 1; at least one pixel is taken.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// // All pixels: every set is the same, and nothing can be told.
+    /// assert_eq!(of(MuFidelity::new().share(1.0).sets(5))?, 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn share(mut self, share: f32) -> Self {
         self.share = share;
         self
     }
 
     /// Sets the seed of the sets.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// assert_eq!(of(MuFidelity::new().seed(1))?, of(MuFidelity::new().seed(1))?);
+    /// assert_ne!(of(MuFidelity::new().seed(1))?, of(MuFidelity::new().seed(2))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Sets what the pixels of a set are replaced by.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// assert_ne!(of(MuFidelity::new().baseline(Baseline::Mean))?, of(MuFidelity::new())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(mut self, baseline: Baseline) -> Self {
         self.baseline = baseline;
         self
     }
 
     /// Sets how many sets run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// let (one, many) = (of(MuFidelity::new().batch_size(1))?, of(MuFidelity::new())?);
+    /// assert!((one - many).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_size(mut self, sets: usize) -> Self {
         self.batch_size = sets;
         self
@@ -78,6 +153,20 @@ impl MuFidelity {
     ///
     /// [`Error::Shape`] for a map of another shape, [`Error::InvalidParameter`] for fewer than two sets or a
     /// share out of range, and those of [`Target::scores`].
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// // The opposite map is as unfaithful as this one is faithful.
+    /// let opposite = MuFidelity::new().evaluate(&model, image.clone(), map.clone().neg(), &Target::class(2))?[0];
+    /// assert!((of(MuFidelity::new())? + opposite).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn evaluate(
         &self,
         model: &dyn Model,

@@ -37,34 +37,125 @@ pub struct PixelCurve {
 
 impl PixelCurve {
     /// Removes the highest pixels first; what is removed becomes the image blurred by 10 pixels.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// assert_eq!(of(PixelCurve::deletion())?[0], Target::class(2).scores(&model, image.clone())?[0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn deletion() -> Self {
         Self { insert: false, steps: 50, cell: 1, baseline: Baseline::Blurred(10.0), batch_size: 16 }
     }
 
     /// Shows the highest pixels first, starting from the image blurred by 10 pixels.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// // It starts where deletion ends.
+    /// let (shown, removed) = (of(PixelCurve::insertion())?, of(PixelCurve::deletion())?);
+    /// assert!((shown[0] - removed[50]).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn insertion() -> Self {
         Self { insert: true, ..Self::deletion() }
     }
 
-    /// Sets the number of steps, 1 or more; the curve has one point more.
+    /// Sets the number of steps, 1 or more; the curve has one point more: see [`Curve::scores`].
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// assert_eq!(of(PixelCurve::deletion().steps(7))?.len(), 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
     /// Exchanges pixels in square cells of this side, ranked by the mean of the map over each; 1 is single pixels.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// // One cell of the whole image goes with the last step.
+    /// let curve = of(PixelCurve::deletion().cell(8).steps(1))?;
+    /// assert_eq!(curve, of(PixelCurve::deletion().steps(1))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn cell(mut self, side: usize) -> Self {
         self.cell = side;
         self
     }
 
     /// Sets what a removed pixel is replaced by.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// // Over the image itself nothing changes.
+    /// let curve = of(PixelCurve::deletion().baseline(Baseline::Image(image.clone())))?;
+    /// assert!(curve.iter().all(|score| (score - curve[0]).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(mut self, baseline: Baseline) -> Self {
         self.baseline = baseline;
         self
     }
 
     /// Sets how many steps run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |curve: PixelCurve| -> vis::Result<Vec<f32>> {
+    /// #     Ok(curve.evaluate(&model, image.clone(), map.clone(), &Target::class(2))?[0].scores().to_vec())
+    /// # };
+    /// let (one, many) = (of(PixelCurve::deletion().batch_size(1))?, of(PixelCurve::deletion())?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_size(mut self, steps: usize) -> Self {
         self.batch_size = steps;
         self
@@ -74,6 +165,22 @@ impl PixelCurve {
     ///
     /// Bring a map with colour channels to one by [`magnitude`](crate::attribution::magnitude) or
     /// [`channel_sum`](crate::attribution::channel_sum).
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let target = Target::class(2);
+    /// let map = Occlusion::new([2, 2]).attribute(&model, image.clone(), &target)?;
+    /// let area = |curve: PixelCurve| -> vis::Result<f32> {
+    ///     Ok(curve.evaluate(&model, image.clone(), map.clone(), &target)?[0].area())
+    /// };
+    /// // Shown in the order of what they add, pixels raise the score sooner than removed in that order.
+    /// assert!(area(PixelCurve::insertion())? > area(PixelCurve::deletion())?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -130,12 +237,39 @@ pub struct Curve {
 
 impl Curve {
     /// The scores, one more than there were steps.
+    ///
+    /// ```
+    /// use vis::attribution::{RandomMap, Attribution, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let target = Target::class(2);
+    /// let map = RandomMap::default().attribute(&model, image.clone(), &target)?;
+    /// let curve = PixelCurve::deletion().steps(4).evaluate(&model, image.clone(), map, &target)?.remove(0);
+    /// assert_eq!((curve.scores().len(), curve.scores()[0]), (5, target.scores(&model, image)?[0]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn scores(&self) -> &[f32] {
         &self.scores
     }
 
     /// The area under the curve, over a width of 1, by the trapezoid rule:
     /// `(Σ s − (first + last)/2) / steps`.
+    ///
+    /// ```
+    /// use vis::attribution::{RandomMap, Attribution, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let target = Target::class(2);
+    /// let map = RandomMap::default().attribute(&model, image.clone(), &target)?;
+    /// let curve = PixelCurve::deletion().steps(2).evaluate(&model, image, map, &target)?.remove(0);
+    /// let [first, middle, last] = curve.scores() else { unreachable!() };
+    /// assert!((curve.area() - (first / 4.0 + middle / 2.0 + last / 4.0)).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "AUC")]
     pub fn area(&self) -> f32 {
         let ends = self.scores.first().zip(self.scores.last()).map_or(0.0, |(first, last)| first + last);

@@ -13,7 +13,25 @@ use crate::{Error, Result, host};
 ///
 /// The randomised networks come one after another from the caller, layer by layer from the top
 /// (*cascading*) or one layer at a time (*independent*); each map is compared with that of the trained network
-/// by rank correlation.
+/// by rank correlation. [`EfficientNetLite0::bundled_with_random_layers`] makes them:
+///
+/// ```no_run
+/// use vis::{attribution::{Cam, Formula, Target}, metrics::RandomizationCheck, model::EfficientNetLite0, picture};
+/// let device = Default::default();
+/// let model = EfficientNetLite0::bundled(&device)?;
+/// let photo = picture::to_input(&picture::load("images/photos/chelsea.png")?, &model)?;
+/// let cascade = ["predictions", "head", "blocks.15"];
+/// let mut stages = Vec::new();
+/// for depth in 1..=cascade.len() {
+///     let random = EfficientNetLite0::bundled_with_random_layers(&cascade[..depth], 0, &device)?;
+///     stages.push((format!("down to {}", cascade[depth - 1]), random));
+/// }
+/// let cam = Cam::new(Formula::GradCam);
+/// for row in RandomizationCheck::new(&cam).run(&model, photo, &Target::predicted(), stages)? {
+///     println!("{}: {:.2}", row.stage, row.correlation);
+/// }
+/// # Ok::<(), vis::Error>(())
+/// ```
 ///
 /// ```
 /// use vis::attribution::{Saliency, Target};
@@ -28,6 +46,8 @@ use crate::{Error, Result, host};
 /// assert!(rows[0].correlation > 0.999);
 /// # Ok::<(), vis::Error>(())
 /// ```
+///
+/// [`EfficientNetLite0::bundled_with_random_layers`]: crate::model::EfficientNetLite0::bundled_with_random_layers
 ///
 /// Source: Adebayo et al. 2018, *Sanity Checks for Saliency Maps*, arXiv 1810.03292, section 3.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +70,18 @@ pub struct RandomizationRow {
 
 impl<'a> RandomizationCheck<'a> {
     /// Checks this method.
+    ///
+    /// ```
+    /// use vis::attribution::{Saliency, Target};
+    /// use vis::metrics::RandomizationCheck;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let method = Saliency::new();
+    /// let none: [(&str, vis::model::Tiny); 0] = [];
+    /// assert!(RandomizationCheck::new(&method).run(&model, image, &Target::class(2), none)?.is_empty());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(method: &'a dyn Attribution) -> Self {
         Self { method }
     }
@@ -58,6 +90,20 @@ impl<'a> RandomizationCheck<'a> {
     ///
     /// Stages are asked for one at a time, so an iterator that draws weights as it goes holds one network in
     /// memory.
+    ///
+    /// ```
+    /// use vis::attribution::{RandomMap, Target};
+    /// use vis::metrics::RandomizationCheck;
+    /// use vis::model::Tiny;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// // A map that never saw the network fails the check, whatever is drawn anew.
+    /// let stages = [("all", Tiny::new(&model.device()))];
+    /// let rows = RandomizationCheck::new(&RandomMap::default()).run(&model, image, &Target::class(2), stages)?;
+    /// assert_eq!((rows[0].stage.as_str(), rows[0].correlation), ("all", 1.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -110,6 +110,26 @@ impl EfficientNetLite0 {
         Parameters::random(seed, device).load(Self::assemble)
     }
 
+    /// The network as trained on ImageNet, but with [random weights](Parameters::random) in these layers (a block such as
+    /// `blocks.15` means all of its layers): for the
+    /// [randomisation check](crate::metrics::RandomizationCheck), layer by layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`bundled`](Self::bundled), and [`Error::UnknownLayer`](crate::Error::UnknownLayer) for a layer that has no
+    /// weights.
+    ///
+    /// ```no_run
+    /// use vis::model::EfficientNetLite0;
+    /// let device = Default::default();
+    /// let untaught = EfficientNetLite0::bundled_with_random_layers(&["predictions", "head"], 0, &device)?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn bundled_with_random_layers(layers: &[&str], seed: u64, device: &Device) -> Result<Self> {
+        let parameters = Parameters::from_bundled("efficientnet_lite0_f16.safetensors", device)?;
+        parameters.with_random_layers(layers, seed)?.load(Self::assemble)
+    }
+
     /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
     /// fastest way.
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {

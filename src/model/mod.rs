@@ -128,7 +128,7 @@ pub trait Model: Send + Sync {
         taps.activation(layer)
     }
 
-    /// The class scores before softmax, `[batch, classes]`.
+    /// The class scores before softmax, `[batch, classes]`; of scores with several positions, their means.
     ///
     /// # Errors
     ///
@@ -144,7 +144,8 @@ pub trait Model: Send + Sync {
             }
         };
         let [_, classes, height, width] = scores.dims();
-        Ok(scores.reshape([batch, classes * height * width]))
+        let scores = if height * width > 1 { scores.mean_dims(&[2, 3]) } else { scores };
+        Ok(scores.reshape([batch, classes]))
     }
 }
 

@@ -62,11 +62,31 @@ enum Edit {
 
 impl Taps {
     /// Taps that want nothing: a plain forward pass.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new();
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.seen(), ["conv1", "pool1", "conv2", "logits", "softmax"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Keeps the activations of these layers, and ends the run when the last of them has been met.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["conv1", "pool1"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.seen(), ["conv1", "pool1"]); // nothing deeper was computed
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn record<S: Into<String>>(mut self, layers: impl IntoIterator<Item = S>) -> Self {
         for layer in layers.into_iter().map(Into::into) {
             if !self.wanted.contains(&layer) {
@@ -77,12 +97,33 @@ impl Taps {
     }
 
     /// Keeps the activation of every layer.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record_all();
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.into_recorded().len(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn record_all(mut self) -> Self {
         self.record = Record::All;
         self
     }
 
     /// Keeps the output: the activation of the last layer tapped.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record_last();
+    /// run(&model, image, &mut taps)?;
+    /// let sum = vis::host::values(taps.last()?.sum())[0]; // the softmax
+    /// assert!((sum - 1.0).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn record_last(mut self) -> Self {
         self.record = Record::Last;
         self
@@ -98,6 +139,18 @@ impl Taps {
     /// [`opened`](Self::opened) gives the leaf.
     ///
     /// Takes effect on an autodiff device only.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().open("conv2").record(["logits"]);
+    /// run(&model, image.autodiff(), &mut taps)?;
+    /// let mut gradients = taps.activation("logits")?.sum().backward();
+    /// let gradient = taps.opened("conv2")?.grad_remove(&mut gradients);
+    /// assert_eq!(gradient.map(|gradient| gradient.dims()), Some([1, 6, 4, 4]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn open(mut self, layer: impl Into<String>) -> Self {
         let layer = layer.into();
         self.edits.push((layer.clone(), Edit::Open));
@@ -110,6 +163,20 @@ impl Taps {
     /// so a hundred variations of a layer cost one run below it. What goes around the layer keeps its batch of one,
     /// and must be joined by operations that broadcast, such as a sum; to concatenate branches, run the image repeated
     /// as often.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// // Three strengths of one layer, of one run below it.
+    /// let strengths = burn::tensor::Tensor::<1>::from_floats([0.0, 1.0, 2.0], &model.device()).reshape([3, 1, 1, 1]);
+    /// let mut taps = Taps::new().replace("conv2", move |x| x * strengths).record(["logits"]);
+    /// run(&model, image, &mut taps)?;
+    /// let logits = vis::host::values(taps.activation("logits")?);
+    /// assert_eq!(logits[0], 0.0);
+    /// assert!((logits[10] - 2.0 * logits[5]).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn replace(
         mut self,
         layer: impl Into<String>,
@@ -228,6 +295,17 @@ impl Taps {
     /// # Errors
     ///
     /// [`Error::UnknownLayer`] when it was not recorded.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["conv1"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.activation("conv1")?.dims(), [1, 4, 8, 8]);
+    /// assert!(taps.activation("conv2").is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn activation(&self, layer: &str) -> Result<Tensor<4>> {
         self.recorded.get(layer).cloned().ok_or_else(|| self.unknown(layer))
     }
@@ -237,6 +315,16 @@ impl Taps {
     /// # Errors
     ///
     /// [`Error::UnknownLayer`] when no layer was tapped.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["pool1"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.last()?.dims(), [1, 4, 4, 4]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn last(&self) -> Result<Tensor<4>> {
         self.activation(self.seen.last().map_or("the output", String::as_str))
     }
@@ -251,16 +339,46 @@ impl Taps {
     }
 
     /// Everything recorded, by name.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["pool1", "logits"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert!(taps.into_recorded().keys().eq(["logits", "pool1"]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn into_recorded(self) -> BTreeMap<String, Tensor<4>> {
         self.recorded
     }
 
     /// The names of the layers met, in order.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["pool1"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.seen(), ["conv1", "pool1"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seen(&self) -> &[String] {
         &self.seen
     }
 
     /// The number of rectifiers met; with a leaf [opened](Self::open), of those met since.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().record(["logits"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.rectifiers(), 2);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn rectifiers(&self) -> usize {
         self.rectifiers
     }

@@ -50,6 +50,8 @@ const FOLDER_VARIABLE: &str = "VIS_WEIGHTS";
 /// dropped.
 pub struct Parameters {
     source: Source,
+    /// Layers that are drawn at random instead of read, and from what.
+    redrawn: Option<(Vec<String>, Box<Stream>)>,
     device: Device,
     missing: Vec<String>,
     misshapen: Vec<String>,
@@ -114,10 +116,48 @@ impl Parameters {
         Self::new(Source::Random(Box::new(random::stream(seed, 0))), device)
     }
 
+    /// The same, but the tensors of these layers are [random](Self::random) and not those of the file. A layer is meant
+    /// by its name or that of a block of layers: `blocks.15` means `blocks.15.expand.weight` as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownLayer`] when the file has no tensor of a layer.
+    ///
+    /// ```
+    /// use vis::model::weights::Parameters;
+    /// let device = Default::default();
+    /// let file = || Parameters::from_bundled("mnist_cnn_f16.safetensors", &device);
+    /// let name = file()?.names().find(|name| name.ends_with(".bias")).unwrap_or_default().to_owned();
+    /// let layer = name.trim_end_matches(".bias");
+    /// let units = file()?.shape(&name).unwrap_or_default()[0];
+    /// // Random biases are 0.
+    /// let bias = file()?.with_random_layers(&[layer], 0)?.tensor(&name, [units])?;
+    /// assert!(vis::host::values(bias).iter().all(|value| *value == 0.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn with_random_layers(mut self, layers: &[&str], seed: u64) -> Result<Self> {
+        if let Source::File { tensors, .. } = &self.source {
+            let has = |layer: &str| tensors.keys().any(|name| belongs(name, layer));
+            if let Some(unknown) = layers.iter().find(|layer| !has(layer)) {
+                let mut names: Vec<String> = Vec::new();
+                for name in tensors.keys() {
+                    let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+                    if names.last().is_none_or(|last| last != layer) {
+                        names.push(layer.to_owned());
+                    }
+                }
+                return Err(Error::unknown_layer(*unknown, names));
+            }
+        }
+        let layers = layers.iter().map(|layer| (*layer).to_owned()).collect();
+        self.redrawn = Some((layers, Box::new(random::stream(seed, 0))));
+        Ok(self)
+    }
+
     fn new(source: Source, device: &Device) -> Self {
         // On an autodiff device the weights would be part of the gradient's graph.
         let device = device.clone().inner();
-        Self { source, device, missing: Vec::new(), misshapen: Vec::new() }
+        Self { source, redrawn: None, device, missing: Vec::new(), misshapen: Vec::new() }
     }
 
     /// Builds a network from these tensors, all of which it must use.
@@ -215,6 +255,11 @@ impl Parameters {
                         self.misshapen.push(format!("{name}: {:?} instead of {shape:?}", stored.shape));
                         return Ok(None);
                     }
+                    if let Some((layers, random)) = &mut self.redrawn
+                        && layers.iter().any(|layer| belongs(name, layer))
+                    {
+                        return Ok(Some(he_uniform(random, shape)));
+                    }
                     let values =
                         stored.read().map_err(|reason| malformed(path, format!("{name}: {reason}")))?;
                     if let Some(value) = values.iter().find(|value| !value.is_finite()) {
@@ -285,6 +330,11 @@ fn find(file: &str, places: impl Iterator<Item = PathBuf>) -> Result<PathBuf> {
         looked_in.push(place);
     }
     Err(Error::NotBundled { file: file.to_owned(), looked_in })
+}
+
+/// Whether a tensor is one of a layer, or of a layer of a block.
+fn belongs(tensor: &str, layer: &str) -> bool {
+    tensor.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// He's initialisation.

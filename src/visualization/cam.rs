@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 
-use super::heatmap::{Heatmap, first, label_of, single_photo, target_of};
+use super::heatmap::{Heatmap, first, label_of, predictions_of, single_photo, target_of};
 use crate::attribution::{Cam, Formula, Target};
 use crate::losses::Filters;
 use crate::model::Model;
@@ -20,6 +20,15 @@ use crate::{Result, Rule};
 /// let model = EfficientNetLite0::bundled(&Default::default())?;
 /// let photo = picture::to_input(&picture::load("images/photos/chelsea.png")?, &model)?;
 /// visualize_cam(&model, photo).filter_indices(285).run()?.save("cat.png")?;
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// ```
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+/// let heatmap = vis::visualize_cam(&model, photo).filter_indices(2).run()?;
+/// assert_eq!((heatmap.label.as_str(), heatmap.layer.as_deref()), ("class 2", Some("conv2")));
+/// assert_eq!((heatmap.map.dim(), heatmap.raw.dim()), ((8, 8), (1, 4, 4)));
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///
@@ -68,6 +77,15 @@ pub struct VisualizeCam<'a> {
 
 impl VisualizeCam<'_> {
     /// Sets the layer whose filters are meant; without filters, all of them.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = visualize_cam(&model, photo).layer("conv2").run()?;
+    /// assert_eq!((cam.label.as_str(), cam.layer.as_deref()), ("mean of `conv2`", Some("pool1")));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "layer_idx")]
     pub fn layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
@@ -75,18 +93,46 @@ impl VisualizeCam<'_> {
     }
 
     /// Sets the class or filter, or several whose activations are added.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = visualize_cam(&model, photo).filter_indices([1, 3]).run()?;
+    /// assert_eq!(cam.label, "class 1 + class 3");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn filter_indices(mut self, filters: impl Into<Filters>) -> Self {
         self.filters = Some(filters.into());
         self
     }
 
     /// Sets any other target, in place of layer and filters.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// use vis::attribution::Target;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = visualize_cam(&model, photo).target(Target::difference(3, 1)).run()?;
+    /// assert_eq!(cam.label, "class 3 − class 1");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
         self
     }
 
     /// Sets the layer whose places are weighed.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = visualize_cam(&model, photo).filter_indices(2).penultimate_layer("conv1").run()?;
+    /// assert_eq!(cam.raw.dim(), (1, 8, 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "penultimate_layer_idx")]
     pub fn penultimate_layer(mut self, layer: impl Into<String>) -> Self {
         self.penultimate = Some(layer.into());
@@ -109,6 +155,16 @@ impl VisualizeCam<'_> {
     }
 
     /// Sets the backward rule at rectifiers above the penultimate layer.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// use vis::Rule;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = |rule| visualize_cam(&model, photo.clone()).filter_indices(2).penultimate_layer("conv1").rule(rule).run();
+    /// assert_ne!(cam(Rule::Guided)?.raw, cam(Rule::Plain)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
@@ -117,6 +173,16 @@ impl VisualizeCam<'_> {
 
     /// Changes the gradient at the penultimate layer: with [`GradientModifier::Negate`] the map shows what speaks
     /// against the class, with [`GradientModifier::SmallValues`] what keeps its score as it is.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// use vis::optimizer::GradientModifier;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = |modifier| visualize_cam(&model, photo.clone()).filter_indices(2).grad_modifier(modifier).run();
+    /// assert_eq!(cam(Some(GradientModifier::Negate))?.raw, -cam(None)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn grad_modifier(mut self, modifier: impl Into<Option<GradientModifier>>) -> Self {
         self.modifier = modifier.into();
         self
@@ -127,6 +193,15 @@ impl VisualizeCam<'_> {
     /// # Errors
     ///
     /// Those of [`Cam::map`], and [`Error::Shape`](crate::Error::Shape) for more than one image.
+    ///
+    /// ```
+    /// use vis::visualize_cam;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let cam = visualize_cam(&model, photo).filter_indices(2).run()?;
+    /// assert!(cam.map.iter().all(|value| (0.0..=1.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
         let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
@@ -138,7 +213,7 @@ impl VisualizeCam<'_> {
         if let Some(modifier) = self.modifier {
             cam = cam.gradient_modifier(modifier);
         }
-        let cam = cam.map(self.model, image, &target)?;
+        let cam = cam.map(self.model, image.clone(), &target)?;
         let rectified = first(cam.rectified().upsampled()).index_axis_move(ndarray::Axis(0), 0);
         Ok(Heatmap {
             map: picture::normalize_signed(rectified.view()), // 0 stays 0
@@ -146,6 +221,7 @@ impl VisualizeCam<'_> {
             label: label_of(self.model, &target),
             layer: Some(cam.layer),
             photo,
+            predictions: predictions_of(self.model, image)?,
             colors: ColorMap::Jet,
         })
     }

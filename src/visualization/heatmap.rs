@@ -28,6 +28,9 @@ pub struct Heatmap {
     pub layer: Option<String>,
     /// The image as the network saw it.
     pub photo: RgbImage,
+    /// What the network sees in it: its three most probable classes by name, with their probabilities. None for a
+    /// network that does not say where its [logits](Model::logits) are.
+    pub predictions: Vec<(String, f32)>,
     /// The colours; [`with_colors`](Self::with_colors) sets others.
     pub colors: ColorMap,
 }
@@ -49,7 +52,35 @@ impl Heatmap {
         self
     }
 
+    /// What it is a map of, and, on a second line, what the network sees in the photo: the title of the
+    /// [panel](Self::panel).
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let heatmap = vis::visualize_saliency(&model, photo).filter_indices(3).run()?;
+    /// assert!(heatmap.title().starts_with("class 3\nThe network sees: class "));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn title(&self) -> String {
+        if self.predictions.is_empty() {
+            return self.label.clone();
+        }
+        let percent = |(name, share): &(String, f32)| format!("{name} {:.0} %", 100.0 * share);
+        let seen: Vec<String> = self.predictions.iter().map(percent).collect();
+        format!("{}\nThe network sees: {}", self.label, seen.join(", "))
+    }
+
     /// The map in colour, without the photo.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let heatmap = vis::visualize_cam(&model, photo).filter_indices(3).run()?;
+    /// let expected = vis::picture::colorize(heatmap.map.view(), heatmap.colors);
+    /// assert_eq!(heatmap.picture(), expected);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn picture(&self) -> RgbImage {
         picture::colorize(self.map.view(), self.colors)
     }
@@ -59,20 +90,37 @@ impl Heatmap {
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for an opacity that is not within 0 to 1.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let heatmap = vis::visualize_cam(&model, photo).filter_indices(3).run()?;
+    /// assert_eq!(heatmap.overlay(0.0)?, heatmap.photo);
+    /// assert_eq!(heatmap.overlay(1.0)?, heatmap.picture());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn overlay(&self, opacity: impl Into<Opacity>) -> Result<RgbImage> {
         picture::overlay_heat(&self.photo, self.map.view(), self.colors, opacity)
     }
 
-    /// The photo, the map and the map over the photo side by side, under the label.
+    /// The photo, the map and the map over the photo side by side, under the [title](Self::title).
     ///
     /// # Errors
     ///
     /// As [`picture::panel`].
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let panel = vis::visualize_cam(&model, photo).filter_indices(3).run()?.panel()?;
+    /// assert!(panel.width() > 3 * 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn panel(&self) -> Result<RgbImage> {
         let over = self.overlay(Opacity::default())?;
         let place = self.layer.as_ref().map_or_else(|| "gradient".to_owned(), |layer| format!("at {layer}"));
         let pictures = [("photo", &self.photo), (place.as_str(), &self.picture()), ("over the photo", &over)];
-        picture::panel(&pictures, Some(&self.label))
+        picture::panel(&pictures, Some(&self.title()))
     }
 
     /// Writes the map over the photo to a PNG or JPEG file.
@@ -80,6 +128,16 @@ impl Heatmap {
     /// # Errors
     ///
     /// As [`picture::save`].
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let folder = tempfile::tempdir().map_err(vis::Error::io("create", "a folder"))?;
+    /// let path = folder.path().join("cam.png");
+    /// vis::visualize_cam(&model, photo).filter_indices(3).run()?.save(&path)?;
+    /// assert_eq!(vis::picture::load(&path)?.dimensions(), (8, 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         picture::save(&self.overlay(Opacity::default())?, path)
     }
@@ -99,6 +157,24 @@ pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tenso
     let photo = picture::from_tensor(image.clone(), model.input().range())?;
     let photo = photo.into_iter().next().ok_or_else(|| Error::invalid("the image", "one image", 0))?;
     Ok((image, photo))
+}
+
+/// The most probable classes of one image by name; none where the model does not say where its logits are.
+pub(super) fn predictions_of(model: &dyn Model, image: Tensor<4>) -> Result<Vec<(String, f32)>> {
+    const SHOWN: usize = 3;
+    if model.logits().is_none() {
+        return Ok(Vec::new());
+    }
+    let logits = host::values(model.classify(image)?);
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    let named = |class: &usize| {
+        let name = model.class_name(*class).map_or_else(|| format!("class {class}"), str::to_owned);
+        (name, (logits[*class] - most).exp() / sum)
+    };
+    Ok(order.iter().take(SHOWN).map(named).collect())
 }
 
 /// The first image of a batch of maps on the host.

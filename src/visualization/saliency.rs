@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 
-use super::heatmap::{Heatmap, first, label_of, single_photo, target_of};
+use super::heatmap::{Heatmap, first, label_of, predictions_of, single_photo, target_of};
 use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
 use crate::losses::Filters;
 use crate::model::Model;
@@ -20,6 +20,16 @@ use crate::{Result, Rule};
 /// let model = EfficientNetLite0::bundled(&Default::default())?;
 /// let photo = picture::to_input(&picture::load("images/photos/chelsea.png")?, &model)?;
 /// visualize_saliency(&model, photo).filter_indices(285).run()?.save("cat.png")?;
+/// # Ok::<(), vis::Error>(())
+/// ```
+///
+/// ```
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+/// let heatmap = vis::visualize_saliency(&model, photo).filter_indices(2).run()?;
+/// assert_eq!((heatmap.map.dim(), heatmap.raw.dim()), ((8, 8), (3, 8, 8)));
+/// let largest = heatmap.map.iter().copied().fold(0.0, f32::max);
+/// assert_eq!((heatmap.label.as_str(), largest), ("class 2", 1.0));
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///
@@ -73,6 +83,15 @@ pub struct VisualizeSaliency<'a> {
 
 impl VisualizeSaliency<'_> {
     /// Sets the layer whose filters are meant; without filters, all of them.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = visualize_saliency(&model, photo).layer("conv2").run()?;
+    /// assert_eq!(map.label, "mean of `conv2`");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "layer_idx")]
     pub fn layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
@@ -80,6 +99,15 @@ impl VisualizeSaliency<'_> {
     }
 
     /// Sets the class or filter, or several whose activations are added.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = visualize_saliency(&model, photo).layer("conv2").filter_indices(4).run()?;
+    /// assert_eq!(map.label, "channel 4 of `conv2`");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn filter_indices(mut self, filters: impl Into<Filters>) -> Self {
         self.filters = Some(filters.into());
         self
@@ -101,6 +129,16 @@ impl VisualizeSaliency<'_> {
     }
 
     /// Sets the backward rule at rectifiers.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// use vis::Rule;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |rule| visualize_saliency(&model, photo.clone()).filter_indices(2).rule(rule).run();
+    /// assert_ne!(map(Rule::Guided)?.raw, map(Rule::Plain)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
@@ -109,6 +147,17 @@ impl VisualizeSaliency<'_> {
 
     /// Sets what becomes of the gradient before the largest value over the channels is taken; by default its
     /// magnitude. `None` leaves it as it is.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// use vis::optimizer::GradientModifier;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |modifier| visualize_saliency(&model, photo.clone()).filter_indices(2).grad_modifier(modifier).run();
+    /// let (size, signed) = (map(Some(GradientModifier::Absolute))?, map(None)?);
+    /// assert!(size.raw == signed.raw && size.map != signed.map);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn grad_modifier(mut self, modifier: impl Into<Option<GradientModifier>>) -> Self {
         self.modifier = modifier.into();
         self
@@ -116,6 +165,16 @@ impl VisualizeSaliency<'_> {
 
     /// Sets the percentile of the map that is shown as 1, from 0 to 100: 99 by default, because a few pixels far
     /// above the rest would leave the rest dark; 100 as in keras-vis.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let shown = |percentile| visualize_saliency(&model, photo.clone()).filter_indices(2).percentile(percentile).run();
+    /// let white = |map: &vis::visualization::Heatmap| map.map.iter().filter(|value| **value == 1.0).count();
+    /// assert!(white(&shown(50.0)?) > white(&shown(100.0)?));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn percentile(mut self, percentile: f32) -> Self {
         self.percentile = percentile;
         self
@@ -123,24 +182,62 @@ impl VisualizeSaliency<'_> {
 
     /// Blurs the map for the eye by a Gaussian of this standard deviation in pixels, before it is normalised; 0, the
     /// default, leaves it as it is. (The first keras-vis blurred by about 1.)
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |blur| visualize_saliency(&model, photo.clone()).filter_indices(2).blur(blur).run();
+    /// let (sharp, soft) = (map(0.0)?, map(2.0)?);
+    /// assert!(sharp.raw == soft.raw && sharp.map != soft.map);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn blur(mut self, deviation: f32) -> Self {
         self.blur = deviation;
         self
     }
 
     /// Averages the gradient over so many noisy copies ([`SmoothGrad`]); 1 is the gradient itself.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |samples| visualize_saliency(&model, photo.clone()).filter_indices(2).smooth(samples).run();
+    /// assert_ne!(map(5)?.raw, map(1)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn smooth(mut self, samples: usize) -> Self {
         self.samples = samples;
         self
     }
 
     /// Sets the standard deviation of the noise as a fraction of the image's range, 0.15 by default.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |noise| visualize_saliency(&model, photo.clone()).filter_indices(2).smooth(5).noise(noise).run();
+    /// assert_ne!(map(0.05)?.raw, map(0.3)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn noise(mut self, fraction: f32) -> Self {
         self.noise = fraction;
         self
     }
 
     /// Sets the seed of the noise.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |seed| visualize_saliency(&model, photo.clone()).filter_indices(2).smooth(5).seed(seed).run();
+    /// assert_eq!(map(1)?.raw, map(1)?.raw);
+    /// assert_ne!(map(1)?.raw, map(2)?.raw);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -153,13 +250,22 @@ impl VisualizeSaliency<'_> {
     /// Those of [`Attribution::attribute`], [`Error::NoRectifier`](crate::Error::NoRectifier) when a special rule
     /// met no rectifier, [`Error::Shape`](crate::Error::Shape) for more than one image, and
     /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) for a percentile out of range.
+    ///
+    /// ```
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = visualize_saliency(&model, photo).filter_indices(2).run()?;
+    /// assert!(map.map.iter().all(|value| (0.0..=1.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
         let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
         let target = target.resolved(self.model, &image)?;
         let method = SmoothGrad::new(Saliency::new().rule(self.rule));
         let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
-        let gradient = method.attribute(self.model, image, &target)?;
+        let gradient = method.attribute(self.model, image.clone(), &target)?;
         let modified = match self.modifier {
             Some(modifier) => modifier.apply(gradient.clone()),
             None => gradient.clone(),
@@ -175,6 +281,7 @@ impl VisualizeSaliency<'_> {
             label: label_of(self.model, &target),
             layer: None,
             photo,
+            predictions: predictions_of(self.model, image)?,
             colors: ColorMap::Inferno,
         })
     }

@@ -81,6 +81,69 @@ fn a_class_activation_map_is_rectified_enlarged_and_divided_by_its_largest_value
 }
 
 #[test]
+fn formula_rule_and_modifier_of_a_class_activation_map_are_those_of_cam() {
+    let (model, photo) = tiny();
+    for formula in Formula::ALL {
+        let door = visualize_cam(&model, photo.clone()).filter_indices(2).formula(formula);
+        let door = door.penultimate_layer("conv1").run().unwrap();
+        let cam = Cam::new(formula).layer("conv1").map(&model, photo.clone(), &Target::class(2)).unwrap();
+        assert_eq!(door.raw, first(cam.map), "{formula}");
+    }
+    let plain =
+        visualize_cam(&model, photo.clone()).filter_indices(2).penultimate_layer("conv1").run().unwrap();
+    for rule in [Rule::Guided, Rule::Deconvolution] {
+        let door =
+            visualize_cam(&model, photo.clone()).filter_indices(2).penultimate_layer("conv1").rule(rule);
+        let door = door.run().unwrap();
+        let cam = Cam::new(Formula::GradCam).layer("conv1").rule(rule);
+        assert_eq!(door.raw, first(cam.map(&model, photo.clone(), &Target::class(2)).unwrap().map));
+        assert_ne!(door.raw, plain.raw, "the rule acts on the rectifier of conv2");
+    }
+    for modifier in [GradientModifier::Negate, GradientModifier::Absolute, GradientModifier::Relu] {
+        let door =
+            visualize_cam(&model, photo.clone()).filter_indices(2).grad_modifier(modifier).run().unwrap();
+        let cam = Cam::new(Formula::GradCam).gradient_modifier(modifier);
+        assert_eq!(door.raw, first(cam.map(&model, photo.clone(), &Target::class(2)).unwrap().map));
+    }
+    // Where no rectifier could obey a rule, and where a formula has no gradient, both doors say so.
+    assert!(matches!(
+        visualize_cam(&model, photo.clone()).rule(Rule::Guided).run(),
+        Err(Error::NoRectifier { .. })
+    ));
+    let refused = visualize_cam(&model, photo).formula(Formula::EigenCam).rule(Rule::Guided).run();
+    assert!(matches!(refused, Err(Error::InvalidParameter { .. })), "{refused:?}");
+}
+
+#[test]
+fn the_title_tells_what_the_network_sees_and_the_panel_shows_photo_map_and_both() {
+    let (model, photo) = tiny();
+    let found = visualize_cam(&model, photo.clone()).filter_indices(1).run().unwrap();
+    // The three largest of the softmax.
+    let mut expected: Vec<(usize, f32)> =
+        host::values(model.activation(photo, "softmax").unwrap()).into_iter().enumerate().collect();
+    expected.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    for ((name, share), (class, expected)) in found.predictions.iter().zip(&expected) {
+        assert_eq!(*name, format!("class {class}"));
+        assert!((share - expected).abs() < 1e-5);
+    }
+    assert_eq!(found.predictions.len(), 3);
+    let percent = |index: usize| format!("class {} {:.0} %", expected[index].0, 100.0 * expected[index].1);
+    let seen = format!("{}, {}, {}", percent(0), percent(1), percent(2));
+    assert_eq!(found.title(), format!("class 1\nThe network sees: {seen}"));
+
+    let over = found.overlay(picture::Opacity::default()).unwrap();
+    let pictures = [("photo", &found.photo), ("at conv2", &found.picture()), ("over the photo", &over)];
+    assert_eq!(found.panel().unwrap(), picture::panel(&pictures, Some(&found.title())).unwrap());
+
+    // What is saved is the map over the photo.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cam.png");
+    found.save(&path).unwrap();
+    assert_eq!(picture::load(&path).unwrap(), over);
+    assert!(matches!(found.save(folder.path().join("no/such/folder/cam.png")), Err(Error::Io { .. })));
+}
+
+#[test]
 fn the_picture_is_the_map_in_colour_over_the_photo() {
     let (model, photo) = tiny();
     let found =
@@ -123,6 +186,21 @@ fn maps_of_the_cat_lie_on_the_cat_and_maps_of_the_espresso_on_the_cup() {
     let squares = pixels.map.mapv(|value| value * value);
     let (inside, area) = (share(&squares, 20..210, 30..200), 190.0 * 170.0 / (224.0 * 224.0));
     assert!(inside > 1.2 * area, "{inside} in a share of {area}");
+
+    // The cat fills its photo; the gradient is denser on its face than around it, and another for espresso.
+    let pixels = |class: usize| {
+        visualize_saliency(&model, photo("chelsea.png")).filter_indices(class).run().unwrap().map
+    };
+    let (cat_pixels, coffee_pixels) = (pixels(285), pixels(967));
+    let squares = cat_pixels.mapv(|value| value * value);
+    let (inside, area) = (share(&squares, 32..224, 32..192), 192.0 * 160.0 / (224.0 * 224.0));
+    assert!(inside > 1.05 * area, "{inside} in a share of {area}");
+    let mean = |map: &Array2<f32>| map.mean().unwrap();
+    let off = mean(&(&cat_pixels - &coffee_pixels).mapv(f32::abs)) / mean(&cat_pixels);
+    assert!(off > 0.3, "{off}");
+    let coffee = visualize_cam(&model, photo("chelsea.png")).filter_indices(967).run().unwrap();
+    let off = mean(&(&cat.map - &coffee.map).mapv(f32::abs));
+    assert!(off > 0.1, "{off}");
 
     // Another class, another map.
     let other = visualize_cam(&model, photo("coffee.png")).filter_indices(285).run().unwrap();

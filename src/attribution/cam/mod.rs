@@ -4,122 +4,23 @@
 //! function each.
 
 mod formulas;
+mod map;
 mod weights;
 
-use std::fmt;
 use std::ops::ControlFlow;
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::Tensor;
 
 use super::progress::Progress;
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
 use crate::gradient::Gradient;
 use crate::model::{Model, Taps, run};
 use crate::optimizer::GradientModifier;
-use crate::{Error, Result, Rule, transforms};
+use crate::{Error, Result, Rule};
 
+pub use formulas::Formula;
+pub use map::{ClassActivationMap, Interpolation};
 use weights::Variations;
-
-/// How a class activation map follows from the activation `A` of a layer and the gradient `G = ∂S/∂A` of the
-/// target's score there.
-///
-/// `k` counts channels and `p` the `P` positions. All maps are given before the rectification that most
-/// papers end with.
-///
-/// | formula | map at position `p` | costs |
-/// | --- | --- | --- |
-/// | Grad-CAM | `Σ_k mean_p(G_k) · A_k(p)` | 1 backward pass |
-/// | Grad-CAM++ | `Σ_k [ Σ_q α_k(q) · max(G_k(q), 0) ] · A_k(p)` with `α = G² / (2 G² + G³ Σ_q A(q))` | 1 backward pass |
-/// | HiResCAM | `Σ_k G_k(p) · A_k(p)` | 1 backward pass |
-/// | XGradCAM | `Σ_k [ Σ_q G_k(q) A_k(q) / Σ_q A_k(q) ] · A_k(p)` | 1 backward pass |
-/// | LayerCAM | `Σ_k max(G_k(p), 0) · A_k(p)` | 1 backward pass |
-/// | EigenCAM | the first principal component of `A` over its positions | 1 forward pass |
-/// | Ablation-CAM | `Σ_k (S − S_k) / ∣S∣ · A_k(p)`, `S_k` the score with channel `k` set to 0 | a forward pass a channel, from the layer on |
-/// | Score-CAM | `Σ_k softmax_k( S(x masked by A_k) ) · A_k(p)` | a forward pass a channel, all of it |
-///
-/// Where libraries differ, this one does as the paper and as pytorch-grad-cam does:
-///
-/// - **Grad-CAM++** sums `A` over positions (xplique takes the mean; tf-keras-vis renormalises `α`). As in
-///   pytorch-grad-cam 1e-6 is added to the denominator: gradients much below 0.001 are damped. The formula
-///   is made for activations that are not negative.
-/// - **XGradCAM** divides by the plain sum of `A`; a channel whose sum is 0 gets no weight.
-/// - **EigenCAM** takes `A` with each channel's mean removed, as pytorch-grad-cam; the component's sign, which
-///   is arbitrary there, is chosen so that the map grows with the mean over the channels. It knows no target.
-/// - **Ablation-CAM** divides by the score's *magnitude*: with a negative score the paper's quotient would turn
-///   the map upside down.
-/// - **Score-CAM** takes the softmax over the *channels* (tf-keras-vis takes it over classes), of the target's
-///   scores; subtracting the score of the baseline, as the paper does, changes no softmax. Masks are enlarged
-///   bilinearly and brought to 0..1 each; what is masked becomes black, or the [`Baseline`] given.
-///
-/// In a network that ends in global average pooling and one dense layer, at the pooled layer, Grad-CAM,
-/// HiResCAM and XGradCAM are the same map, and its sum over positions is the logit minus its bias.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Formula {
-    /// Selvaraju et al. 2016, arXiv 1610.02391, equations 1 and 2. Blurs evidence over places the score did
-    /// not use, where the gradient varies within a channel.
-    #[default]
-    #[doc(alias = "grad-cam")]
-    GradCam,
-    /// Chattopadhyay et al. 2017, arXiv 1710.11063, equations 7 and 19. Meant for several objects of a class.
-    GradCamPlusPlus,
-    /// Draelos & Carin 2020, arXiv 2011.08891, equation 5. Credits exactly the places that the score used, as
-    /// far as the gradient knows.
-    HiResCam,
-    /// Fu et al. 2020, arXiv 2008.02312, equation 8.
-    XGradCam,
-    /// Jiang et al. 2021, *LayerCAM*, equations 5 to 7. Works at shallow layers too.
-    LayerCam,
-    /// Muhammad & Yeasin 2020, arXiv 2008.00299, section III. What the layer responds to most, whatever the class.
-    EigenCam,
-    /// Desai & Ramaswamy 2020, *Ablation-CAM*, equations 3 and 4. No gradient, so no saturation.
-    AblationCam,
-    /// Wang et al. 2019, arXiv 1910.01279, equations 3 to 6. No gradient; depends on how the network takes to
-    /// darkened images.
-    ScoreCam,
-}
-
-impl Formula {
-    /// Every formula.
-    pub const ALL: [Self; 8] = [
-        Self::GradCam,
-        Self::GradCamPlusPlus,
-        Self::HiResCam,
-        Self::XGradCam,
-        Self::LayerCam,
-        Self::EigenCam,
-        Self::AblationCam,
-        Self::ScoreCam,
-    ];
-
-    /// The name as its paper writes it.
-    ///
-    /// ```
-    /// assert_eq!(vis::attribution::Formula::GradCamPlusPlus.name(), "Grad-CAM++");
-    /// ```
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GradCam => "Grad-CAM",
-            Self::GradCamPlusPlus => "Grad-CAM++",
-            Self::HiResCam => "HiResCAM",
-            Self::XGradCam => "XGradCAM",
-            Self::LayerCam => "LayerCAM",
-            Self::EigenCam => "EigenCAM",
-            Self::AblationCam => "Ablation-CAM",
-            Self::ScoreCam => "Score-CAM",
-        }
-    }
-
-    fn uses_gradient(self) -> bool {
-        !matches!(self, Self::EigenCam | Self::AblationCam | Self::ScoreCam)
-    }
-}
-
-impl fmt::Display for Formula {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A class activation map by one of the [`Formula`]s.
 ///
@@ -158,6 +59,16 @@ pub struct Cam {
 
 impl Cam {
     /// A map by this formula at the last layer that has more than one position.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// assert_eq!(map(&Cam::new(Formula::GradCam))?, map(&Cam::new(Formula::GradCam).layer("conv2"))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(formula: Formula) -> Self {
         Self {
             formula,
@@ -172,6 +83,16 @@ impl Cam {
     }
 
     /// Sets the layer by name.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::LayerCam).layer("conv1").map(&model, image, &Target::class(2))?;
+    /// assert_eq!((cam.layer.as_str(), cam.map.dims()), ("conv1", [1, 1, 8, 8]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "penultimate_layer")]
     #[doc(alias = "target_layers")]
     pub fn layer(mut self, layer: impl Into<String>) -> Self {
@@ -180,6 +101,19 @@ impl Cam {
     }
 
     /// Sets the backward rule at rectifiers above the layer, for formulas with a gradient.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let guided = |layer| Cam::new(Formula::GradCam).layer(layer).rule(vis::Rule::Guided);
+    /// assert!(guided("conv1").map(&model, image.clone(), &Target::class(2)).is_ok());
+    /// // Between the last convolution and the logits there is no rectifier that could obey.
+    /// let refused = guided("conv2").map(&model, image, &Target::class(2));
+    /// assert!(matches!(refused, Err(vis::Error::NoRectifier { .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "backprop_modifier")]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
@@ -188,6 +122,19 @@ impl Cam {
 
     /// Changes the gradient at the layer before the formula sees it, by the words of keras-vis: with
     /// [`GradientModifier::Negate`] the map shows what speaks *against* the target. For formulas with a gradient.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::optimizer::GradientModifier;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::HiResCam);
+    /// let against = cam.clone().gradient_modifier(GradientModifier::Negate);
+    /// let map = |cam: Cam| cam.map(&model, image.clone(), &Target::class(2)).map(|cam| vis::host::values(cam.map));
+    /// assert!(map(against)?.iter().zip(map(cam)?).all(|(against, speaks_for)| *against == -speaks_for));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "grad_modifier")]
     pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
         self.modifier = Some(modifier);
@@ -195,6 +142,19 @@ impl Cam {
     }
 
     /// Sets what Score-CAM's masks leave where they are 0.
+    ///
+    /// ```
+    /// use vis::attribution::{Baseline, Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let over = |baseline| Cam::new(Formula::ScoreCam).baseline(baseline).map(&model, image.clone(), &Target::class(2));
+    /// // Over the image itself no mask hides anything: all channels weigh the same.
+    /// let map = vis::host::values(over(Baseline::Image(image.clone()))?.map);
+    /// let mean = vis::host::values(model.activation(image.clone(), "conv2")?.mean_dim(1));
+    /// assert!(map.iter().zip(mean).all(|(map, mean)| (map - mean).abs() < 1e-5));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn baseline(mut self, baseline: Baseline) -> Self {
         self.baseline = baseline;
         self
@@ -202,12 +162,37 @@ impl Cam {
 
     /// Runs Ablation-CAM and Score-CAM only for so many channels, 1 or more, those whose activation varies most; the
     /// rest get no weight ("Faster Score-CAM").
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// // One channel has all of the weight.
+    /// let cam = Cam::new(Formula::ScoreCam).max_channels(1).map(&model, image.clone(), &Target::class(2))?;
+    /// let map = vis::host::values(cam.map);
+    /// let channels = vis::host::values(model.activation(image, "conv2")?);
+    /// assert!(channels.chunks(16).any(|channel| channel == map));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn max_channels(mut self, channels: usize) -> Self {
         self.max_channels = Some(channels);
         self
     }
 
     /// Sets how many variations Ablation-CAM and Score-CAM run at once: bounds memory, changes no result.
+    ///
+    /// ```
+    /// use vis::attribution::{Attribution, Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// let cam = |size| Cam::new(Formula::AblationCam).batch_size(size);
+    /// let (one, many) = (map(&cam(1))?, map(&cam(6))?);
+    /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_size(mut self, variations: usize) -> Self {
         self.batch_size = variations;
         self
@@ -239,6 +224,16 @@ impl Cam {
     }
 
     /// The signed map of each image at the layer's own size, with the layer's name.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::GradCam).map(&model, image, &Target::class(2))?;
+    /// assert_eq!((cam.layer.as_str(), cam.map.dims()), ("conv2", [1, 1, 4, 4]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -394,67 +389,6 @@ impl Attribution for Cam {
 
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         Ok(self.map(model, images, target)?.upsampled())
-    }
-}
-
-/// A class activation map at the size of its layer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ClassActivationMap {
-    /// The map of each image, `[batch, 1, height, width]` of the layer; signed unless
-    /// [rectified](Self::rectified).
-    pub map: Tensor<4>,
-    /// The layer it was taken at.
-    pub layer: String,
-    size: [usize; 2],
-}
-
-/// How a small map is enlarged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Interpolation {
-    /// Bilinear between the centres of the places.
-    #[default]
-    Bilinear,
-    /// Every pixel takes the value of its place: shows how coarse the map is.
-    Nearest,
-}
-
-impl ClassActivationMap {
-    /// The map with its negative values set to 0, as most papers define it: only what speaks for the target.
-    pub fn rectified(&self) -> Self {
-        Self { map: activation::relu(self.map.clone()), ..self.clone() }
-    }
-
-    /// The map enlarged to the size of the image, bilinearly, `[batch, 1, height, width]`.
-    pub fn upsampled(&self) -> Tensor<4> {
-        self.resized(Interpolation::Bilinear)
-    }
-
-    /// The map enlarged to the size of the image.
-    ///
-    /// ```
-    /// use vis::attribution::{Cam, Formula, Interpolation, Target};
-    /// # use vis::Model;
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let cam = Cam::new(Formula::HiResCam).map(&model, image, &Target::class(2))?;
-    /// assert_eq!(cam.resized(Interpolation::Nearest).dims(), [1, 1, 8, 8]);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn resized(&self, interpolation: Interpolation) -> Tensor<4> {
-        let [height, width] = self.size;
-        match interpolation {
-            Interpolation::Bilinear => transforms::resize(self.map.clone(), height, width),
-            Interpolation::Nearest => {
-                let [_, _, from_height, from_width] = self.map.dims();
-                let places = |from: usize, to: usize| {
-                    let places: Vec<i64> = (0..to).map(|index| (index * from / to) as i64).collect();
-                    Tensor::<1, Int>::from_data(TensorData::new(places, [to]), &self.map.device())
-                };
-                let rows = self.map.clone().select(2, places(from_height, height));
-                rows.select(3, places(from_width, width))
-            }
-        }
     }
 }
 

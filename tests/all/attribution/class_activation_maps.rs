@@ -1,12 +1,14 @@
 //! Class activation maps on networks worked out by hand.
 
 use burn::tensor::Tensor;
-use vis::Model;
-use vis::attribution::{Cam, Formula, Target};
+use vis::attribution::{Baseline, Cam, Formula, Target};
+use vis::gradient::Gradient;
+use vis::model::{EfficientNetLite0, Taps, run};
 use vis::optimizer::GradientModifier;
+use vis::{Error, Model, Rule};
 
-use super::networks::{Alone, OneConv, Pooled};
-use super::{assert_map, difference, image, random_image};
+use super::networks::{Alone, Branches, OneConv, Pooled};
+use super::{assert_map, difference, image, photo, random_image};
 
 /// A formula's signed map of the one-conv network at a layer.
 fn one_conv(formula: Formula, layer: &str) -> Tensor<4> {
@@ -17,6 +19,157 @@ fn one_conv(formula: Formula, layer: &str) -> Tensor<4> {
 fn grad_cam_before_the_rectifier_weighs_by_the_mean_of_the_open_gates() {
     // Activation (−5, 4, 31, 40) and (−30, −21, 6, 15); gradient (0, 1, 1, 1) and (0, 0, −1, −1); means ¾ and −½.
     assert_map(one_conv(Formula::GradCam, "conv1"), &[11.25, 13.5, 20.25, 22.5], 1e-6);
+}
+
+#[test]
+fn grad_cam_before_the_rectifier_is_the_sum_of_its_known_channels() {
+    // ¾·(−5, 4, 31, 40) and −½·(−30, −21, 6, 15).
+    let score = Target::class(0).as_loss(&OneConv::new(), &OneConv::image()).unwrap().into();
+    let model = OneConv::new();
+    let found = Gradient::new(&model, &score).at_layer("conv1").evaluate(OneConv::image()).unwrap();
+    let channels = found.value * found.gradient.mean_dims(&[2, 3]);
+    assert_map(channels.clone(), &[-3.75, 3.0, 23.25, 30.0, 15.0, 10.5, -3.0, -7.5], 1e-6);
+    let sum = vis::host::values(channels.sum_dim(1));
+    assert_map(one_conv(Formula::GradCam, "conv1"), &sum, 1e-6);
+}
+
+#[test]
+fn a_rule_changes_the_gradient_that_the_formula_sees() {
+    let cam = |rule| {
+        let cam = Cam::new(Formula::GradCam).layer("conv1").rule(rule);
+        cam.map(&OneConv::new(), OneConv::image(), &Target::class(0)).unwrap().map
+    };
+    // Guided: of channel 0 the three open gates, mean ¾; of channel 1 the one positive cotangent meets a closed gate.
+    assert_map(cam(Rule::Guided), &[-3.75, 3.0, 23.25, 30.0], 1e-6);
+    // Deconvolution: all of channel 0, mean 1, and the positive cotangent of channel 1, mean ¼.
+    assert_map(cam(Rule::Deconvolution), &[-5.0 - 7.5, 4.0 - 5.25, 31.0 + 1.5, 40.0 + 3.75], 1e-6);
+}
+
+#[test]
+fn a_rule_that_meets_a_rectifier_below_the_layer_alone_is_refused() {
+    let cam = |layer: &str, target: Target| {
+        let cam = Cam::new(Formula::GradCam).layer(layer).rule(Rule::Guided);
+        cam.map(&OneConv::new(), OneConv::image(), &target)
+    };
+    // Between relu1 and fc1 there is none; between relu1 and the output there is one.
+    let refused = cam("relu1", Target::class(0).in_layer("fc1")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the rule guided changed nothing: no rectifier was met after `relu1` and before `fc1`; \
+         does the model call `taps.relu`?"
+    );
+    assert!(cam("relu1", Target::class(0)).is_ok());
+    assert!(cam("conv1", Target::class(0).in_layer("fc1")).is_ok());
+    // In a network that ends in global average pooling there is none above the last layer either.
+    let x = random_image([1, 3, 9, 7], 0.0..1.0, 0);
+    let pooled = Cam::new(Formula::GradCam).rule(Rule::Guided).map(&Pooled::new(1), x, &Target::class(0));
+    assert!(matches!(pooled, Err(Error::NoRectifier { above: Some(_), .. })), "{pooled:?}");
+}
+
+#[test]
+fn a_channel_whose_activation_sums_to_nothing_has_no_weight_in_xgrad_cam() {
+    // S = Σ w·x has the gradient w. Channel 0 sums to 0; channel 1 weighs (3·2 + 4·1)/3.
+    let model = Alone::new([2, 1, 2], None);
+    let target = Target::function(|y| {
+        let [batch, _] = y.dims();
+        (y.clone() * Tensor::<2>::from_floats([[1.0, 2.0, 3.0, 4.0]], &y.device()))
+            .sum_dim(1)
+            .reshape([batch])
+    });
+    let cam = Cam::new(Formula::XGradCam).layer("features");
+    let map = cam.map(&model, image([[[1.0, -1.0]], [[2.0, 1.0]]]), &target).unwrap().map;
+    assert_map(map, &[20.0 / 3.0, 10.0 / 3.0], 1e-6);
+}
+
+#[test]
+fn eigen_cam_of_an_activation_of_rank_two_is_the_stronger_axis_by_its_strength() {
+    // u = (1, −1, 1, −1)/2 and v = (1, 1, −1, −1)/2 are orthonormal and sum to 0. Channels (3u − 1.6v, 4u + 1.2v) are the
+    // singular values 5 and 2 under a rotation by (0.6, 0.8). The mean over channels grows with u.
+    let model = Alone::new([2, 2, 2], None);
+    let channel = |u: f32, v: f32, level: f32| {
+        let at = |u_sign: f32, v_sign: f32| (u * u_sign + v * v_sign) / 2.0 + level;
+        [[at(1.0, 1.0), at(-1.0, 1.0)], [at(1.0, -1.0), at(-1.0, -1.0)]]
+    };
+    let x = image([channel(3.0, -1.6, 2.0), channel(4.0, 1.2, -7.0)]);
+    let map = Cam::new(Formula::EigenCam).layer("features").map(&model, x, &Target::class(0)).unwrap().map;
+    assert_map(map, &[2.5, -2.5, 2.5, -2.5], 1e-5);
+}
+
+#[test]
+fn ablation_cam_of_a_layer_that_is_concatenated_with_another_runs_that_one_as_often() {
+    // 10 + 20 + 5 = 35; without a channel of `left` 25 and 15. The map is (10·x + 20·2x)/35.
+    let x = image([[[1.0, 2.0], [3.0, 4.0]], [[2.0, 1.0], [1.0, 1.0]]]);
+    for batch_size in [1, 2, 16] {
+        let cam = Cam::new(Formula::AblationCam).layer("left").batch_size(batch_size);
+        let map = cam.map(&Branches::new(), x.clone(), &Target::class(0)).unwrap().map;
+        assert_map(map, &[50.0 / 35.0, 100.0 / 35.0, 150.0 / 35.0, 200.0 / 35.0], 1e-6);
+    }
+}
+
+#[test]
+fn ablation_cam_within_a_residual_block_is_what_running_each_channel_alone_gives() {
+    let model = EfficientNetLite0::bundled(&Default::default()).unwrap();
+    let table = model.layers().unwrap();
+    assert!(table.iter().any(|row| row.name == "blocks.4" && row.kind == "residual sum"));
+    let x = photo().narrow(2, 60, 64).narrow(3, 80, 64);
+    let score = |replace: Option<usize>| {
+        let mut taps = Taps::new().record(["predictions"]);
+        if let Some(channel) = replace {
+            taps = taps.replace("blocks.4.expand", move |a| {
+                let [_, channels, ..] = a.dims();
+                let mut keep = vec![1.0; channels];
+                keep[channel] = 0.0;
+                a * Tensor::<1>::from_floats(keep.as_slice(), &Default::default())
+                    .reshape([1, channels, 1, 1])
+            });
+        }
+        run(&model, x.clone(), &mut taps).unwrap();
+        vis::host::array4(taps.activation("predictions").unwrap())[[0, 285, 0, 0]]
+    };
+    let cam = Cam::new(Formula::AblationCam).layer("blocks.4.expand").max_channels(5).batch_size(3);
+    let map = cam.map(&model, x.clone(), &Target::class(285)).unwrap().map;
+
+    let activation = model.activation(x.clone(), "blocks.4.expand").unwrap();
+    let spread =
+        vis::host::values(activation.clone().max_dims(&[2, 3]) - activation.clone().min_dims(&[2, 3]));
+    let mut order: Vec<usize> = (0..spread.len()).collect();
+    order.sort_by(|a, b| spread[*b].total_cmp(&spread[*a]));
+    let whole = score(None);
+    let mut expected = activation.clone().narrow(1, 0, 1).zeros_like();
+    for channel in &order[..5] {
+        let weight = (whole - score(Some(*channel))) / whole.abs();
+        expected = expected + activation.clone().narrow(1, *channel, 1) * weight;
+    }
+    assert!(difference(map, expected) < 1e-3);
+}
+
+#[test]
+fn channels_that_are_not_run_have_no_part_in_the_softmax_of_score_cam() {
+    // The unmasked image scores 0 and the masked ones −400 and −600: a softmax that counted channels not run as such an
+    // image would leave nothing to the others.
+    let model = Alone::new([3, 1, 2], None);
+    let target = Target::function(|y| {
+        let weights = Tensor::<2>::from_floats([[-100.0, -100.0, -200.0, -200.0, 0.0, 0.0]], &y.device());
+        let [batch, _] = y.dims();
+        (y * weights).sum_dim(1).reshape([batch])
+    });
+    let x = image([[[0.0, 2.0]], [[3.0, 1.0]], [[5.0, 5.0]]]);
+    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.0)).max_channels(2);
+    assert_map(cam.map(&model, x, &target).unwrap().map, &[0.0, 2.0], 1e-6);
+}
+
+#[test]
+fn score_cam_takes_a_baseline_of_each_image() {
+    let model = Pooled::new(4);
+    let images = random_image([2, 3, 9, 7], 0.0..1.0, 5);
+    let baselines = random_image([2, 3, 9, 7], 0.0..1.0, 6);
+    let cam = |baseline| Cam::new(Formula::ScoreCam).baseline(Baseline::Image(baseline));
+    let map = |cam: Cam, images| cam.map(&model, images, &Target::class(1)).unwrap().map;
+    let both = map(cam(baselines.clone()), images.clone());
+    for index in 0..2 {
+        let one = map(cam(baselines.clone().narrow(0, index, 1)), images.clone().narrow(0, index, 1));
+        assert!(difference(both.clone().narrow(0, index, 1), one) < 1e-5);
+    }
 }
 
 #[test]
@@ -64,7 +217,7 @@ fn score_cam_takes_the_softmax_over_channels_of_the_scores_under_each_mask() {
         (y * weights).sum_dim(1).reshape([batch])
     });
     let x = image([[[0.0, 2.0]], [[3.0, 1.0]], [[5.0, 5.0]]]);
-    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(vis::attribution::Baseline::Value(0.0));
+    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.0));
     let map = cam.map(&model, x.clone(), &target).unwrap().map;
     let sum = 4_f32.exp() + 6_f32.exp() + 1.0;
     let weights = [4_f32.exp() / sum, 6_f32.exp() / sum, 1.0 / sum];
@@ -165,6 +318,33 @@ fn the_layer_is_the_last_before_the_target_that_has_more_than_one_position() {
     assert_eq!(layer(Target::class(0)), "conv2");
     assert_eq!(layer(Target::class(0).in_layer("softmax")), "conv2");
     assert_eq!(layer(Target::channel("conv2", 1)), "conv1");
+}
+
+#[test]
+fn targets_that_choose_different_layers_need_one_to_be_named() {
+    let model = Pooled::new(1);
+    let images = random_image([2, 3, 9, 7], 0.0..1.0, 0);
+    let each = [Target::class(0), Target::channel("conv2", 1)];
+    let target = Target::per_image(each.clone());
+    for formula in Formula::ALL {
+        let cam = Cam::new(formula);
+        let refused = cam.map(&model, images.clone(), &target).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the layer of a class activation map must be named, where the targets of the images choose different \
+             ones, not left open: `conv2` comes before `logits`, `conv1` before `conv2`"
+        );
+        // Named, it is the same for all, and a batch is its single runs.
+        let cam = cam.layer("conv1");
+        let both = cam.map(&model, images.clone(), &target).unwrap().map;
+        for (index, target) in each.iter().enumerate() {
+            let one = cam.map(&model, images.clone().narrow(0, index, 1), target).unwrap().map;
+            assert!(difference(both.clone().narrow(0, index, 1), one) < 1e-4, "{formula}");
+        }
+    }
+    // Different targets may choose the same.
+    let same = Target::per_image([Target::class(0), Target::class(2).in_layer("softmax")]);
+    assert_eq!(Cam::new(Formula::GradCam).map(&model, images, &same).unwrap().layer, "conv2");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod networks;
 mod parity;
 mod perturbation;
 mod refusals;
+mod targets;
 
 use burn::tensor::{Device, Tensor};
 

@@ -214,3 +214,29 @@ impl Model for Quarter {
         Ok(())
     }
 }
+
+/// Two branches that are concatenated: `left` is the first channel and its double, `right` the second; the one output is
+/// the sum of all of it.
+pub(super) struct Branches(InputSpec);
+
+impl Branches {
+    pub(super) fn new() -> Self {
+        Self(InputSpec::new([2, 2, 2], (0.0, 10.0)))
+    }
+}
+
+impl Model for Branches {
+    fn input(&self) -> &InputSpec {
+        &self.0
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        let first = image.clone().narrow(1, 0, 1);
+        let left = taps.layer("left", Tensor::cat(vec![first.clone(), first * 2.0], 1))?;
+        let right = taps.layer("right", image.narrow(1, 1, 1))?;
+        let all = taps.layer("both", Tensor::cat(vec![left, right], 1))?;
+        let [batch, ..] = all.dims();
+        taps.layer("output", all.sum_dims(&[1, 2, 3]).reshape([batch, 1]))?;
+        Ok(())
+    }
+}

@@ -87,3 +87,60 @@ fn rise_finds_the_quarter_that_a_class_depends_on() {
     let (inside, outside) = (mean(0..4, 0..4), mean(4..8, 4..8));
     assert!(inside > 1.2 * outside, "{inside} against {outside}");
 }
+
+#[test]
+fn occlusion_by_quarters_is_the_sum_that_each_hides() {
+    // 0..15 in rows of 4, whose score is their sum: 0+1+4+5, 2+3+6+7, 8+9+12+13, 10+11+14+15.
+    let model = Alone::new([1, 4, 4], None);
+    let sum = Target::function(|y| {
+        let [batch, _] = y.dims();
+        y.sum_dim(1).reshape([batch])
+    });
+    let quarters = Occlusion::new([2, 2]).stride([2, 2]).baseline(Baseline::Value(0.0));
+    let map = quarters.attribute(&model, OneConv::image(), &sum).unwrap();
+    #[rustfmt::skip]
+    assert_map(map, &[
+        10., 10., 18., 18.,
+        10., 10., 18., 18.,
+        42., 42., 50., 50.,
+        42., 42., 50., 50.,
+    ], 1e-6);
+    // By steps of 1 the middle four pixels are hidden by four windows each: the mean of their drops.
+    let steps = Occlusion::new([2, 2]).stride([1, 1]).baseline(Baseline::Value(0.0));
+    let map = vis::host::values(steps.attribute(&model, OneConv::image(), &sum).unwrap());
+    // Window at (r, c): 4·(4r + c) + 10. Pixel (1, 1): (10 + 14 + 26 + 30)/4.
+    assert_eq!((map[0], map[5], map[15]), (10.0, 20.0, 50.0));
+}
+
+#[test]
+fn rise_is_the_sum_of_its_masks_by_the_score_under_each() {
+    // With the score 1 the map of n masks is their mean over p, so n times it minus n − 1 times that of one less is
+    // mask n over p. Of an image of ones over 0 a mask is what is seen, and its score may be any function of it: here the
+    // square of its sum.
+    let model = Alone::new([1, 6, 6], None);
+    let function = |score: fn(Tensor<2>) -> Tensor<2>| {
+        Target::function(move |y| {
+            let [batch, _] = y.dims();
+            score(y).reshape([batch])
+        })
+    };
+    let x = || Tensor::<4>::ones([1, 1, 6, 6], &Default::default());
+    let open = 0.4;
+    let rise = |masks| Rise::new().masks(masks).cells(3).open(open).seed(2).baseline(Baseline::Value(0.0));
+    let map = |masks, target: &Target| vis::host::values(rise(masks).attribute(&model, x(), target).unwrap());
+    let one = function(|y| y.sum_dim(1) * 0.0 + 1.0);
+    let mut before = vec![0.0; 36];
+    let mut expected = vec![0.0; 36];
+    let masks = 5;
+    for count in 1..=masks {
+        let total: Vec<f32> = map(count, &one).iter().map(|mean| mean * count as f32).collect();
+        let mask: Vec<f32> = total.iter().zip(&before).map(|(sum, before)| (sum - before) * open).collect();
+        assert!(mask.iter().all(|open| (-1e-5..1.00001).contains(open)), "{mask:?}");
+        let score = mask.iter().sum::<f32>().powi(2);
+        expected.iter_mut().zip(&mask).for_each(|(sum, open)| *sum += score * open);
+        before = total;
+    }
+    expected.iter_mut().for_each(|sum| *sum /= open * masks as f32);
+    let square = function(|y| y.sum_dim(1).square());
+    assert_map(rise(masks).attribute(&model, x(), &square).unwrap(), &expected, 1e-5);
+}

@@ -2,10 +2,12 @@
 
 use burn::tensor::Tensor;
 use vis::attribution::{
-    Attribution, Baseline, Cam, Formula, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad, Target,
+    Attribution, Baseline, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency,
+    SmoothGrad, Target,
 };
 use vis::model::Tiny;
-use vis::{Error, Model};
+use vis::optimizer::GradientModifier;
+use vis::{Error, Model, Rule};
 
 use super::image;
 use super::networks::{Alone, MultiLayer, OneConv};
@@ -61,16 +63,80 @@ fn a_gradient_that_is_zero_everywhere_is_refused_with_the_image_and_the_target()
     ] {
         let refused = method.attribute(&OneConv::new(), images.clone(), &Target::class(3));
         let Err(Error::ZeroGradient { what, .. }) = refused else { panic!("{refused:?}") };
-        assert!(what.starts_with("class 3 for image"), "{what}");
+        assert_eq!(what, "class 3 for image 1");
+    }
+    // Integrated gradients need none from an image to itself: here the second is too dark all along the line.
+    let images = Tensor::cat(vec![OneConv::image(), OneConv::image().ones_like()], 0);
+    let refused = IntegratedGradients::new().attribute(&OneConv::new(), images, &Target::class(3));
+    let Err(Error::ZeroGradient { what, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(what, "class 3 for image 1");
+}
+
+#[test]
+fn a_gradient_that_is_not_a_number_is_refused_with_the_image() {
+    let model = Alone::new([1, 1, 2], None);
+    let root = Target::function(|y| {
+        let [batch, _] = y.dims();
+        y.sqrt().sum_dim(1).reshape([batch])
+    });
+    let images = Tensor::cat(vec![image([[[1.0, 2.0]]]), image([[[1.0, 0.0]]])], 0);
+    for (method, name) in [
+        (Box::new(Saliency::new()) as Box<dyn Attribution>, "the gradient of"),
+        (Box::new(SmoothGrad::new(Saliency::new()).samples(3).noise(0.01)), "gradient of"),
+        (
+            Box::new(IntegratedGradients::new().quadrature(Quadrature::Right).baseline(Baseline::Value(1.0))),
+            "the gradient of",
+        ),
+    ] {
+        let refused = method.attribute(&model, images.clone(), &root);
+        let Err(Error::NonFinite { what, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(what, format!("{name} a function of the logits for image 1"));
     }
 }
 
 #[test]
-fn a_gradient_that_is_not_a_number_is_refused() {
-    let model = Alone::new([1, 1, 2], None);
-    let root = Target::function(|y| y.sqrt().sum_dim(1).reshape([1]));
-    let refused = Saliency::new().attribute(&model, image([[[1.0, 0.0]]]), &root);
-    assert!(matches!(refused, Err(Error::NonFinite { .. })), "{refused:?}");
+fn scores_that_are_not_numbers_are_refused_and_give_no_map() {
+    // The logarithm of black, or of a channel set to 0, is not finite.
+    let model = Alone::new([2, 2, 2], None);
+    let log = Target::function(|y| {
+        let [batch, _] = y.dims();
+        y.log().sum_dim(1).reshape([batch])
+    });
+    let one = || image([[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]);
+    let images = Tensor::cat(vec![one(), one()], 0);
+    let cam = |formula| Box::new(Cam::new(formula).layer("features"));
+    for method in [
+        Box::new(Occlusion::new([1, 1])) as Box<dyn Attribution>,
+        Box::new(Rise::new().cells(2).masks(50)),
+        cam(Formula::ScoreCam),
+        cam(Formula::AblationCam),
+    ] {
+        let refused = method.attribute(&model, images.clone(), &log);
+        let Err(Error::NonFinite { what, .. }) = refused else { panic!("{}: {refused:?}", method.name()) };
+        assert_eq!(what, "the score of a function of the logits for image 0", "{}", method.name());
+    }
+    let images = Tensor::cat(vec![one(), one() / 0.0], 0);
+    let refused = cam(Formula::EigenCam).attribute(&model, images, &log);
+    let Err(Error::NonFinite { what, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(what, "the activation of `features` for image 1");
+}
+
+#[test]
+fn settings_that_a_formula_would_ignore_are_refused() {
+    let (model, image) = tiny();
+    for formula in [Formula::EigenCam, Formula::AblationCam, Formula::ScoreCam] {
+        let refused = |cam: Cam| cam.map(&model, image.clone(), &Target::class(0)).unwrap_err().to_string();
+        let rule = refused(Cam::new(formula).rule(Rule::Guided));
+        assert_eq!(
+            rule,
+            format!("the rule must be plain for {formula}, which takes no gradient, not guided")
+        );
+        let modifier = refused(Cam::new(formula).gradient_modifier(GradientModifier::Negate));
+        assert_eq!(
+            modifier,
+            format!("the gradient modifier must be none for {formula}, which takes no gradient, not Negate")
+        );
+    }
 }
 
 #[test]
@@ -131,6 +197,11 @@ fn settings_that_make_no_sense_are_refused() {
         (Box::new(Rise::new().masks(0)), "the masks must be 1 or more"),
         (Box::new(Rise::new().open(0.0)), "the share of open cells"),
         (Box::new(Cam::new(Formula::ScoreCam).batch_size(0)), "the batch size must be 1 or more, not 0"),
+        (Box::new(Cam::new(Formula::ScoreCam).max_channels(0)), "the most channels must be 1 or more, not 0"),
+        (
+            Box::new(Cam::new(Formula::AblationCam).max_channels(0)),
+            "the most channels must be 1 or more, not 0",
+        ),
     ];
     for (method, expected) in expected {
         let message = message(&*method, &model, image.clone(), &Target::class(0));

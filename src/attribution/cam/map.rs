@@ -1,0 +1,92 @@
+//! A map at the size of its layer, and enlarged to the image.
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+use crate::transforms;
+
+/// A class activation map at the size of its layer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClassActivationMap {
+    /// The map of each image, `[batch, 1, height, width]` of the layer; signed unless
+    /// [rectified](Self::rectified).
+    pub map: Tensor<4>,
+    /// The layer it was taken at.
+    pub layer: String,
+    pub(super) size: [usize; 2],
+}
+
+/// How a small map is enlarged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Bilinear between the centres of the places.
+    #[default]
+    Bilinear,
+    /// Every pixel takes the value of its place: shows how coarse the map is.
+    Nearest,
+}
+
+impl ClassActivationMap {
+    /// The map with its negative values set to 0, as most papers define it: only what speaks for the target.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::HiResCam).map(&model, image, &Target::class(2))?;
+    /// let (signed, rectified) = (vis::host::values(cam.map.clone()), vis::host::values(cam.rectified().map));
+    /// assert!(signed.iter().any(|value| *value < 0.0));
+    /// assert!(signed.iter().zip(rectified).all(|(signed, rectified)| rectified == signed.max(0.0)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn rectified(&self) -> Self {
+        Self { map: activation::relu(self.map.clone()), ..self.clone() }
+    }
+
+    /// The map enlarged to the size of the image, bilinearly, `[batch, 1, height, width]`.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::HiResCam).map(&model, image, &Target::class(2))?;
+    /// let (map, large) = (vis::host::array4(cam.map.clone()), vis::host::array4(cam.upsampled()));
+    /// // The corners are those of the map, and what lies between two places is a mean of them.
+    /// assert!((large[[0, 0, 7, 7]] - map[[0, 0, 3, 3]]).abs() < 1e-6);
+    /// let expected = 0.75 * map[[0, 0, 0, 0]] + 0.25 * map[[0, 0, 0, 1]];
+    /// assert!((large[[0, 0, 0, 1]] - expected).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn upsampled(&self) -> Tensor<4> {
+        self.resized(Interpolation::Bilinear)
+    }
+
+    /// The map enlarged to the size of the image.
+    ///
+    /// ```
+    /// use vis::attribution::{Cam, Formula, Interpolation, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::HiResCam).map(&model, image, &Target::class(2))?;
+    /// assert_eq!(cam.resized(Interpolation::Nearest).dims(), [1, 1, 8, 8]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn resized(&self, interpolation: Interpolation) -> Tensor<4> {
+        let [height, width] = self.size;
+        match interpolation {
+            Interpolation::Bilinear => transforms::resize(self.map.clone(), height, width),
+            Interpolation::Nearest => {
+                let [_, _, from_height, from_width] = self.map.dims();
+                let places = |from: usize, to: usize| {
+                    let places: Vec<i64> = (0..to).map(|index| (index * from / to) as i64).collect();
+                    Tensor::<1, Int>::from_data(TensorData::new(places, [to]), &self.map.device())
+                };
+                let rows = self.map.clone().select(2, places(from_height, height));
+                rows.select(3, places(from_width, width))
+            }
+        }
+    }
+}
