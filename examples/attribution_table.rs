@@ -14,8 +14,8 @@
 //! random weights: large means that the map shows the photo, not what the network has learned.
 //!
 //! Deletion alone does not tell a good map everywhere: on the cat and the rocket, where a few scattered pixels ruin the
-//! texture faster than a hole as large, Grad-CAM's area is no smaller than that of noise or of edges. By insertion and by
-//! the difference it is above both on the cat and the espresso.
+//! texture faster than a hole as large, Grad-CAM's area is larger than that of noise, as if it were worse. By insertion and
+//! by the difference it is above both noise and edges on all three photos.
 //!
 //! The figure of a bundled photo is written to `images/attribution_NAME.jpg`, that of any other to `out/`.
 

@@ -16,7 +16,6 @@ impl Progress {
     }
 
     /// Tells how far it is, and hands on whether to go on.
-    #[must_use]
     pub(crate) fn report(&self, done: usize, total: usize) -> ControlFlow<()> {
         match self.0.as_ref().map(|told| told.lock()) {
             Some(Ok(mut told)) => told(done, total),

@@ -23,6 +23,7 @@ pub(super) struct Variations<'a> {
 }
 
 /// What is made of a channel.
+#[allow(clippy::large_enum_variant, reason = "one exists for each image")]
 enum Kind {
     /// It is taken away. With the score of the whole, and whether the target sees the image by a way around the layer.
     Ablation { score: f32, around: bool },
