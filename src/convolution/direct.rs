@@ -324,27 +324,33 @@ impl Call<'_> {
         let (sources, _) = self.channels();
         let reach = [self.reach(0), self.reach(1)];
         let mut taps = Taps::default();
-        // Of the taps every `stride`th meets a phase of the gradient; all meet an output.
-        let (firsts, across) = if self.backward { (a..a + 1, stride) } else { (0..stride, 1) };
-        for source in 0..sources {
-            for kx in (b..kw).step_by(across) {
-                for first in firsts.clone() {
-                    // `ky / stride` counts up here, row by row of the scratch memory; in the backward pass, which
-                    // starts as far before the first position as taps reach (see `fill`), it counts down.
-                    let mut rows: Vec<usize> = (first..kh).step_by(stride).collect();
-                    let Some(deepest) = rows.len().checked_sub(1) else { continue };
-                    let (offset, filter) = if self.backward {
-                        rows.reverse();
-                        let offset = (reach[0] - deepest) * scratch.row + reach[1] - kx / stride;
-                        (scratch.start(source, 0, 0) + offset, source * inputs)
-                    } else {
-                        (scratch.start(source, first, kx % stride) + kx / stride, source)
-                    };
-                    for (part, rows) in rows.chunks(HIGHEST).enumerate() {
-                        let offset = offset + part * HIGHEST * scratch.row;
-                        taps.columns.push(Column { offset, height: rows.len() });
-                        taps.weights.extend(rows.iter().map(|ky| filter * kh * kw + ky * kw + kx));
+        if !self.backward {
+            // In the order of the definition, each a column of its own: what lies within rounding of a rectifier's
+            // threshold then falls on the side where other libraries have it.
+            for source in 0..sources {
+                for ky in 0..kh {
+                    for kx in 0..kw {
+                        let start = scratch.start(source, ky % stride, kx % stride);
+                        let offset = start + ky / stride * scratch.row + kx / stride;
+                        taps.columns.push(Column { offset, height: 1 });
+                        taps.weights.push(source * kh * kw + ky * kw + kx);
                     }
+                }
+            }
+            return taps;
+        }
+        // Every `stride`th of the taps meets a phase of the gradient. The scratch memory starts as far before the first
+        // position as taps reach; see `fill`.
+        let rows: Vec<usize> = (a..kh).step_by(stride).collect();
+        let Some(deepest) = rows.len().checked_sub(1) else { return taps };
+        let rows: Vec<usize> = rows.into_iter().rev().collect();
+        for source in 0..sources {
+            for kx in (b..kw).step_by(stride) {
+                let offset = (reach[0] - deepest) * scratch.row + reach[1] - kx / stride;
+                for (part, rows) in rows.chunks(HIGHEST).enumerate() {
+                    let offset = scratch.start(source, 0, 0) + offset + part * HIGHEST * scratch.row;
+                    taps.columns.push(Column { offset, height: rows.len() });
+                    taps.weights.extend(rows.iter().map(|ky| (source * inputs * kh + ky) * kw + kx));
                 }
             }
         }

@@ -200,7 +200,7 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     fn interleave(even: Self, odd: Self) -> [Self; 2] {
-        let at = |place: usize| if place % 2 == 0 { even.0[place / 2] } else { odd.0[place / 2] };
+        let at = |place: usize| if place.is_multiple_of(2) { even.0[place / 2] } else { odd.0[place / 2] };
         [Self(std::array::from_fn(at)), Self(std::array::from_fn(|lane| at(lane + LANES)))]
     }
     #[inline(always)]
