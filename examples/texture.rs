@@ -41,10 +41,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(common::write(&weave(&load(sample)?)?, argument(1, "out/texture.png"))?);
     }
 
-    // A sky, and fur.
+    // A sky, without the edge of the painting, and fur.
     let sky = load("images/photos/starry_night.jpg")?;
-    let sky =
-        imageops::crop_imm(&sky, sky.width() / 8, 0, sky.width() * 3 / 5, sky.height() * 3 / 5).to_image();
+    let sky = imageops::crop_imm(
+        &sky,
+        sky.width() / 8,
+        sky.height() / 16,
+        sky.width() * 3 / 5,
+        sky.height() * 3 / 5,
+    )
+    .to_image();
     let fur = imageops::crop_imm(&load("images/photos/chelsea.png")?, 190, 10, 110, 110).to_image();
     let samples = [sky, fur].map(|sample| resize_to_cover_and_crop(&sample, side as u32, side as u32));
     let (mut pictures, mut captions) = (Vec::new(), Vec::new());

@@ -49,7 +49,7 @@
 //! | feature | what it brings | what it costs |
 //! | --- | --- | --- |
 //! | `flex` (default) | the CPU, with fast kernels of our own for frozen convolutions | a cold build of 5 to 10 minutes on two cores |
-//! | `ndarray` | the CPU through the ndarray crate; deprecated upstream | its convolutions are tens of times slower |
+//! | `ndarray` | the CPU through the ndarray crate; deprecated upstream | eight times slower on a step of VGG16 |
 //! | `wgpu`, `vulkan`, `metal` | the GPU, any vendor | a cold build of 10 to 20 minutes |
 //! | `cuda` | the GPU, NVIDIA | the same, and the CUDA toolkit at run time |
 //!

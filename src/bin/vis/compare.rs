@@ -72,7 +72,7 @@ struct Method {
 
 enum Explains {
     /// By a map at a layer, whose name it tells.
-    AtLayer(Cam),
+    AtLayer(Box<Cam>),
     AtPixels(Box<dyn Attribution>),
 }
 
@@ -216,7 +216,11 @@ impl CompareOptions {
             let cam = Cam::new(formula).progress(cut.asker());
             let slow = matches!(formula, Formula::AblationCam | Formula::ScoreCam);
             let cam = if slow { cam.max_channels(self.channels) } else { cam };
-            Method { explains: Explains::AtLayer(cam), target: class.clone(), shown: Shown::Rectified }
+            Method {
+                explains: Explains::AtLayer(Box::new(cam)),
+                target: class.clone(),
+                shown: Shown::Rectified,
+            }
         });
         let occlusion = at_pixels(Box::new(Occlusion::new([window; 2]).progress(cut.asker())), Shown::Signed);
         let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
