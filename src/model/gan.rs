@@ -210,7 +210,7 @@ impl Discriminator {
     /// let weights = Discriminator::with_random_weights(7, &Default::default())?.named();
     /// let (name, shape, values) = &weights[0];
     /// assert_eq!((*name, &shape[..]), ("conv1.weight", &[32, 1, 4, 4][..]));
-    /// assert_eq!(values.len(), shape.iter().product());
+    /// assert_eq!(values.len(), shape.iter().product::<usize>());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn named(&self) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
@@ -350,7 +350,7 @@ impl Generator {
     /// let weights = Generator::with_random_weights(7, &Default::default())?.named();
     /// let (name, shape, values) = &weights[0];
     /// assert_eq!((*name, &shape[..]), ("dense.weight", &[3136, 32][..]));
-    /// assert_eq!(values.len(), shape.iter().product());
+    /// assert_eq!(values.len(), shape.iter().product::<usize>());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn named(&self) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
