@@ -26,13 +26,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for picture in pictures.iter() {
         let dead = if picture.dead { "  dead" } else { "" };
-        println!(
-            "{:12} {:9.3} → {:9.3}, {:8.1} times{dead}",
-            picture.label,
-            picture.before,
-            picture.after,
-            picture.gain()
-        );
+        let gain = if picture.gain().is_finite() {
+            format!("{:8.1} times", picture.gain())
+        } else {
+            "   from nothing".into()
+        };
+        println!("{:12} {:9.3} → {:9.3}, {gain}{dead}", picture.label, picture.before, picture.after);
     }
     let tenfold = pictures.iter().filter(|picture| picture.gain() >= 10.0).count();
     println!(
