@@ -44,13 +44,13 @@ mod workspace;
 
 use std::fmt;
 
-// Called on backends by name, where the bound `Backend` does not bring it.
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
+// Called on backends by name, where the bound `Backend` does not bring it.
 #[cfg(any(feature = "ndarray", feature = "wgpu", feature = "cuda"))]
 use burn::backend::ops::ModuleOps as _;
 use burn::backend::tensor::FloatTensor;
