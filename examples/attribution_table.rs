@@ -13,9 +13,10 @@
 //! box, of those that a box is known of. `weights` is the rank correlation of a map with that of the same network with
 //! random weights: large means that the map shows the photo, not what the network has learned.
 //!
-//! Deletion alone does not tell a good map everywhere: on the cat and the rocket, where a few scattered pixels ruin the
-//! texture faster than a hole as large, Grad-CAM's area is larger than that of noise, as if it were worse. By insertion and
-//! by the difference it is above both noise and edges on all three photos.
+//! Both curves exchange cells of 32×32 pixels, the stride of the network, for black: exchanged one by one, scattered
+//! pixels ruin the texture everywhere, and noise beats every map that points at something. Deletion alone still does not
+//! tell a good map on each photo: the cat fills its photo, and what is left of it without its face is an Egyptian cat to
+//! the network all the more. Insertion and the difference do.
 //!
 //! The figure of a bundled photo is written to `images/attribution_NAME.jpg`, that of any other to `out/`.
 
@@ -44,6 +45,9 @@ struct Entry {
 /// 1280 channels of 7×7: those that vary most tell as much, at a tenth of the time.
 const ABLATION: &str = "Ablation-CAM, 128 ch.";
 const SCORE: &str = "Score-CAM, 128 ch.";
+
+/// The side of what is exchanged at once by deletion and insertion, in pixels: one position of the network's last map.
+const CELL: usize = 32;
 
 /// Where the object is in a bundled photo, as the network sees it: cut to a square and resized to 224×224.
 const OBJECTS: [(&str, Rectangle); 3] = [
@@ -142,7 +146,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             row.time += start.elapsed();
             let map = if entry.by_size { magnitude(map) } else { map };
             let curve = |curve: PixelCurve| -> Result<f32> {
-                Ok(curve.steps(28).evaluate(&model, image.clone(), map.clone(), &probability)?[0].area())
+                let curve = curve.cell(CELL).baseline(Baseline::Black).steps(49);
+                Ok(curve.evaluate(&model, image.clone(), map.clone(), &probability)?[0].area())
             };
             let (deletion, insertion) = (curve(PixelCurve::deletion())?, curve(PixelCurve::insertion())?);
             row.deletion += deletion;
