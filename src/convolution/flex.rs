@@ -139,21 +139,29 @@ impl Kernels for Flex {
         let Some(own) = &plan.own else {
             return ordinary_backward::<Self>(y, cotangent, flipped, plan);
         };
-        let (y, cotangent) = match (y, plan.rectifier) {
-            // What the kernel has no gate for.
-            (
-                Some(y),
-                Some((rectifier @ Rectifier::Leaky(_), rule) | (rectifier, rule @ Rule::Redirected)),
-            ) => (None, backprop::pull_back::<Self>(y, cotangent, rectifier, rule)),
-            (y, _) => (y, cotangent),
-        };
         let cotangent = cotangent.to_contiguous();
         let y = y.map(|y| y.to_contiguous());
+        let [batch, ..] = cotangent.layout().shape().dims::<4>();
+        let (y, cotangent, rule) = match (y, plan.rectifier) {
+            (Some(y), Some((Rectifier::Relu | Rectifier::Relu6, rule))) if rule != Rule::Redirected => {
+                (Some(y), cotangent, rule)
+            }
+            (Some(y), Some((rectifier @ (Rectifier::Relu | Rectifier::Relu6), Rule::Redirected)))
+                if all_alive(y.storage(), cotangent.storage(), batch, rectifier) =>
+            {
+                (Some(y), cotangent, Rule::Plain)
+            }
+            // What the kernel has no gate for.
+            (Some(y), Some((rectifier, rule))) => {
+                let cotangent = backprop::pull_back::<Self>(y, cotangent, rectifier, rule);
+                (None, cotangent.to_contiguous(), rule)
+            }
+            _ => (None, cotangent, Rule::Plain),
+        };
         let gate = match (&y, plan.rectifier) {
-            (Some(y), Some((rectifier, rule))) => Some(Gate { output: y.storage(), rectifier, rule }),
+            (Some(y), Some((rectifier, _))) => Some(Gate { output: y.storage(), rectifier, rule }),
             _ => None,
         };
-        let [batch, ..] = cotangent.layout().shape().dims::<4>();
         tensor([batch, own.inputs(), size[0], size[1]], |gradient| {
             own.input_gradient(cotangent.storage(), plan.sizes(batch, size), gradient, gate);
         })
@@ -175,6 +183,14 @@ impl Kernels for Flex {
         let planes = [batch * channels, height, width];
         tensor(shape, |gradient| pool::max_pool_gradient(cotangent.storage(), &winners, planes, gradient))
     }
+}
+
+/// Whether something of each image's cotangent gets through its rectifiers: then [`Rule::Redirected`] is plain.
+fn all_alive(y: &[f32], cotangent: &[f32], batch: usize, rectifier: Rectifier) -> bool {
+    let one = (y.len() / batch.max(1)).max(1);
+    let most = if rectifier == Rectifier::Relu6 { 6.0 } else { f32::INFINITY };
+    let passes = |(y, cotangent): (&f32, &f32)| *y > 0.0 && *y < most && *cotangent != 0.0;
+    y.chunks(one).zip(cotangent.chunks(one)).all(|(y, cotangent)| y.iter().zip(cotangent).any(passes))
 }
 
 /// A tensor that `write` fills, in memory from the pool.

@@ -9,7 +9,7 @@ use vis::model::{Digits, EfficientNetLite0, InputSpec, Taps, Vgg16};
 use vis::random::noise;
 use vis::{Arithmetic, Model, Rule};
 
-use crate::support::{Function, device};
+use crate::support::{Function, assert_close, device};
 
 /// The largest difference of two tensors over the largest value of the second.
 fn relative_to_largest(found: Tensor<4>, exact: Tensor<4>) -> f32 {
@@ -34,7 +34,7 @@ fn assert_agree(
         let activation = |model: &dyn Model| model.activation(image.clone(), layer).unwrap();
         let error = relative_to_largest(activation(fast), activation(exact));
         assert!(error < 1e-4, "{name}, activation of {layer}: {error}");
-        for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution] {
+        for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution, Rule::Redirected] {
             // The activation itself, not minus it: guided rules want a positive cotangent.
             let losses = vis::losses![(ActivationMaximization::new(layer, filter), -1.0)];
             let gradient = |model: &dyn Model| {
@@ -105,7 +105,7 @@ fn every_shape_of_convolution_agrees_in_fast_and_exact_arithmetic() {
                     }
                     let error = relative_to_largest(activation(&fast), activation(&exact));
                     assert!(error < 1e-4, "{name}: {error}");
-                    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution] {
+                    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution, Rule::Redirected] {
                         let losses = vis::losses![(ActivationMaximization::new("output", outputs / 2), -1.0)];
                         let gradient = |model: &dyn Model| {
                             let gradient = Gradient::new(model, &losses).rule(rule);
@@ -119,5 +119,32 @@ fn every_shape_of_convolution_agrees_in_fast_and_exact_arithmetic() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn redirection_acts_on_the_dead_image_of_a_batch_and_leaves_the_others_plain() {
+    let ones = Tensor::<4>::ones([1, 1, 3, 3], &device());
+    for arithmetic in [Arithmetic::Fast, Arithmetic::Exact] {
+        let layer = Convolution::new(ones.clone(), Some(Tensor::from_floats([-700.0], &device())))
+            .with_padding(Padding::Same)
+            .with_arithmetic(arithmetic);
+        let input = InputSpec::new([1, 4, 4], (0.0, 255.0));
+        let model = Function(input, move |x, taps: &mut Taps| layer.rectified(x, taps, Rectifier::Relu));
+        let losses = ActivationMaximization::new("output", 0).into();
+        let gradient = |images: Vec<Tensor<4>>, rule| {
+            let gradient = Gradient::new(&model, &losses).rule(rule);
+            vis::host::values(gradient.evaluate(Tensor::cat(images, 0)).unwrap().gradient)
+        };
+        // Alive where nine pixels of 100 are seen, in the middle; dead everywhere.
+        let alive = Tensor::<4>::full([1, 1, 4, 4], 100.0, &device());
+        let dead = alive.zeros_like();
+        // Minus the mean of 16 outputs, and so many windows as see a pixel.
+        let middle = [1, 2, 2, 1, 2, 4, 4, 2, 2, 4, 4, 2, 1, 2, 2, 1].map(|windows| -windows as f32 / 16.0);
+        let all = [4, 6, 6, 4, 6, 9, 9, 6, 6, 9, 9, 6, 4, 6, 6, 4].map(|windows| -windows as f32 / 16.0);
+        let both = gradient(vec![alive.clone(), dead], Rule::Redirected);
+        assert_close(&both[..16], &middle, 1e-5);
+        assert_close(&both[16..], &all, 1e-5);
+        assert_eq!(gradient(vec![alive.clone()], Rule::Redirected), gradient(vec![alive], Rule::Plain));
     }
 }
