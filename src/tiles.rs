@@ -84,7 +84,7 @@ impl<'a> TiledGradient<'a> {
         Self { model, losses, tile: 512, overlap: 32 }
     }
 
-    /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs about 2 GB.
+    /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs up to 0.7 GB.
     ///
     /// A network that takes images of one size only has tiles of that size.
     ///
@@ -230,6 +230,7 @@ impl<'a> TiledGradient<'a> {
             return vec![Span { seen: 0..side, core: 0..side }];
         }
         let overlap = self.overlap.min(tile / 4);
+        let smallest = self.model.input().smallest().unwrap_or(tile);
         let aligned = |position: usize| if fixed { position } else { position / STRIDE * STRIDE };
         let step = aligned(tile - 2 * overlap).max(1);
         let mut spans = Vec::new();
@@ -237,10 +238,15 @@ impl<'a> TiledGradient<'a> {
         let mut end = step - aligned(borders % step);
         while start < side {
             let core = start..end.min(side);
-            // A tile never ends beyond the image: at the far edge it begins earlier.
-            let first = aligned(core.start.saturating_sub(overlap).min(side - tile));
-            let last = (first + tile).max(core.end + if fixed { 0 } else { overlap }).min(side);
-            let last = if fixed || side - last > STRIDE { last } else { side };
+            let (first, last) = if fixed {
+                // A tile never ends beyond the image: at the far edge it begins earlier.
+                let first = core.start.saturating_sub(overlap).min(side - tile);
+                (first, first + tile)
+            } else {
+                let last = (core.end + overlap).max(smallest).min(side);
+                let last = if side - last > STRIDE { last } else { side };
+                (aligned(core.start.saturating_sub(overlap).min(last - smallest)), last)
+            };
             spans.push(Span { seen: first..last, core: core.clone() });
             (start, end) = (core.end, core.end + step);
         }
