@@ -35,7 +35,16 @@ pub struct Gradient<'a, M: Model + ?Sized> {
     losses: &'a Losses,
     rule: Rule,
     descending: bool,
-    layer: Option<String>,
+    at: At,
+}
+
+/// What the gradient is with respect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum At {
+    Image,
+    Layer(String),
+    /// The last layer with more than one position before those that the losses name.
+    LastMap,
 }
 
 /// The values of the losses and the gradient at one point.
@@ -52,6 +61,8 @@ pub struct Evaluation {
     pub value: Tensor<4>,
     /// The image, before any transform.
     pub image: Tensor<4>,
+    /// The name of the layer that the gradient is with respect to, if it is one.
+    pub layer: Option<String>,
 }
 
 /// The weighted values of a list of losses for each image of a batch.
@@ -64,7 +75,7 @@ pub struct LossValues {
 impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// The gradient of these losses with respect to the image.
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
-        Self { model, losses, rule: Rule::Plain, descending: false, layer: None }
+        Self { model, losses, rule: Rule::Plain, descending: false, at: At::Image }
     }
 
     /// Sets the backward rule at rectifiers.
@@ -95,7 +106,13 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// Takes the gradient with respect to a layer's activation instead of the image.
     #[doc(alias = "wrt_tensor")]
     pub fn at_layer(mut self, layer: impl Into<String>) -> Self {
-        self.layer = Some(layer.into());
+        self.at = At::Layer(layer.into());
+        self
+    }
+
+    /// Takes the gradient with respect to the last layer with more than one position before those that the losses name.
+    pub(crate) fn at_last_map(mut self) -> Self {
+        self.at = At::LastMap;
         self
     }
 
@@ -125,24 +142,25 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     ) -> Result<Evaluation> {
         self.losses.check()?;
         let leaf = variable.inner().autodiff();
-        let leaf = if self.layer.is_none() { leaf.require_grad() } else { leaf };
+        let leaf = if self.at == At::Image { leaf.require_grad() } else { leaf };
         let (image, seen) = decode(leaf.clone());
 
-        let (scene, leaf) = {
-            let mut taps = Taps::new().rule(self.rule).record(self.losses.layers());
-            if let Some(layer) = &self.layer {
-                taps = taps.open(layer);
-            }
-            if self.layer.is_some() || self.rule != Rule::Plain || !self.losses.layers().is_empty() {
+        let (scene, leaf, layer) = {
+            let mut taps = self.taps();
+            if self.at != At::Image || self.rule != Rule::Plain || !self.losses.layers().is_empty() {
                 run(self.model, seen, &mut taps)?;
             } else {
                 self.model.input().check(seen.dims())?; // regularizers alone need no forward pass
             }
-            let leaf = match &self.layer {
-                Some(layer) => taps.opened(layer)?,
-                None => leaf,
+            let (layer, leaf) = match &self.at {
+                At::Image => (None, leaf),
+                At::Layer(layer) => (Some(layer.clone()), taps.opened(layer)?),
+                At::LastMap => {
+                    let (layer, leaf) = taps.last_map()?;
+                    (Some(layer), leaf)
+                }
             };
-            (Scene::new(image.clone(), taps.into_recorded()), leaf)
+            (Scene::new(image.clone(), taps.into_recorded()), leaf, layer)
         };
 
         let terms = self.losses.build(&scene)?;
@@ -163,17 +181,25 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
             gradient: gradient.map_or_else(|| value.zeros_like(), Tensor::inner),
             value,
             image: image.inner(),
+            layer,
         })
+    }
+
+    fn taps(&self) -> Taps {
+        let layers = self.losses.layers();
+        let taps = Taps::new().rule(self.rule).record(layers.clone());
+        match &self.at {
+            At::Image => taps,
+            At::Layer(layer) => taps.open(layer),
+            At::LastMap => taps.open_last_map(layers),
+        }
     }
 
     /// Whether the losses depend on the image by a way around the layer: past a part of it, a skip connection, or
     /// another branch.
     pub(crate) fn goes_around(&self, image: Tensor<4>) -> Result<bool> {
         let leaf = image.inner().autodiff().require_grad();
-        let mut taps = Taps::new().record(self.losses.layers());
-        if let Some(layer) = &self.layer {
-            taps = taps.open(layer);
-        }
+        let mut taps = self.taps();
         run(self.model, leaf.clone(), &mut taps)?;
         let terms = self.losses.build(&Scene::new(leaf.clone(), taps.into_recorded()))?;
         let total = Tensor::<1>::stack::<2>(terms, 0).sum();

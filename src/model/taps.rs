@@ -35,6 +35,7 @@ pub struct Taps {
     seen: Vec<String>,
     edits: Vec<(String, Edit)>,
     opened: BTreeMap<String, Tensor<4>>,
+    last_map: Option<LastMap>,
     rule: Rule,
     rectifiers: usize,
     described: (Option<&'static str>, usize),
@@ -58,6 +59,14 @@ enum Record {
 enum Edit {
     Open,
     Replace(Box<dyn FnOnce(Tensor<4>) -> Tensor<4> + Send>),
+}
+
+/// The search for the last layer with more than one position before each of some layers.
+struct LastMap {
+    /// Those of them that were not met yet.
+    ahead: Vec<String>,
+    /// Those that were, each with what was found before it.
+    found: Vec<(String, Option<String>)>,
 }
 
 impl Taps {
@@ -157,6 +166,13 @@ impl Taps {
         self.record([layer])
     }
 
+    /// Makes the last layer with more than one position before these a leaf of the gradient, and ends the run with them:
+    /// [`last_map`](Self::last_map) gives it. Every candidate on the way is opened, which cuts off the one before.
+    pub(crate) fn open_last_map(mut self, before: Vec<String>) -> Self {
+        self.last_map = Some(LastMap { ahead: before.clone(), found: Vec::new() });
+        self.record(before)
+    }
+
     /// Replaces a layer's activation by a function of it, and goes on from there.
     ///
     /// The replacement may have a larger batch than the activation, which then must have a batch of one:
@@ -210,22 +226,15 @@ impl Taps {
         let name = if times == 0 { name.to_owned() } else { format!("{name}#{}", times + 1) };
         self.seen.push(name.clone());
 
-        let x = match self.edits.iter().position(|(layer, _)| *layer == name) {
-            None => x,
-            Some(index) => {
-                let map = as_map(x.clone());
-                match self.edits.swap_remove(index).1 {
-                    Edit::Open => {
-                        // A rule acts on the way from the output to the leaf alone.
-                        self.rectifiers = 0;
-                        let leaf = map.detach();
-                        let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
-                        self.opened.insert(name.clone(), leaf.clone());
-                        from_map(leaf, &x)
-                    }
-                    Edit::Replace(with) => from_map(with(map), &x),
-                }
+        let edit = self.edits.iter().position(|(layer, _)| *layer == name);
+        let x = match edit.map(|index| self.edits.swap_remove(index).1) {
+            Some(Edit::Replace(with)) => from_map(with(as_map(x.clone())), &x),
+            Some(Edit::Open) => self.open_here(&name, x),
+            None if self.may_be_last_map(&name, &x) => {
+                self.opened.clear();
+                self.open_here(&name, x)
             }
+            None => x,
         };
 
         match self.record {
@@ -255,6 +264,23 @@ impl Taps {
             }
         }
         Ok(x)
+    }
+
+    fn open_here<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Tensor<D> {
+        // A rule acts on the way from the output to the leaf alone.
+        self.rectifiers = 0;
+        let leaf = as_map(x.clone()).detach();
+        let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
+        self.opened.insert(name.to_owned(), leaf.clone());
+        from_map(leaf, &x)
+    }
+
+    fn may_be_last_map<const D: usize>(&mut self, name: &str, x: &Tensor<D>) -> bool {
+        let Some(LastMap { ahead, found }) = &mut self.last_map else { return false };
+        if let Some(index) = ahead.iter().position(|layer| layer == name) {
+            found.push((ahead.swap_remove(index), self.opened.keys().next().cloned()));
+        }
+        !ahead.is_empty() && x.dims()[2..].iter().product::<usize>() > 1
     }
 
     /// Says what the next layer tapped is, for the table of layers.
@@ -336,6 +362,29 @@ impl Taps {
     /// [`Error::UnknownLayer`] when the run met no such layer.
     pub fn opened(&self, layer: &str) -> Result<Tensor<4>> {
         self.opened.get(layer).cloned().ok_or_else(|| self.unknown(layer))
+    }
+
+    /// The last layer with more than one position before those given to [`open_last_map`](Self::open_last_map), with its
+    /// leaf.
+    pub(crate) fn last_map(&self) -> Result<(String, Tensor<4>)> {
+        let found = self.last_map.iter().flat_map(|last| &last.found);
+        let mut found = found.map(|(target, layer)| match layer {
+            Some(layer) => Ok((target, layer)),
+            None => Err(Error::NoSpatialLayer { target: target.clone() }),
+        });
+        let (target, layer) =
+            found.next().unwrap_or_else(|| Err(Error::invalid("the target", "at least one", 0)))?;
+        for other in found {
+            let (other_target, other) = other?;
+            if other != layer {
+                let expected = "named, where the targets of the images choose different ones";
+                let got = format!(
+                    "left open: `{layer}` comes before `{target}`, `{other}` before `{other_target}`"
+                );
+                return Err(Error::invalid("the layer of a class activation map", expected, got));
+            }
+        }
+        Ok((layer.clone(), self.opened(layer)?))
     }
 
     /// Everything recorded, by name.

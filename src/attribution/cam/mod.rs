@@ -247,14 +247,18 @@ impl Cam {
         let images = images.inner();
         let [_, _, height, width] = images.dims();
         let target = target.resolved(model, &images)?;
-        let layer = match &self.layer {
-            Some(layer) => layer.clone(),
-            None => choose_layer(model, &images, &target)?,
-        };
-        let map = match self.formula {
-            Formula::EigenCam => by_components(model, images, &layer)?,
-            Formula::AblationCam | Formula::ScoreCam => self.by_variations(model, images, &target, &layer)?,
-            _ => self.by_gradient(model, images, &target, &layer)?,
+        let (map, layer) = if self.formula.uses_gradient() {
+            self.by_gradient(model, images, &target)?
+        } else {
+            let layer = match &self.layer {
+                Some(layer) => layer.clone(),
+                None => choose_layer(model, &images, &target)?,
+            };
+            let map = match self.formula {
+                Formula::EigenCam => by_components(model, images, &layer)?,
+                _ => self.by_variations(model, images, &target, &layer)?,
+            };
+            (map, layer)
         };
         Ok(ClassActivationMap { map, layer, size: [height, width] })
     }
@@ -285,31 +289,37 @@ impl Cam {
         model: &dyn Model,
         images: Tensor<4>,
         target: &Target,
-        layer: &str,
-    ) -> Result<Tensor<4>> {
+    ) -> Result<(Tensor<4>, String)> {
         let score = target.goal()?.into();
         let first = images.clone().narrow(0, 0, 1);
-        let at_layer = Gradient::new(model, &score).at_layer(layer).rule(self.rule).evaluate(images)?;
+        let primitive = Gradient::new(model, &score).rule(self.rule);
+        let primitive = match &self.layer {
+            Some(layer) => primitive.at_layer(layer),
+            None => primitive.at_last_map(),
+        };
+        let at_layer = primitive.evaluate(images)?;
         let (activation, gradient) = (at_layer.value, at_layer.gradient);
-        check_positions(layer, &activation)?;
+        let layer = at_layer.layer.unwrap_or_default();
+        check_positions(&layer, &activation)?;
         if let Err(error) = refuse_empty(&gradient, target, 0) {
             // Is it a dead unit, or a layer that the target does not depend on?
-            let mut taps = Taps::new().record(target.goal()?.layer_names()).record([layer]);
+            let mut taps = Taps::new().record(target.goal()?.layer_names()).record([&layer]);
             run(model, first, &mut taps)?;
-            check_order(layer, taps.seen(), target)?;
+            check_order(&layer, taps.seen(), target)?;
             return Err(error);
         }
         let gradient = match self.modifier {
             Some(modifier) => modifier.apply(gradient),
             None => gradient,
         };
-        Ok(match self.formula {
+        let map = match self.formula {
             Formula::GradCamPlusPlus => formulas::grad_cam_plus_plus(activation, gradient),
             Formula::HiResCam => formulas::hires_cam(activation, gradient),
             Formula::XGradCam => formulas::xgrad_cam(activation, gradient),
             Formula::LayerCam => formulas::layer_cam(activation, gradient),
             _ => formulas::grad_cam(activation, gradient),
-        })
+        };
+        Ok((map, layer))
     }
 
     /// The maps by a formula that runs variations of each image.
@@ -394,26 +404,9 @@ impl Attribution for Cam {
 
 /// The last layer before the target whose activation has more than one position; the same for every image's target.
 fn choose_layer(model: &dyn Model, images: &Tensor<4>, target: &Target) -> Result<String> {
-    let mut taps = Taps::new().table();
+    let mut taps = Taps::new().open_last_map(target.goal()?.layer_names());
     run(model, images.clone().narrow(0, 0, 1), &mut taps)?;
-    let table = taps.into_table();
-    let mut chosen: Option<(String, String)> = None;
-    for name in target.goal()?.layer_names() {
-        let unknown = || Error::unknown_layer(&name, table.iter().map(|row| row.name.clone()).collect());
-        let end = table.iter().position(|row| row.name == name).ok_or_else(unknown)?;
-        let spatial = table[..end].iter().rev().find(|row| row.shape[1] * row.shape[2] > 1);
-        let layer = spatial.ok_or_else(|| Error::NoSpatialLayer { target: name.clone() })?.name.clone();
-        match &chosen {
-            None => chosen = Some((name, layer)),
-            Some((_, other)) if *other == layer => {}
-            Some((before, other)) => {
-                let expected = "named, where the targets of the images choose different ones";
-                let got = format!("left open: `{other}` comes before `{before}`, `{layer}` before `{name}`");
-                return Err(Error::invalid("the layer of a class activation map", expected, got));
-            }
-        }
-    }
-    chosen.map(|(_, layer)| layer).ok_or_else(|| Error::invalid("the target", "at least one", 0))
+    Ok(taps.last_map()?.0)
 }
 
 fn check_positions(layer: &str, activation: &Tensor<4>) -> Result<()> {

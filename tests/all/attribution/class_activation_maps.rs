@@ -332,7 +332,7 @@ fn targets_that_choose_different_layers_need_one_to_be_named() {
         assert_eq!(
             refused.to_string(),
             "the layer of a class activation map must be named, where the targets of the images choose different \
-             ones, not left open: `conv2` comes before `logits`, `conv1` before `conv2`"
+             ones, not left open: `conv1` comes before `conv2`, `conv2` before `logits`"
         );
         // Named, it is the same for all, and a batch is its single runs.
         let cam = cam.layer("conv1");
