@@ -7,6 +7,7 @@ use crate::gradient::Gradient;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::random::Stream;
+use crate::transforms::mirror;
 use crate::{Error, Result};
 
 /// Tiles begin at multiples of this, where a network that halves the image up to five times sees the same grid
@@ -262,16 +263,6 @@ impl std::fmt::Debug for TiledGradient<'_> {
             .field("overlap", &self.overlap)
             .finish_non_exhaustive()
     }
-}
-
-/// The position inside an axis that a position outside is the mirror image of; the edge is not repeated.
-fn mirror(position: i64, side: usize) -> usize {
-    let last = side as i64 - 1;
-    if last == 0 {
-        return 0;
-    }
-    let folded = position.rem_euclid(2 * last);
-    folded.min(2 * last - folded) as usize
 }
 
 /// Refuses an image that is not `[1, channels, height, width]`, and gives it as `[channels, height, width]`.

@@ -183,6 +183,56 @@ impl Transform for Wrap {
     }
 }
 
+/// Surrounds the image with its mirror image, so many pixels of it on every side; the edge itself is not repeated. Only for
+/// models that take any size.
+///
+/// Convolutions take what lies beyond an image for zeros, and an image optimised up to its edge draws strokes along it,
+/// to answer them. Through this it goes on as it is.
+///
+/// ```
+/// use vis::transforms::{Mirror, Transform};
+/// let row = burn::tensor::Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Default::default()).reshape([1, 1, 1, 3]);
+/// let mirrored = Mirror { pixels: 2 }.apply(row, &mut vis::random::stream(0, 0));
+/// assert_eq!(mirrored.dims(), [1, 1, 5, 7]);
+/// assert_eq!(vis::host::values(mirrored)[..7], [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// The width of the border of mirror images.
+    pub pixels: usize,
+}
+
+impl Mirror {
+    /// The image with its border.
+    pub(crate) fn around(self, image: Tensor<4>) -> Tensor<4> {
+        let device = image.device();
+        let along = |image: Tensor<4>, axis: usize| {
+            let side = image.dims()[axis];
+            let around = -(self.pixels as i64)..(side + self.pixels) as i64;
+            let from: Vec<i32> = around.map(|position| mirror(position, side) as i32).collect();
+            let from = Tensor::<1, Int>::from_data(TensorData::new(from, [side + 2 * self.pixels]), &device);
+            image.select(axis, from)
+        };
+        if self.pixels == 0 { image } else { along(along(image, 2), 3) }
+    }
+}
+
+impl Transform for Mirror {
+    fn apply(&self, image: Tensor<4>, _random: &mut Stream) -> Tensor<4> {
+        self.around(image)
+    }
+}
+
+/// The position inside an axis that a position outside is the mirror image of; the edge is not repeated.
+pub(crate) fn mirror(position: i64, side: usize) -> usize {
+    let last = side as i64 - 1;
+    if last == 0 {
+        return 0;
+    }
+    let folded = position.rem_euclid(2 * last);
+    folded.min(2 * last - folded) as usize
+}
+
 /// Zooms about the centre by a factor drawn from a list, keeping the size: above 1 the margins are cropped,
 /// below 1 they are filled with the pixels at the edge. Bilinear.
 ///

@@ -9,7 +9,7 @@ use ndarray::Axis;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::optimizer::{BurnUpdate, History, Lbfgs, Minimized, Normalization, Optimizer, Step};
-use crate::transforms::Wrap;
+use crate::transforms::Transform;
 use crate::{Error, Result};
 
 /// How an image is moved in style transfer and texture synthesis.
@@ -40,14 +40,14 @@ pub enum Descent {
 /// The function told of every step; breaking ends the run with the best image so far.
 pub(super) type Tell<'a> = Box<dyn FnMut(&Step) -> ControlFlow<()> + 'a>;
 
-/// One stage: minimises the losses from an image on; breaks when the run is to end with it.
+/// One stage: minimises the losses from an image on, as the model sees it in a frame; breaks when the run is to end with it.
 pub(super) fn descend(
     model: &dyn Model,
     losses: Losses,
     start: Tensor<4>,
     steps: usize,
     descent: Descent,
-    wrap: usize,
+    frame: impl Transform + 'static,
     tell: &mut Option<Tell<'_>>,
 ) -> Result<ControlFlow<Minimized, Minimized>> {
     let (low, high) = model.input().range();
@@ -62,8 +62,7 @@ pub(super) fn descend(
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }
     };
-    let optimizer = if wrap > 0 { optimizer.transform(Wrap { pixels: wrap }) } else { optimizer };
-    run(optimizer, tell)
+    run(optimizer.transform(frame), tell)
 }
 
 /// All steps of an optimizer, or those up to where it was told to end.

@@ -10,6 +10,7 @@ use crate::losses::{Content, Losses, Style, TotalVariation};
 use crate::model::Model;
 use crate::optimizer::{Minimized, Step};
 use crate::random::noise;
+use crate::transforms::Mirror;
 use crate::{Error, Result};
 
 /// Style transfer: repaints a photo in the manner of a painting, both `[1, channels, height, width]`.
@@ -22,7 +23,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// It is optimised at 256 pixels on the longest side first, then enlarged and refined at twice the size, up to the
-/// size of the photo: large shapes are painted where that is cheap. Of a coarse picture that began as the photo only
+/// size of the photo: large shapes are painted where that is cheap. The network sees photo, painting and image in a frame of
+/// 16 pixels of their [mirror image](Mirror), so that no strokes run along the edge. Of a coarse picture that began as the photo only
 /// what has changed is enlarged, so that the photo's own detail is never lost.
 ///
 /// ```
@@ -62,6 +64,9 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         tell: None,
     }
 }
+
+/// The width of the mirror image around photo and paintings, in pixels.
+const FRAME: usize = 16;
 
 /// The settings of a [`style_transfer`].
 #[must_use = "nothing is painted before `run`"]
@@ -281,15 +286,20 @@ impl<'a> StyleTransfer<'a> {
         };
 
         let whole = content;
+        // A network of one size has no room for it.
+        let frame = Mirror { pixels: self.model.input().smallest().map_or(0, |_| FRAME) };
         let mut painted: Option<Minimized> = None;
         for (size, steps) in with_steps(sizes(self.model, size, self.from), self.steps) {
             let content = resized(&whole, size);
             let mut scaled_paintings = Vec::new();
             for (painting, share) in &paintings {
-                scaled_paintings.push((self.painting_for(painting, size)?, *share));
+                scaled_paintings.push((frame.around(self.painting_for(painting, size)?), *share));
             }
             let losses = Losses::new()
-                .with(Content::new(self.model, content.clone(), &content_layer)?, self.content_weight)
+                .with(
+                    Content::new(self.model, frame.around(content.clone()), &content_layer)?,
+                    self.content_weight,
+                )
                 .with(
                     Style::blend(self.model, scaled_paintings, style_layers.clone(), 2)?.relative(),
                     self.style_weight,
@@ -306,7 +316,7 @@ impl<'a> StyleTransfer<'a> {
                     noise(content.dims(), (low, high), self.seed, 0, &self.model.device())
                 }
             };
-            let done = descend(self.model, losses, start, steps, self.descent, 0, &mut self.tell)?;
+            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut self.tell)?;
             let over = done.is_break();
             painted = Some(following(painted.as_ref(), found(done)));
             if over {

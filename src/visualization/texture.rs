@@ -10,6 +10,7 @@ use crate::losses::{Losses, Style};
 use crate::model::Model;
 use crate::optimizer::{Minimized, Step};
 use crate::random::noise;
+use crate::transforms::Wrap;
 use crate::{Error, Result};
 
 /// Texture synthesis: an image of any size with the texture of a sample, `[1, channels, height, width]`, and
@@ -205,7 +206,8 @@ impl<'a> Texture<'a> {
                 None => noise([1, channels, height, width], range, self.seed, 0, &self.model.device()),
             };
             let losses = Losses::from(loss);
-            let done = descend(self.model, losses, start, steps, self.descent, wrap, &mut self.tell)?;
+            let frame = Wrap { pixels: wrap };
+            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut self.tell)?;
             let over = done.is_break();
             woven = Some(following(woven.as_ref(), found(done)));
             if over {

@@ -41,7 +41,7 @@ impl Place {
     /// The program with arguments separated by spaces.
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vis"));
-        command.current_dir(self.0.path()).args(arguments.split_whitespace());
+        command.current_dir(self.0.path()).args(arguments.split_whitespace()).env_remove("BURN_DEVICE");
         command
     }
 

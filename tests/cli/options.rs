@@ -61,6 +61,17 @@ fn weights_and_devices_of_ones_own() {
         assert_eq!(said["device"], device);
         assert_eq!(npy::read(&place.path("device.npy")), bundled);
     }
+    // Without the option the environment is asked.
+    let by = |variable: &str, arguments: &str| {
+        let mut command = place.command(&format!("{command} device.npy {arguments}"));
+        command.env("BURN_DEVICE", variable).output().unwrap()
+    };
+    assert_eq!(summary(&text(&by("flex", "").stdout))["device"], "flex");
+    assert_eq!(summary(&text(&by("abacus", "--device cpu").stdout))["device"], "cpu");
+    let refused = by("abacus", "");
+    let error = text(&refused.stderr);
+    assert!(!refused.status.success() && error.lines().count() == 1, "{error}");
+    assert!(error.contains("`abacus`") && error.contains("BURN_DEVICE"), "{error}");
 }
 
 #[test]

@@ -43,8 +43,17 @@ pub(crate) fn names() -> Vec<&'static str> {
     built_in().into_iter().map(|(name, _)| name).collect()
 }
 
-/// The device of a name; the first built in when none is asked for.
+/// The device of a name; when none is asked for, that of the environment variable `BURN_DEVICE`, which the library heeds
+/// as well, or else the first built in.
 pub(crate) fn open(name: Option<&str>) -> Outcome<(String, Device)> {
+    match std::env::var("BURN_DEVICE") {
+        Ok(wanted) if name.is_none() && !wanted.is_empty() => open_named(Some(&wanted))
+            .map_err(|failure| failure.but("the environment variable BURN_DEVICE asks for it")),
+        _ => open_named(name),
+    }
+}
+
+fn open_named(name: Option<&str>) -> Outcome<(String, Device)> {
     let choices = built_in();
     let there_are = || match choices.as_slice() {
         [] => "this program was built without any".to_owned(),

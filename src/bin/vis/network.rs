@@ -33,7 +33,7 @@ pub(crate) struct NetworkOptions {
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub(crate) weights: Option<PathBuf>,
 
-    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda, as far as built in [default: the first built in]
+    /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda, as far as built in [default: $BURN_DEVICE, or the first built in]
     #[arg(long, value_name = "DEVICE", help_heading = "Network")]
     pub(crate) device: Option<String>,
 }

@@ -53,27 +53,29 @@ fn integrated_gradients_agree_with_captum() {
     let found = IntegratedGradients::new().evaluate(&network(), photo(), &Target::class(CLASS)).unwrap();
     let got = vis::host::values(half(found.map));
     let expected = npy("lite0_integrated_gradients_64_half.npy");
-    // The 64 gradients jump wherever a rectifier opens, and some of the millions are within rounding of it: another
-    // order of summation moves single pixels by more than 1e-3 of the largest, as the last digit of the photo does (the
-    // next test). So all but 5 in a thousand are
-    // compared within 1e-3, those within 1e-2, and the maps as a whole within 2e-3.
+    // The 64 gradients jump wherever a rectifier opens, and some of the millions are within rounding of it: no two orders of
+    // summation in f32 agree within 1e-3 everywhere. PyTorch's own, channels last instead of contiguous, is off by
+    // 3.7e-3 of the largest, and from what it gives in f64 by 3.1e-3. So the yardstick is f64: this map must be about as
+    // near to it as the other.
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let off = |got: &f32, expected: &f32| (got - expected).abs();
-    let most = got.iter().zip(&expected).map(|(got, expected)| off(got, expected)).fold(0.0, f32::max);
-    let length =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
-    let apart = length(&mut got.iter().zip(&expected).map(|(got, expected)| off(got, expected)));
-    let apart = apart / length(&mut expected.iter().copied());
-    let many =
-        got.iter().zip(&expected).filter(|(got, expected)| off(got, expected) > 1e-3 * largest).count();
-    let share = many as f32 / got.len() as f32;
-    println!(
-        "integrated gradients: off by {:.1e} of the largest, {apart:.1e} of the length, {share:.1e} of the pixels \
-         by more than 1e-3",
-        most / largest
-    );
-    assert!(share < 5e-3, "{share} of the pixels are off by more than 1e-3 of the largest");
-    assert!(most < 1e-2 * largest && apart < 2e-3, "off by {most} of {largest}, {apart} of the length");
+    let apart = |one: &[f32], other: &[f32]| {
+        let off = |(one, other): (&f32, &f32)| (one - other).abs();
+        let most = one.iter().zip(other).map(off).fold(0.0, f32::max) / largest;
+        let share = one.iter().zip(other).map(off).filter(|off| *off > 1e-3 * largest).count();
+        let square = |sum: f32, value: f32| sum + value * value;
+        let length = one.iter().zip(other).map(off).fold(0.0, square).sqrt();
+        let length = length / other.iter().copied().fold(0.0, square).sqrt();
+        println!(
+            "integrated gradients: {most:.1e} of the largest, {length:.1e} of the length, {share} pixels"
+        );
+        (most, length, share as f32 / one.len() as f32)
+    };
+    let expected: Vec<f32> = expected.iter().copied().collect();
+    let exact: Vec<f32> = npy("lite0_integrated_gradients_64_half_in_f64.npy").iter().copied().collect();
+    let (pytorch, ours) = (apart(&expected, &exact), apart(&got, &exact));
+    assert!(ours.0 < 3.0 * pytorch.0 && ours.1 < 1.5 * pytorch.1 && ours.2 < 2.0 * pytorch.2);
+    let (most, length, share) = apart(&got, &expected);
+    assert!(most < 1e-2 && length < 2e-3 && share < 5e-3);
 
     // From black, where the network changes its mind within a few steps, 64 steps leave a fifth uncounted; the
     // sum of Captum's map is off by the same.
