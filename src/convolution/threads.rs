@@ -35,10 +35,17 @@ pub(super) fn for_each(count: usize, task: impl Fn(usize) + Sync) {
         claimed: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         panicked: AtomicBool::new(false),
+        processor: processor::current(),
     });
+    let mut called = false;
     while AWAKE.load(Ordering::Relaxed) < helpers {
         AWAKE.fetch_add(1, Ordering::Relaxed);
         rayon::spawn(help);
+        called = true;
+    }
+    if called {
+        // Lets a helper that was woken here begin, and move.
+        std::thread::yield_now();
     }
     let shared = call.0.clone();
     shared.work();
@@ -66,6 +73,8 @@ struct Call {
     /// Tasks that are over.
     done: AtomicUsize,
     panicked: AtomicBool,
+    /// Where the caller ran.
+    processor: Option<usize>,
 }
 
 impl Call {
@@ -139,6 +148,9 @@ fn help() {
             _ => board().iter().find(|call| call.claimed.load(Ordering::Relaxed) < call.count).cloned(),
         };
         if let Some(call) = call {
+            if call.processor.is_some() && call.processor == processor::current() {
+                processor::leave();
+            }
             // The caller is told of a panic, and this thread helps on.
             let _ = catch_unwind(AssertUnwindSafe(|| call.work()));
             since = Instant::now();
@@ -155,4 +167,44 @@ fn help() {
         }
     }
     AWAKE.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// The processor that the calling thread runs on.
+#[cfg(target_os = "linux")]
+pub(super) mod processor {
+    use std::mem::{size_of_val, zeroed};
+
+    use libc::{CPU_CLR, CPU_COUNT, cpu_set_t, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+    pub(in crate::convolution) fn current() -> Option<usize> {
+        // SAFETY: it has no conditions.
+        usize::try_from(unsafe { sched_getcpu() }).ok()
+    }
+
+    /// Moves this thread to another processor, if it may run on one. It may run on the same as before afterwards.
+    pub(in crate::convolution) fn leave() {
+        let Some(here) = current() else { return };
+        // SAFETY: a set of processors is a field of bits, of which zeros are one, and is as large as said; 0 is this thread.
+        unsafe {
+            let mut allowed: cpu_set_t = zeroed();
+            if sched_getaffinity(0, size_of_val(&allowed), &mut allowed) != 0 {
+                return;
+            }
+            let mut others = allowed;
+            CPU_CLR(here, &mut others);
+            if CPU_COUNT(&others) > 0 && sched_setaffinity(0, size_of_val(&others), &others) == 0 {
+                sched_setaffinity(0, size_of_val(&allowed), &allowed);
+            }
+        }
+    }
+}
+
+/// Elsewhere it is not known, and threads stay where they were put.
+#[cfg(not(target_os = "linux"))]
+pub(super) mod processor {
+    pub(in crate::convolution) fn current() -> Option<usize> {
+        None
+    }
+
+    pub(in crate::convolution) fn leave() {}
 }

@@ -56,3 +56,26 @@ impl Drop for Leaves<'_> {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_leaves_its_processor_is_on_another_and_may_run_where_it_might_before() {
+    use crate::convolution::threads::processor;
+    let allowed = || -> Vec<usize> {
+        // SAFETY: zeros are a set, of the size that is said, and no index is beyond it; 0 is this thread.
+        unsafe {
+            let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+            assert_eq!(libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed), 0);
+            (0..8 * size_of_val(&allowed)).filter(|processor| libc::CPU_ISSET(*processor, &allowed)).collect()
+        }
+    };
+    let before = allowed();
+    // It may be moved back at once, but not every time.
+    let moved = (0..100).any(|_| {
+        let here = processor::current();
+        processor::leave();
+        processor::current() != here
+    });
+    assert_eq!(moved, before.len() > 1);
+    assert_eq!(allowed(), before);
+}
