@@ -381,8 +381,8 @@ impl<'a> VisualizeActivation<'a> {
             filters: filters.clone(),
             label: self.label(first + index, filters),
             image: images.index_axis(Axis(0), index).to_owned(),
-            before: -before[index],
-            after: -after[index],
+            before: 0.0 - before[index], // never −0
+            after: 0.0 - after[index],
             losses: result.losses.of_image(index),
             dead: unmoved[index] && after[index] == before[index],
             prior: self.preset.prior,
