@@ -44,6 +44,14 @@ const NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 impl Digits {
     /// The network as trained on MNIST, from the bundled folder of weights.
     ///
+    /// ```
+    /// use vis::{Model, model::Digits};
+    /// let model = Digits::bundled(&Default::default())?;
+    /// let stroke = model.input().zeros(&model.device()).slice_fill([0..1, 0..1, 5..23, 13..15], 1.0);
+    /// assert_eq!(model.classify(stroke)?.argmax(1).into_scalar::<i64>(), 1);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
@@ -52,6 +60,15 @@ impl Digits {
     }
 
     /// The network with the weights of a file.
+    ///
+    /// ```
+    /// use vis::{Error, model::{Digits, weights::bundled}};
+    /// let device = Default::default();
+    /// assert!(Digits::from_file(bundled("mnist_cnn_f16.safetensors")?, &device).is_ok());
+    /// let other = Digits::from_file(bundled("digits_generator_f16.safetensors")?, &device);
+    /// assert!(matches!(other, Err(Error::Weights { .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -64,6 +81,17 @@ impl Digits {
     /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
     /// that has learned nothing.
     ///
+    /// ```
+    /// use vis::{Model, model::Digits};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 1, 28, 28], (0.0, 1.0), 0, 0, &device);
+    /// let scores = |seed| Digits::with_random_weights(seed, &device)?.classify(image.clone());
+    /// let (once, again, other) = (scores(0)?, scores(0)?, scores(1)?);
+    /// assert_eq!(vis::host::values(once.clone()), vis::host::values(again));
+    /// assert_ne!(vis::host::values(once), vis::host::values(other));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None: the result is one as that of every other constructor.
@@ -73,6 +101,17 @@ impl Digits {
 
     /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
     /// fastest way.
+    ///
+    /// ```
+    /// use vis::{Arithmetic, Model, model::Digits};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 1, 28, 28], (0.0, 1.0), 0, 0, &device);
+    /// let fast = Digits::bundled(&device)?;
+    /// let exact = fast.clone().with_arithmetic(Arithmetic::Exact);
+    /// let difference = fast.classify(image.clone())? - exact.classify(image)?;
+    /// assert!(difference.abs().max().into_scalar::<f32>() < 1e-3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
         for convolution in &mut self.convolutions {
             convolution.set_arithmetic(arithmetic);

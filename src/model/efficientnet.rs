@@ -83,6 +83,14 @@ const HEAD: usize = 1280;
 impl EfficientNetLite0 {
     /// The network as trained on ImageNet, from the bundled folder of weights.
     ///
+    /// ```
+    /// use vis::{Model, model::EfficientNetLite0};
+    /// let model = EfficientNetLite0::bundled(&Default::default())?;
+    /// let image = burn::tensor::Tensor::zeros([1, 3, 32, 32], &model.device());
+    /// assert_eq!(model.classify(image)?.dims(), [1, 1000]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
@@ -91,6 +99,15 @@ impl EfficientNetLite0 {
     }
 
     /// The network with the weights of a file.
+    ///
+    /// ```
+    /// use vis::{Error, model::{EfficientNetLite0, weights::bundled}};
+    /// let device = Default::default();
+    /// assert!(EfficientNetLite0::from_file(bundled("efficientnet_lite0_f16.safetensors")?, &device).is_ok());
+    /// let other = EfficientNetLite0::from_file(bundled("mnist_cnn_f16.safetensors")?, &device);
+    /// assert!(matches!(other, Err(Error::Weights { .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -102,6 +119,17 @@ impl EfficientNetLite0 {
 
     /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
     /// that has learned nothing.
+    ///
+    /// ```
+    /// use vis::{Model, model::EfficientNetLite0};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 0, 0, &device);
+    /// let stem = |seed| EfficientNetLite0::with_random_weights(seed, &device)?.activation(image.clone(), "stem");
+    /// let (once, again, other) = (stem(0)?, stem(0)?, stem(1)?);
+    /// assert_eq!(vis::host::values(once.clone()), vis::host::values(again));
+    /// assert_ne!(vis::host::values(once), vis::host::values(other));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -132,6 +160,17 @@ impl EfficientNetLite0 {
 
     /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
     /// fastest way.
+    ///
+    /// ```
+    /// use vis::{Arithmetic, Model, model::EfficientNetLite0};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 0, 0, &device);
+    /// let fast = EfficientNetLite0::bundled(&device)?;
+    /// let exact = fast.clone().with_arithmetic(Arithmetic::Exact);
+    /// let difference = fast.classify(image.clone())? - exact.classify(image)?;
+    /// assert!(difference.abs().max().into_scalar::<f32>() < 1e-3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
         let of_blocks = self
             .blocks

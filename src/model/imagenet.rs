@@ -38,6 +38,11 @@ impl Class {
 }
 
 /// The usual name of a class, `None` from 1000 on.
+///
+/// ```
+/// assert_eq!(vis::model::imagenet::name(285), Some("Egyptian cat"));
+/// assert_eq!(vis::model::imagenet::name(1000), None);
+/// ```
 pub fn name(class: usize) -> Option<&'static str> {
     TABLE.get(class)?.names().next()
 }

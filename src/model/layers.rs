@@ -55,6 +55,15 @@ impl Convolution {
     /// `weight` is `[out, in, height, width]`, or `[out, in / groups, height, width]` for a grouped
     /// convolution: the number of groups is the number of channels of the image over `weight`'s second
     /// extent, so a depthwise convolution is one whose weight has a second extent of 1. `bias` is `[out]`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::Convolution};
+    /// let device = Device::default();
+    /// let sum = Convolution::new(Tensor::ones([1, 1, 2, 2], &device), None);
+    /// let x = sum.forward(Tensor::ones([1, 1, 3, 3], &device), &mut Taps::new());
+    /// assert_eq!(vis::host::values(x), [4.0; 4]); // at the four places where it fits
+    /// ```
     pub fn new(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
         Self {
             weight,
@@ -67,6 +76,15 @@ impl Convolution {
     }
 
     /// Sets the stride, at least 1.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::Convolution};
+    /// let device = Device::default();
+    /// let sum = Convolution::new(Tensor::ones([1, 1, 2, 2], &device), None).with_stride(2);
+    /// let x = sum.forward(Tensor::ones([1, 1, 8, 6], &device), &mut Taps::new());
+    /// assert_eq!(x.dims(), [1, 1, 4, 3]);
+    /// ```
     pub fn with_stride(mut self, stride: usize) -> Self {
         self.stride = stride;
         self.frozen = OnceLock::new();
@@ -74,6 +92,15 @@ impl Convolution {
     }
 
     /// Sets the padding.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::{Convolution, Padding}};
+    /// let device = Device::default();
+    /// let sum = Convolution::new(Tensor::ones([1, 1, 1, 3], &device), None).with_padding(Padding::Same);
+    /// let x = sum.forward(Tensor::ones([1, 1, 1, 4], &device), &mut Taps::new());
+    /// assert_eq!(vis::host::values(x), [2.0, 3.0, 3.0, 2.0]); // zeros at both ends
+    /// ```
     pub fn with_padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self.frozen = OnceLock::new();
@@ -81,27 +108,74 @@ impl Convolution {
     }
 
     /// Sets how it is computed. Default: the fastest way.
+    ///
+    /// ```
+    /// use vis::{Arithmetic, model::{Taps, layers::Convolution}};
+    /// # let device = Default::default();
+    /// # let weight = vis::random::noise([8, 8, 3, 3], (-1.0, 1.0), 0, 0, &device);
+    /// # let image = vis::random::noise([1, 8, 12, 12], (-1.0, 1.0), 1, 0, &device);
+    /// let fast = Convolution::new(weight, None);
+    /// let exact = fast.clone().with_arithmetic(Arithmetic::Exact);
+    /// let difference = fast.forward(image.clone(), &mut Taps::new()) - exact.forward(image, &mut Taps::new());
+    /// assert!(difference.abs().max().into_scalar::<f32>() < 1e-5);
+    /// ```
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
         self.set_arithmetic(arithmetic);
         self
     }
 
     /// Sets how it is computed, in place.
+    ///
+    /// ```
+    /// use vis::{Arithmetic, model::{Taps, layers::Convolution}};
+    /// # let device = Default::default();
+    /// # let weight = vis::random::noise([8, 8, 3, 3], (-1.0, 1.0), 0, 0, &device);
+    /// # let image = vis::random::noise([1, 8, 12, 12], (-1.0, 1.0), 1, 0, &device);
+    /// let mut convolution = Convolution::new(weight, None);
+    /// let fast = convolution.forward(image.clone(), &mut Taps::new());
+    /// convolution.set_arithmetic(Arithmetic::Exact);
+    /// let exact = convolution.forward(image, &mut Taps::new());
+    /// assert!((fast - exact).abs().max().into_scalar::<f32>() < 1e-5);
+    /// ```
     pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         self.arithmetic = arithmetic;
     }
 
     /// The number of weights and biases.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// let device = Device::default();
+    /// let (weight, bias) = (Tensor::zeros([4, 3, 5, 5], &device), Tensor::zeros([4], &device));
+    /// let convolution = vis::model::layers::Convolution::new(weight, Some(bias));
+    /// assert_eq!(convolution.parameters(), 4 * 3 * 5 * 5 + 4);
+    /// ```
     pub fn parameters(&self) -> usize {
         count(&self.weight) + self.bias.as_ref().map_or(0, count)
     }
 
     /// The device that holds the weights.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// let device = Device::default();
+    /// let convolution = vis::model::layers::Convolution::new(Tensor::zeros([4, 3, 5, 5], &device), None);
+    /// assert_eq!(convolution.device(), device);
+    /// ```
     pub fn device(&self) -> Device {
         self.weight.device()
     }
 
     /// The convolution, described to `taps`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::Convolution};
+    /// let device = Device::default();
+    /// let minus = Convolution::new(Tensor::ones([1, 1, 1, 1], &device).neg(), Some(Tensor::ones([1], &device)));
+    /// let image = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &device).reshape([1, 1, 1, 3]);
+    /// assert_eq!(vis::host::values(minus.forward(image, &mut Taps::new())), [1.0, 0.0, -1.0]);
+    /// ```
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         let groups = self.describe(&x, taps);
         match self.frozen(groups) {
@@ -111,6 +185,16 @@ impl Convolution {
     }
 
     /// The convolution and the rectifier after it, under the backward rule of `taps`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::{backprop::Rectifier, model::{Taps, layers::Convolution}};
+    /// let device = Device::default();
+    /// let minus = Convolution::new(Tensor::ones([1, 1, 1, 1], &device).neg(), Some(Tensor::ones([1], &device)));
+    /// let image = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &device).reshape([1, 1, 1, 3]);
+    /// let x = minus.rectified(image, &mut Taps::new(), Rectifier::Relu);
+    /// assert_eq!(vis::host::values(x), [1.0, 0.0, 0.0]);
+    /// ```
     pub fn rectified(&self, x: Tensor<4>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<4> {
         let groups = self.describe(&x, taps);
         let rule = taps.meet_rectifier();
@@ -160,27 +244,68 @@ pub struct Dense {
 
 impl Dense {
     /// A dense layer; `weight` is `[out, in]`, `bias` is `[out]`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::Dense};
+    /// let device = Device::default();
+    /// let dense = Dense::new(Tensor::ones([5, 3], &device), Tensor::zeros([5], &device));
+    /// let x = dense.forward(Tensor::ones([1, 3], &device), &mut Taps::new());
+    /// assert_eq!(vis::host::values(x), [3.0; 5]);
+    /// ```
     pub fn new(weight: Tensor<2>, bias: Tensor<1>) -> Self {
         Self { weight, bias }
     }
 
     /// The number of outputs.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// let device = Device::default();
+    /// let dense = vis::model::layers::Dense::new(Tensor::ones([5, 3], &device), Tensor::zeros([5], &device));
+    /// assert_eq!(dense.outputs(), 5);
+    /// ```
     pub fn outputs(&self) -> usize {
         self.bias.dims()[0]
     }
 
     /// The number of weights and biases.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// let device = Device::default();
+    /// let dense = vis::model::layers::Dense::new(Tensor::ones([5, 3], &device), Tensor::zeros([5], &device));
+    /// assert_eq!(dense.parameters(), 5 * 3 + 5);
+    /// ```
     pub fn parameters(&self) -> usize {
         count(&self.weight) + count(&self.bias)
     }
 
     /// The layer, described to `taps`: `[batch, in]` gives `[batch, out]`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::{Taps, layers::Dense};
+    /// let device = Device::default();
+    /// let dense = Dense::new(Tensor::from_floats([[1.0, 2.0], [0.0, -1.0]], &device), Tensor::ones([2], &device));
+    /// let x = dense.forward(Tensor::from_floats([[3.0, 4.0]], &device), &mut Taps::new());
+    /// assert_eq!(vis::host::values(x), [3.0 + 2.0 * 4.0 + 1.0, -4.0 + 1.0]);
+    /// ```
     pub fn forward(&self, x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
         taps.describe("dense", self.parameters());
         x.matmul(self.weight.clone().transpose()) + self.bias.clone().unsqueeze()
     }
 
     /// The layer and the rectifier after it, under the backward rule of `taps`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::{backprop::Rectifier, model::{Taps, layers::Dense}};
+    /// let device = Device::default();
+    /// let dense = Dense::new(Tensor::from_floats([[1.0, 2.0], [0.0, -1.0]], &device), Tensor::ones([2], &device));
+    /// let x = dense.rectified(Tensor::from_floats([[3.0, 4.0]], &device), &mut Taps::new(), Rectifier::Relu);
+    /// assert_eq!(vis::host::values(x), [12.0, 0.0]);
+    /// ```
     pub fn rectified(&self, x: Tensor<2>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<2> {
         let x = self.forward(x, taps);
         taps.rectify(x, rectifier)
@@ -188,12 +313,26 @@ impl Dense {
 }
 
 /// The maxima of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::model::{Taps, layers::max_pool_2x2};
+/// let image = Tensor::<4>::from_floats([[[[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]]]], &Device::default());
+/// assert_eq!(vis::host::values(max_pool_2x2(image, &mut Taps::new())), [4.0]);
+/// ```
 pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("max pooling", 0);
     convolution::max_pool_2x2(x)
 }
 
 /// The means of non-overlapping 2×2 windows, described to `taps`; a last odd row or column is dropped.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::model::{Taps, layers::average_pool_2x2};
+/// let image = Tensor::<4>::from_floats([[[[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]]]], &Device::default());
+/// assert_eq!(vis::host::values(average_pool_2x2(image, &mut Taps::new())), [2.5]);
+/// ```
 pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("average pooling", 0);
     module::avg_pool2d(x, AvgPoolOptions::new([2, 2]))
@@ -201,18 +340,42 @@ pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
 
 /// The mean of every channel, described to `taps`: `[batch, channels, height, width]` gives
 /// `[batch, channels]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::model::{Taps, layers::global_average_pool};
+/// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &Device::default());
+/// assert_eq!(vis::host::values(global_average_pool(two_channels, &mut Taps::new())), [1.5, 4.0]);
+/// ```
 pub fn global_average_pool(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("average pooling", 0);
     x.mean_dim(3).mean_dim(2).flatten(1, 3)
 }
 
 /// The features of an image in a row, channel by channel, described to `taps`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::model::{Taps, layers::flatten};
+/// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &Device::default());
+/// let row = flatten(two_channels, &mut Taps::new());
+/// assert_eq!(row.dims(), [1, 4]);
+/// assert_eq!(vis::host::values(row), [1.0, 2.0, 3.0, 5.0]);
+/// ```
 pub fn flatten(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("flatten", 0);
     x.flatten(1, 3)
 }
 
 /// Probabilities from class scores, `[batch, classes]`, described to `taps`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use vis::model::{Taps, layers::softmax};
+/// let scores = Tensor::<2>::from_floats([[0.0, 3.0_f32.ln()]], &Device::default());
+/// let probabilities = vis::host::values(softmax(scores, &mut Taps::new()));
+/// assert!((probabilities[0] - 0.25).abs() < 1e-6 && (probabilities[1] - 0.75).abs() < 1e-6);
+/// ```
 pub fn softmax(x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("softmax", 0);
     burn::tensor::activation::softmax(x, 1)
@@ -246,6 +409,15 @@ impl Standardization {
     }
 
     /// The standardized image, of the same shape.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use vis::model::layers::Standardization;
+    /// let device = Device::default();
+    /// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &device);
+    /// let standardized = Standardization::new([1.0, 4.0], [1.0, 0.5], &device).forward(two_channels);
+    /// assert_eq!(vis::host::values(standardized), [0.0, 1.0, -2.0, 2.0]);
+    /// ```
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         (image - self.mean.clone()) / self.deviation.clone()
     }

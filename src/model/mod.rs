@@ -190,6 +190,15 @@ forward_to_inner!(Box<M>);
 /// Runs a model on an image under the given taps, after checking that it can take the image and that
 /// every layer wanted is met.
 ///
+/// ```
+/// use vis::model::{Model, Taps, run};
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let image = model.input().zeros(&model.device());
+/// assert!(run(&model, image.clone(), &mut Taps::new().record(["conv2"])).is_ok());
+/// assert!(run(&model, image.clone(), &mut Taps::new().record(["conv9"])).is_err()); // no such layer
+/// assert!(run(&model, image.repeat_dim(1, 2), &mut Taps::new()).is_err()); // six channels
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Shape`] and [`Error::UnknownLayer`].
@@ -245,31 +254,62 @@ impl InputSpec {
     }
 
     /// The number of channels: 3 for RGB, 1 for grey.
+    ///
+    /// ```
+    /// let grey = vis::model::InputSpec::new([1, 28, 28], (0.0, 1.0));
+    /// assert_eq!((grey.channels(), vis::model::InputSpec::rgb(28, 28).channels()), (1, 3));
+    /// ```
     pub fn channels(&self) -> usize {
         self.channels
     }
 
     /// The height and width in pixels: the only ones taken, or the default ones.
+    ///
+    /// ```
+    /// assert_eq!(vis::model::InputSpec::rgb(480, 640).size(), (480, 640));
+    /// ```
     pub fn size(&self) -> (usize, usize) {
         (self.height, self.width)
     }
 
     /// `[channels, height, width]`.
+    ///
+    /// ```
+    /// assert_eq!(vis::model::InputSpec::rgb(480, 640).shape(), [3, 480, 640]);
+    /// ```
     pub fn shape(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
     }
 
     /// The lowest and highest value of a pixel.
+    ///
+    /// ```
+    /// assert_eq!(vis::model::InputSpec::new([1, 28, 28], (-1.0, 1.0)).range(), (-1.0, 1.0));
+    /// assert_eq!(vis::model::InputSpec::rgb(28, 28).range(), (0.0, 255.0));
+    /// ```
     pub fn range(&self) -> (f32, f32) {
         self.range
     }
 
     /// The smallest side the model takes, if it takes other sizes than its default.
+    ///
+    /// ```
+    /// let fixed = vis::model::InputSpec::rgb(224, 224);
+    /// assert_eq!(fixed.smallest(), None);
+    /// assert_eq!(fixed.with_any_size_from(32).smallest(), Some(32));
+    /// ```
     pub fn smallest(&self) -> Option<usize> {
         self.smallest
     }
 
     /// Whether the model can take a batch of images of this shape, `[batch, channels, height, width]`.
+    ///
+    /// ```
+    /// let input = vis::model::InputSpec::rgb(8, 8);
+    /// assert!(input.check([5, 3, 8, 8]).is_ok());
+    /// let error = input.check([5, 1, 8, 8]).unwrap_err(); // grey
+    /// assert_eq!(error.to_string(), "the image has shape [5, 1, 8, 8], expected [batch, 3, 8, 8]");
+    /// ```
     ///
     /// # Errors
     ///
@@ -291,6 +331,13 @@ impl InputSpec {
     }
 
     /// One image of zeros.
+    ///
+    /// ```
+    /// let input = vis::model::InputSpec::rgb(8, 8);
+    /// let black = input.zeros(&Default::default());
+    /// assert!(input.check(black.dims()).is_ok());
+    /// assert!(vis::host::values(black).iter().all(|value| *value == 0.0));
+    /// ```
     pub fn zeros(&self, device: &Device) -> Tensor<4> {
         Tensor::zeros([1, self.channels, self.height, self.width], device)
     }

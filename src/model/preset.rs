@@ -64,6 +64,16 @@ pub enum UpdateRule {
 impl Preset {
     /// The settings of keras-vis: pixels, RMSprop in steps of about one pixel value, 200 steps, no transforms,
     /// and weights 1, 10 and 10. Suits VGG16.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization, model::Preset};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0));
+    /// // An optimizer has these settings already.
+    /// let by_preset = run().preset(&Preset::keras_vis()).max_iter(3).minimize()?;
+    /// assert_eq!(by_preset.losses, run().max_iter(3).minimize()?.losses);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn keras_vis() -> Self {
         Self {
             prior: Prior::Pixels,
@@ -84,6 +94,14 @@ impl Preset {
 
     /// The settings of lucid: a Fourier image in decorrelated colours, Adam, and an objective that must
     /// hold under jitter, zoom and rotation. Suits networks of every kind.
+    ///
+    /// ```
+    /// use vis::model::{Preset, Prior, UpdateRule};
+    /// let preset = Preset::robust();
+    /// assert_eq!((preset.prior, preset.update), (Prior::Fourier { decay: 1.0 }, UpdateRule::Adam));
+    /// assert!(preset.jitter > 0.0 && !preset.scales.is_empty() && !preset.rotations.is_empty());
+    /// assert_eq!((preset.lp_norm_weight, preset.tv_weight), (0.0, 0.0)); // the transforms take their place
+    /// ```
     ///
     /// Source: Olah, Mordvintsev & Schubert 2017, *Feature Visualization*, distill.pub.
     pub fn robust() -> Self {

@@ -205,6 +205,17 @@ impl Taps {
 
     /// Sets the backward rule at every rectifier. A run with a special rule that meets none above what the gradient is
     /// taken at is refused ([`Error::NoRectifier`]).
+    ///
+    /// ```
+    /// use vis::{Error, Rule, model::{Model, Taps, run}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let guided = || Taps::new().rule(Rule::Guided).record(["logits"]);
+    /// assert!(run(&model, image.clone(), &mut guided()).is_ok());
+    /// // Above conv2 there is no rectifier that could follow it.
+    /// let refused = run(&model, image, &mut guided().open("conv2"));
+    /// assert!(matches!(refused, Err(Error::NoRectifier { .. })));
+    /// ```
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
         self
@@ -216,6 +227,16 @@ impl Taps {
     ///
     /// `x` is `[batch, channels, height, width]`, or `[batch, features]`, which counts as a 1×1 map, or
     /// `[batch, channels, length]`, which counts as a map of width 1.
+    ///
+    /// ```
+    /// # use burn::tensor::Tensor;
+    /// use vis::model::Taps;
+    /// let mut taps = Taps::new().record(["conv", "conv#2"]); // a name met again is numbered
+    /// let x = Tensor::<4>::ones([1, 4, 8, 8], &Default::default());
+    /// let x = taps.layer("conv", x).unwrap();
+    /// assert!(taps.layer("conv", x).is_err()); // the run may end: nothing deeper is wanted
+    /// assert_eq!(taps.seen(), ["conv", "conv#2"]);
+    /// ```
     ///
     /// # Errors
     ///
@@ -284,31 +305,80 @@ impl Taps {
     }
 
     /// Says what the next layer tapped is, for the table of layers.
+    ///
+    /// ```
+    /// use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct Shift(InputSpec);
+    /// impl Model for Shift {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    ///     fn forward(&self, image: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    ///         taps.describe("scale and shift", 2);
+    ///         taps.layer("shifted", image * 0.5 + 1.0).map(drop)
+    ///     }
+    /// }
+    /// let layers = Shift(InputSpec::rgb(8, 8)).layers()?;
+    /// assert_eq!(layers[0].to_string(), "shifted  scale and shift  3x8x8  2 parameters");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn describe(&mut self, kind: &'static str, parameters: usize) {
         self.described = (Some(kind), self.described.1 + parameters);
     }
 
     /// The rectifier `max(x, 0)` under the backward rule of this run.
+    ///
+    /// ```
+    /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0], &Default::default());
+    /// let mut taps = vis::model::Taps::new();
+    /// assert_eq!(vis::host::values(taps.relu(x)), [0.0, 2.0]);
+    /// assert_eq!(taps.rectifiers(), 1);
+    /// ```
     pub fn relu<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         self.rectify(x, Rectifier::Relu)
     }
 
     /// The clipped rectifier `min(max(x, 0), 6)` under the backward rule of this run.
+    ///
+    /// ```
+    /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0, 9.0], &Default::default());
+    /// assert_eq!(vis::host::values(vis::model::Taps::new().relu6(x)), [0.0, 2.0, 6.0]);
+    /// ```
     pub fn relu6<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         self.rectify(x, Rectifier::Relu6)
     }
 
     /// The leaky rectifier, `x` where positive and `slope · x` elsewhere, under the rule of this run.
+    ///
+    /// ```
+    /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0], &Default::default());
+    /// assert_eq!(vis::host::values(vis::model::Taps::new().leaky_relu(x, 0.25)), [-0.25, 2.0]);
+    /// ```
     pub fn leaky_relu<const D: usize>(&mut self, x: Tensor<D>, slope: f32) -> Tensor<D> {
         self.rectify(x, Rectifier::Leaky(slope))
     }
 
     /// Any [`Rectifier`] under the backward rule of this run.
+    ///
+    /// ```
+    /// use vis::{Rule, backprop::Rectifier, model::Taps};
+    /// # use burn::tensor::{Device, Tensor};
+    /// let x = Tensor::<1>::from_floats([-1.0, 2.0, 3.0], &Device::default().autodiff()).require_grad();
+    /// let weights = Tensor::<1>::from_floats([3.0, 5.0, -7.0], &Device::default());
+    /// let y = Taps::new().rule(Rule::Deconvolution).rectify(x.clone(), Rectifier::Relu);
+    /// let gradient = x.grad(&(y * weights).sum().backward()).unwrap();
+    /// assert_eq!(vis::host::values(gradient), [3.0, 5.0, 0.0]); // positive cotangents
+    /// ```
     pub fn rectify<const D: usize>(&mut self, x: Tensor<D>, rectifier: Rectifier) -> Tensor<D> {
         backprop::rectify(x, rectifier, self.meet_rectifier())
     }
 
     /// The rule at the next rectifier, for an operation that contains one; counts it as met.
+    ///
+    /// ```
+    /// use vis::{Rule, model::Taps};
+    /// let mut taps = Taps::new().rule(Rule::Guided);
+    /// assert_eq!(taps.meet_rectifier(), Rule::Guided);
+    /// assert_eq!(taps.rectifiers(), 1);
+    /// ```
     pub fn meet_rectifier(&mut self) -> Rule {
         self.rectifiers += 1;
         self.rule
@@ -356,6 +426,17 @@ impl Taps {
     }
 
     /// The leaf opened at a layer.
+    ///
+    /// ```
+    /// use vis::model::{Model, Taps, run};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut taps = Taps::new().open("conv1").record(["pool1"]);
+    /// run(&model, image, &mut taps)?;
+    /// assert_eq!(taps.opened("conv1")?.dims(), [1, 4, 8, 8]);
+    /// assert!(taps.opened("pool1").is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

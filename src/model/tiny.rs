@@ -27,6 +27,15 @@ pub struct Tiny {
 
 impl Tiny {
     /// The network on a device.
+    ///
+    /// ```
+    /// use vis::{Model, model::Tiny};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &device);
+    /// let [once, again] = [(); 2].map(|()| Tiny::new(&device).classify(image.clone()));
+    /// assert_eq!(vis::host::values(once?), vis::host::values(again?));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(device: &Device) -> Self {
         // A deterministic, aperiodic spread over ±1: the fractional parts of multiples of the golden ratio.
         let weights = |count: usize, phase: f32| -> Vec<f32> {

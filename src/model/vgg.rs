@@ -123,6 +123,13 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     ///
     /// The top has nine tenths of the weights; [`without_top`](Self::without_top) drops it.
     ///
+    /// ```no_run
+    /// use vis::{Model, model::Vgg16};
+    /// let model = Vgg16::with_random_weights(0, &Default::default())?; // takes half a gigabyte
+    /// assert_eq!(model.classify(model.input().zeros(&model.device()))?.dims(), [1, 1000]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None: the result is one as that of every other constructor.
@@ -147,6 +154,18 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
 
     /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the
     /// fastest way.
+    ///
+    /// ```
+    /// use vis::{Arithmetic, Model, model::Vgg16};
+    /// # let device = Default::default();
+    /// # let image = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 0, 0, &device);
+    /// let fast = Vgg16::bundled(&device)?;
+    /// let exact = fast.clone().with_arithmetic(Arithmetic::Exact);
+    /// let [fast, exact] = [fast, exact].map(|model| model.activation(image.clone(), "block3_conv1"));
+    /// let (fast, exact) = (fast?, exact?);
+    /// assert!((fast - exact.clone()).abs().max().into_scalar::<f32>() < 1e-4 * exact.max().into_scalar::<f32>());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
         for convolution in self.blocks.iter_mut().flatten() {
             convolution.set_arithmetic(arithmetic);
@@ -155,6 +174,14 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     }
 
     /// The network up to `block5_pool`, which takes images of any size from 32 pixels.
+    ///
+    /// ```no_run
+    /// use vis::{Model, model::Vgg16};
+    /// let model = Vgg16::with_random_weights(0, &Default::default())?;
+    /// assert_eq!(model.input().smallest(), None); // 224×224 and nothing else
+    /// assert_eq!(model.without_top().input().smallest(), Some(32));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "include_top")]
     pub fn without_top(mut self) -> Self {
         self.top = None;

@@ -86,6 +86,16 @@ enum Element {
 impl Parameters {
     /// The tensors of a file.
     ///
+    /// ```
+    /// use vis::{Error, model::weights::{Parameters, bundled}};
+    /// let device = Default::default();
+    /// let digits = Parameters::from_file(bundled("mnist_cnn_f16.safetensors")?, &device)?;
+    /// assert!(digits.names().any(|name| name == "conv_layers.0.weight"));
+    /// let text = Parameters::from_file("Cargo.toml", &device);
+    /// assert!(matches!(text, Err(Error::Format { .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Io`] when the file can't be read, [`Error::Format`] when it holds no weights.
@@ -100,6 +110,15 @@ impl Parameters {
 
     /// The tensors of a file in the folder of bundled weights: see [`bundled`].
     ///
+    /// ```
+    /// use vis::{Error, model::weights::Parameters};
+    /// let device = Default::default();
+    /// assert_eq!(Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?.names().count(), 10);
+    /// let none = Parameters::from_bundled("vgg17.safetensors", &device);
+    /// assert!(matches!(none, Err(Error::NotBundled { .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotBundled`] when there is no such file, and those of [`from_file`](Self::from_file).
@@ -110,6 +129,16 @@ impl Parameters {
     /// Random tensors: biases (tensors with one extent) are zero, and weights are uniform in
     /// `±sqrt(6 / fan_in)`, which keeps the variance of activations the same through rectifiers of any
     /// number. The same seed gives the same network.
+    ///
+    /// ```
+    /// use vis::model::weights::Parameters;
+    /// let device = Default::default();
+    /// let drawn = |seed| Parameters::random(seed, &device).tensor("weight", [10, 6]).map(vis::host::values);
+    /// assert!(drawn(7)?.iter().all(|value| value.abs() <= 1.0)); // six inputs
+    /// assert_eq!(drawn(7)?, drawn(7)?);
+    /// assert_ne!(drawn(7)?, drawn(8)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// Source: He et al. 2015, *Delving Deep into Rectifiers*, equation 10.
     pub fn random(seed: u64, device: &Device) -> Self {
@@ -162,6 +191,15 @@ impl Parameters {
 
     /// Builds a network from these tensors, all of which it must use.
     ///
+    /// ```
+    /// use vis::{Error, model::weights::Parameters};
+    /// let device = Default::default();
+    /// let digits = Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?;
+    /// let only_one = digits.load(|parameters| parameters.tensor("conv_layers.0.bias", [32]));
+    /// assert!(matches!(only_one, Err(Error::Weights { unused, .. }) if unused.len() == 9));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Weights`] lists every tensor that is missing, unused or of another shape. [`Error::Format`]
@@ -183,6 +221,16 @@ impl Parameters {
     ///
     /// A file that lacks it or has it in another shape is refused by [`load`](Self::load) once everything
     /// has been asked for, so that the error lists it all; until then a tensor of one zero stands in.
+    ///
+    /// ```
+    /// use vis::{Error, model::weights::Parameters};
+    /// let device = Default::default();
+    /// let mut digits = Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?;
+    /// assert_eq!(digits.tensor("conv_layers.0.weight", [32, 1, 3, 3])?.dims(), [32, 1, 3, 3]);
+    /// let refused = digits.load(|parameters| parameters.tensor("conv_layers.9.bias", [32]));
+    /// assert!(matches!(refused, Err(Error::Weights { missing, .. }) if missing == ["conv_layers.9.bias"]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -210,6 +258,15 @@ impl Parameters {
     }
 
     /// The names there are, in alphabetical order; none for random tensors.
+    ///
+    /// ```
+    /// use vis::model::weights::Parameters;
+    /// let device = Default::default();
+    /// let digits = Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?;
+    /// assert_eq!(digits.names().next(), Some("conv_layers.0.bias"));
+    /// assert_eq!(Parameters::random(0, &device).names().count(), 0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let tensors = match &self.source {
             Source::File { tensors, .. } => Some(tensors.keys().map(String::as_str)),
@@ -219,6 +276,15 @@ impl Parameters {
     }
 
     /// The shape of a tensor in the file; `None` when it isn't there or tensors are random.
+    ///
+    /// ```
+    /// use vis::model::weights::Parameters;
+    /// let device = Default::default();
+    /// let digits = Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?;
+    /// assert_eq!(digits.shape("conv_layers.0.weight"), Some(&[32, 1, 3, 3][..]));
+    /// assert_eq!(digits.shape("conv_layers.9.weight"), None);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         match &self.source {
             Source::File { tensors, .. } => tensors.get(name).map(|stored| stored.shape.as_slice()),
@@ -227,11 +293,27 @@ impl Parameters {
     }
 
     /// Whether the tensors are random, so that any name and shape is there.
+    ///
+    /// ```
+    /// use vis::model::weights::Parameters;
+    /// let device = Default::default();
+    /// assert!(Parameters::random(0, &device).is_random());
+    /// assert!(!Parameters::from_bundled("mnist_cnn_f16.safetensors", &device)?.is_random());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn is_random(&self) -> bool {
         matches!(self.source, Source::Random(_))
     }
 
     /// The device that tensors are put on.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use vis::model::weights::Parameters;
+    /// let device = Device::default();
+    /// // A plain one, so that the weights stay out of the gradient's graph.
+    /// assert_eq!(*Parameters::random(0, &device.clone().autodiff()).device(), device);
+    /// ```
     pub fn device(&self) -> &Device {
         &self.device
     }
