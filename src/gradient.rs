@@ -74,11 +74,33 @@ pub struct LossValues {
 
 impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// The gradient of these losses with respect to the image.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = ActivationMaximization::new("conv2", 3).into();
+    /// let at = Gradient::new(&model, &losses).evaluate(image.clone())?;
+    /// assert_eq!(at.layer, None); // with respect to the image itself:
+    /// assert_eq!(vis::host::values(at.value), vis::host::values(image));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
         Self { model, losses, rule: Rule::Plain, descending: false, at: At::Image }
     }
 
     /// Sets the backward rule at rectifiers.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model, Rule};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(ActivationMaximization::new("logits", 3), -1.0)]; // the score itself
+    /// let by = |rule| Gradient::new(&model, &losses).rule(rule).evaluate(image.clone()).map(|at| at.gradient);
+    /// let difference = by(Rule::Guided)? - by(Rule::Plain)?;
+    /// assert!(difference.abs().max().into_scalar::<f32>() > 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
         self
@@ -104,6 +126,18 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     }
 
     /// Takes the gradient with respect to a layer's activation instead of the image.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = ActivationMaximization::new("logits", 3).into();
+    /// let at = Gradient::new(&model, &losses).at_layer("conv2").evaluate(image)?;
+    /// // The score is a weighted sum of this layer, and the gradient is the weights.
+    /// let sum = (at.gradient * at.value).sum().into_scalar::<f32>();
+    /// assert!((sum - at.losses.totals()[0]).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "wrt_tensor")]
     pub fn at_layer(mut self, layer: impl Into<String>) -> Self {
         self.at = At::Layer(layer.into());
@@ -120,6 +154,18 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     ///
     /// Costs one forward and one backward pass, as deep as the deepest layer named.
     ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = ActivationMaximization::new("conv2", 3).into();
+    /// let primitive = Gradient::new(&model, &losses);
+    /// let at = primitive.evaluate(image.clone())?;
+    /// let lower = primitive.values(image - at.gradient)?; // a step against the gradient
+    /// assert!(lower.totals()[0] < at.losses.totals()[0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownLayer`](crate::Error::UnknownLayer), [`Error::Shape`](crate::Error::Shape) for an
@@ -131,6 +177,19 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
 
     /// The same through a decoder: the gradient is with respect to `variable`, and `decode` gives the image
     /// that the losses see and the one that the model sees, both by differentiable operations.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = ActivationMaximization::new("conv2", 3).into();
+    /// let primitive = Gradient::new(&model, &losses);
+    /// let direct = primitive.evaluate(image.clone())?.gradient;
+    /// // What is optimised is half the image, so its gradient is twice as large.
+    /// let of_half = primitive.evaluate_through(image / 2.0, |half| (half.clone() * 2.0, half * 2.0))?.gradient;
+    /// assert!((of_half - direct * 2.0).abs().max().into_scalar::<f32>() < 1e-6);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -236,31 +295,91 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
 
 impl LossValues {
     /// The names of the losses.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::{LPNorm, TotalVariation}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// assert_eq!(Gradient::new(&model, &losses).values(image)?.names(), ["L-6 norm", "TV(2)"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The weighted values on the device, `[losses, batch]`.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::{LPNorm, TotalVariation}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let values = Gradient::new(&model, &losses).values(images)?;
+    /// assert_eq!(values.tensor().dims(), [2, 3]); // three images
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tensor(&self) -> Tensor<2> {
         self.weighted.clone()
     }
 
     /// The total of each image on the device, `[batch]`.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::{LPNorm, TotalVariation}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let values = Gradient::new(&model, &losses).values(images)?;
+    /// assert_eq!(vis::host::values(values.total()), values.totals());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn total(&self) -> Tensor<1> {
         self.weighted.clone().sum_dim(0).flatten(0, 1)
     }
 
     /// The weighted values on the host, `[losses, batch]`; waits for the device.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::TotalVariation, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(TotalVariation::default(), 1.0), (TotalVariation::default(), 2.0)];
+    /// let values = Gradient::new(&model, &losses).values(images)?.values();
+    /// assert_eq!(values.row(1), &values.row(0) * 2.0); // weighted
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn values(&self) -> Array2<f32> {
         crate::host::array2(self.weighted.clone())
     }
 
     /// The total of each image on the host; waits for the device.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::{LPNorm, TotalVariation}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let values = Gradient::new(&model, &losses).values(images)?;
+    /// assert_eq!(values.totals()[2], values.values().column(2).sum());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn totals(&self) -> Vec<f32> {
         self.values().sum_axis(ndarray::Axis(0)).to_vec()
     }
 
     /// The weighted value of each image for one loss by name, if there is such a loss.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::{LPNorm, TotalVariation}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let values = Gradient::new(&model, &losses).values(images)?;
+    /// assert_eq!(values.named("TV(2)").unwrap(), values.values().row(1));
+    /// assert!(values.named("TV(3)").is_none());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn named(&self, name: &str) -> Option<Array1<f32>> {
         let index = self.names.iter().position(|other| other == name)?;
         Some(self.values().row(index).to_owned())

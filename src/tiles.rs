@@ -81,6 +81,19 @@ struct Span {
 
 impl<'a> TiledGradient<'a> {
     /// The gradient of these losses by tiles of 512 pixels a side with margins of 32.
+    ///
+    /// ```
+    /// # use vis::{gradient::Gradient, losses::LayerEnergy, tiles::TiledGradient, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = ndarray::Array3::from_shape_fn((3, 8, 8), |(c, y, x)| (40 * c + y * x) as f32);
+    /// let losses = LayerEnergy::new("conv2").into();
+    /// let tiled = TiledGradient::new(&model, &losses).evaluate(photo.view(), Default::default())?;
+    /// // A photo of one tile has the gradient of the whole image.
+    /// let image = vis::host::tensor4(photo.view().insert_axis(ndarray::Axis(0)), &model.device());
+    /// let whole = vis::host::values(Gradient::new(&model, &losses).evaluate(image)?.gradient);
+    /// assert_eq!(tiled.gradient.as_slice(), Some(&whole[..]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(model: &'a dyn Model, losses: &'a Losses) -> Self {
         Self { model, losses, tile: 512, overlap: 32 }
     }
@@ -137,6 +150,19 @@ impl<'a> TiledGradient<'a> {
     }
 
     /// The loss and the gradient of one image, `[channels, height, width]`.
+    ///
+    /// ```
+    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = ndarray::Array3::from_shape_fn((3, 21, 13), |(c, y, x)| (40 * c + 7 * y + 3 * x) as f32);
+    /// let losses = LayerEnergy::new("conv2").into();
+    /// let tiles = TiledGradient::new(&model, &losses);
+    /// let before = tiles.evaluate(photo.view(), Default::default())?;
+    /// let after = tiles.evaluate((&photo - &before.gradient * 1e3).view(), Default::default())?;
+    /// assert!(after.loss < before.loss); // a step against the gradient
+    /// assert_eq!(before.losses, [before.loss]); // there is but one
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

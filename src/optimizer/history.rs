@@ -27,11 +27,28 @@ impl History {
     }
 
     /// The names of the losses, no two alike: see [`Losses::names`](crate::Losses::names).
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::{LPNorm, TotalVariation}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let history = Optimizer::new(&model, losses).max_iter(1).minimize()?.losses;
+    /// assert_eq!(history.names(), ["L-6 norm", "TV(2)"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The number of steps.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).max_iter(3).minimize()?.losses;
+    /// assert_eq!(losses.steps(), 3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(&self) -> usize {
         self.values.len_of(Axis(0))
     }
@@ -66,6 +83,16 @@ impl History {
     }
 
     /// The totals, `[steps, batch]`.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::{LPNorm, TotalVariation}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
+    /// let history = Optimizer::new(&model, losses).batch(4).max_iter(3).minimize()?.losses;
+    /// let (norm, variation) = (history.named("L-6 norm").unwrap(), history.named("TV(2)").unwrap());
+    /// assert_eq!(history.totals(), &norm + &variation);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn totals(&self) -> Array2<f32> {
         self.values.sum_axis(Axis(1))
     }
@@ -127,6 +154,16 @@ impl History {
     }
 
     /// Writes the table of [`write_csv`](Self::write_csv) to a file, whole or not at all.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-save-csv-example.csv");
+    /// let losses = Optimizer::new(&model, TotalVariation::default()).max_iter(2).minimize()?.losses;
+    /// losses.save_csv(&path)?;
+    /// assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1 + 2);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

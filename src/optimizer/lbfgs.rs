@@ -67,6 +67,17 @@ impl Lbfgs {
     /// L-BFGS with a memory of 10 pairs, whose steps have a root mean square of `longest` at most, in units of
     /// the variable: 10 pixel values suit images in `0..255`.
     ///
+    /// ```
+    /// # use burn::tensor::Tensor;
+    /// use vis::optimizer::{Lbfgs, Update};
+    /// let one = Tensor::<4>::ones([1, 1, 1, 1], &Default::default());
+    /// // Nothing is known of the curvature yet: along the gradient, for a tenth of the longest step.
+    /// let moved = Lbfgs::new(10.0)?.step(one.zeros_like(), one, 1.0);
+    /// assert!((moved.into_scalar::<f32>() + 1.0).abs() < 1e-5);
+    /// assert!(Lbfgs::new(0.0).is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] unless `longest` is above 0.

@@ -73,6 +73,15 @@ pub struct Optimizer<'a> {
 
 impl<'a> Optimizer<'a> {
     /// A run on this model that minimises these losses, with the settings of keras-vis.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let result = Optimizer::new(&model, TotalVariation::default()).minimize()?;
+    /// assert_eq!(result.losses.steps(), 200);
+    /// assert!(result.best_loss[0] < result.losses.totals()[[0, 0]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(model: &'a dyn Model, losses: impl Into<Losses>) -> Self {
         Self {
             model,
@@ -133,6 +142,16 @@ impl<'a> Optimizer<'a> {
 
     /// Starts from this batch of images, `[batch, channels, height, width]`, in the model's input range,
     /// instead of noise.
+    ///
+    /// ```
+    /// # use vis::{Model, Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let grey = model.input().zeros(&model.device()) + 100.0;
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed_img(grey);
+    /// let first = run.steps()?.next().unwrap()?;
+    /// assert!(vis::host::values(first.image).iter().all(|value| *value == 100.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "seed_input")]
     pub fn seed_img(mut self, images: Tensor<4>) -> Self {
         self.start = Start::Image(Box::new(images));
@@ -140,12 +159,30 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Starts from noise in so many images at once; each is a run of its own.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let result = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).batch(3).max_iter(2).minimize()?;
+    /// assert_eq!(result.image.dims(), [3, 3, 8, 8]);
+    /// assert!(result.best_loss[0] != result.best_loss[1]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch(self, images: usize) -> Self {
         self.batch_from(0, images)
     }
 
     /// As [`batch`](Self::batch), where the first image takes the noise of image `first` of the seed: so a
     /// long list of pictures can be cut into batches without changing any of them.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(0);
+    /// let (three, third) = (run().batch(3).minimize()?.image, run().batch_from(2, 1).minimize()?.image);
+    /// assert_eq!(vis::host::values(three.narrow(0, 2, 1)), vis::host::values(third));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn batch_from(mut self, first: usize, images: usize) -> Self {
         let size = Some(self.start.size(self.model));
         self.start = Start::Noise { batch: images, first, size };
@@ -153,6 +190,26 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Starts from noise of this height and width, for models that take any size.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv", 0)).size_of_image(12, 20);
+    /// assert_eq!(run.max_iter(2).minimize()?.image.dims(), [1, 3, 12, 20]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn size_of_image(mut self, height: usize, width: usize) -> Self {
         let (batch, first) = match self.start {
             Start::Noise { batch, first, .. } => (batch, first),
@@ -163,12 +220,31 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Sets the seed of all randomness: the same seed gives the same picture. Default 0.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = |seed| Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed(seed).max_iter(3);
+    /// assert_eq!(run(1).minimize()?.array(), run(1).minimize()?.array());
+    /// assert_ne!(run(1).minimize()?.array(), run(0).minimize()?.array());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Sets the number of steps. Default 200; 0 evaluates nothing and returns the start.
+    ///
+    /// ```
+    /// # use vis::{Model, Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed_img(photo.clone());
+    /// assert_eq!(run().max_iter(5).minimize()?.losses.steps(), 5);
+    /// assert_eq!(vis::host::values(run().max_iter(0).minimize()?.image), vis::host::values(photo));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "n_iter")]
     #[doc(alias = "steps")]
     pub fn max_iter(mut self, steps: usize) -> Self {
@@ -177,6 +253,16 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Sets the learning rate. Default 1, in pixel values per step for the default update.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut steps = Optimizer::new(&model, TotalVariation::default()).learning_rate(2.0).steps()?;
+    /// let (first, second) = (steps.next().unwrap()?, steps.next().unwrap()?);
+    /// let moved = (second.image - first.image).abs().max().into_scalar::<f32>();
+    /// assert!((moved - 2.0 * 4.472).abs() < 0.01); // the first step of RMSprop is 4.47 times as long
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn learning_rate(mut self, learning_rate: f64) -> Self {
         self.learning_rate = learning_rate;
         self
@@ -309,6 +395,16 @@ impl<'a> Optimizer<'a> {
 
     /// Shifts the image at random between itself and the model, by up to so many pixels or, for a number
     /// with a fraction, by that share of each side.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).jitter(2);
+    /// let losses = run.learning_rate(0.0).max_iter(9).minimize()?.losses.totals();
+    /// // The image rests, and every shift of it has a loss of its own.
+    /// assert!(losses.iter().any(|loss| *loss != losses[[0, 0]]));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn jitter(self, jitter: impl Into<Jitter>) -> Self {
         self.transform(jitter.into())
     }
@@ -333,17 +429,43 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Adds a callback, told of every step and of the end, whether that is good or bad.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::Print, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut lines = Vec::new();
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(3);
+    /// run.callback(Print::to(&mut lines)).minimize()?;
+    /// assert_eq!(String::from_utf8(lines).unwrap().lines().count(), 3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
         self.callbacks.push(Box::new(callback));
         self
     }
 
     /// Writes the losses of every step to standard error: [`Print`].
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
+    /// assert_eq!(run().verbose(true).minimize()?.losses, run().minimize()?.losses); // the run is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn verbose(self, verbose: bool) -> Self {
         if verbose { self.callback(Print::to_stderr()) } else { self }
     }
 
     /// Draws a progress bar on standard error if that is a terminal: [`ProgressBar`].
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
+    /// assert_eq!(run().progress_bar().minimize()?.losses, run().minimize()?.losses); // the run is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress_bar(self) -> Self {
         self.callback(ProgressBar::to_stderr())
     }
@@ -383,6 +505,16 @@ impl<'a> Optimizer<'a> {
     }
 
     /// Runs all steps and returns the best images.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let result = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(20).minimize()?;
+    /// let losses = result.losses.totals();
+    /// assert!(losses.iter().all(|loss| *loss >= result.best_loss[0]));
+    /// assert_eq!(losses[[result.best_step[0], 0]], result.best_loss[0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -62,6 +62,15 @@ pub struct BurnUpdate<O: burn::optim::Optimizer> {
 
 impl<O: burn::optim::Optimizer> BurnUpdate<O> {
     /// An update by this optimizer, such as `AdamConfig::new().build()`.
+    ///
+    /// ```
+    /// use burn::{optim::AdamConfig, tensor::Tensor};
+    /// use vis::optimizer::{BurnUpdate, Update};
+    /// let zero = Tensor::<4>::zeros([1, 1, 1, 1], &Default::default());
+    /// // The first step of Adam is as long as the learning rate, whatever the gradient.
+    /// let moved = BurnUpdate::new(AdamConfig::new().build()).step(zero.clone(), zero + 5.0, 0.1);
+    /// assert!((moved.into_scalar::<f32>() + 0.1).abs() < 1e-4);
+    /// ```
     pub fn new(optimizer: O) -> Self {
         Self { optimizer, state: None }
     }
