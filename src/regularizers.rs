@@ -31,6 +31,16 @@ pub struct LPNorm {
 impl LPNorm {
     /// The norm with exponent `p`, from 1 to infinity.
     ///
+    /// ```
+    /// use vis::{Loss, Scene, losses::LPNorm};
+    /// # let image = burn::tensor::Tensor::<1>::from_floats([-4.0, 3.0], &Default::default()).reshape([1, 1, 1, 2]);
+    /// // Of the values -4 and 3 the largest counts, over their number.
+    /// let loss = LPNorm::new(f32::INFINITY)?.build_loss(&Scene::new(image, []))?;
+    /// assert_eq!(loss.into_scalar::<f32>(), 2.0);
+    /// assert!(LPNorm::new(0.5).is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] for `p` below 1 or NaN.
@@ -120,6 +130,17 @@ pub struct TotalVariation {
 
 impl TotalVariation {
     /// The total variation with exponent `beta`, above 0.
+    ///
+    /// ```
+    /// use vis::{Loss, Scene, losses::TotalVariation};
+    /// # let edge = burn::tensor::Tensor::<4>::from_floats([[[[0.0, 4.0], [0.0, 4.0]]]], &Default::default());
+    /// // An edge of height 4 between four pixels: 4 to the power of beta, over their number.
+    /// let loss = |beta| TotalVariation::new(beta)?.build_loss(&Scene::new(edge.clone(), []));
+    /// assert!((loss(1.0)?.into_scalar::<f32>() - 4.0 / 4.0).abs() < 1e-5);
+    /// assert!((loss(2.0)?.into_scalar::<f32>() - 16.0 / 4.0).abs() < 1e-5);
+    /// assert!(TotalVariation::new(0.0).is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -58,12 +58,36 @@ pub enum Filters {
 
 impl ActivationMaximization {
     /// Wants the same filters in every image of the batch.
+    ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let value = |losses| Gradient::new(&model, &losses).values(image.clone()).map(|values| values.totals()[0]);
+    /// let one = value(ActivationMaximization::new("conv2", 1).into())?;
+    /// let other = value(ActivationMaximization::new("conv2", 3).into())?;
+    /// let joint = value(ActivationMaximization::new("conv2", [1, 3]).into())?;
+    /// assert!(one < 0.0 && (joint - (one + other)).abs() < 1e-5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "filter_indices")]
     pub fn new(layer: impl Into<String>, filters: impl Into<Filters>) -> Self {
         Self { layer: layer.into(), filters: Wanted::Same(filters.into()) }
     }
 
     /// Wants other filters in each image of the batch: the first entry in the first image, and so on.
+    ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let images = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let value = |losses| Gradient::new(&model, &losses).values(images.clone()).map(|values| values.totals());
+    /// let one = value(ActivationMaximization::new("conv2", 1).into())?;
+    /// let other = value(ActivationMaximization::new("conv2", 3).into())?;
+    /// let each = value(ActivationMaximization::per_image("conv2", [1, 3]).into())?;
+    /// assert_eq!(each, [one[0], other[1]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn per_image<F: Into<Filters>>(
         layer: impl Into<String>,
         filters: impl IntoIterator<Item = F>,

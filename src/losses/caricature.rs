@@ -43,6 +43,18 @@ impl Caricature {
     /// Exaggerates what the layer sees in this photo, `[1, channels, height, width]`, or in one photo for each
     /// image of the batch.
     ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::{Caricature, LayerEnergy}, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let caricature = Caricature::new(&model, photo.clone(), "conv2")?.into();
+    /// let energy = LayerEnergy::new("conv2").into();
+    /// let value = |losses| Gradient::new(&model, losses).values(photo.clone()).map(|values| values.totals()[0]);
+    /// // For the photo itself it is what the layer sees at all.
+    /// assert!((value(&caricature)? / value(&energy)? - 1.0).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownLayer`], and [`Error::Shape`] for a photo that the model can't take.

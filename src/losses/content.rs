@@ -40,6 +40,17 @@ impl Content {
     /// Wants the layer to see what it sees in this photo, `[1, channels, height, width]`, or in one photo for
     /// each image of the batch.
     ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::Content, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let photos = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = Content::new(&model, photos.clone(), "conv2")?.into();
+    /// let values = |images| Ok::<_, vis::Error>(Gradient::new(&model, &losses).values(images)?.totals());
+    /// assert_eq!(values(photos.clone())?, [0.0, 0.0]); // each image has a photo of its own
+    /// assert!(values(photos.flip([0]))?.iter().all(|loss| *loss > 0.0));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownLayer`](crate::Error::UnknownLayer), and [`Error::Shape`](crate::Error::Shape) for a

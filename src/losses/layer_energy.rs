@@ -39,6 +39,17 @@ pub struct LayerEnergy {
 
 impl LayerEnergy {
     /// Wants all channels of this layer.
+    ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::LayerEnergy, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let losses = LayerEnergy::new("conv2").into();
+    /// let value = |image| Gradient::new(&model, &losses).values(image).map(|values| values.totals()[0]);
+    /// // Twice the activation, as this network has no biases, and four times the square.
+    /// assert!((value(photo.clone() * 2.0)? / value(photo)? - 4.0).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(layer: impl Into<String>) -> Self {
         Self { layer: layer.into(), channels: Filters::All }
     }

@@ -104,12 +104,27 @@ impl Scene {
 
     /// The image, `[batch, channels, height, width]`, in the model's input range, as it is seen before
     /// any transform.
+    ///
+    /// ```
+    /// # let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let scene = vis::Scene::new(image.clone(), []);
+    /// assert_eq!(vis::host::values(scene.image()), vis::host::values(image));
+    /// ```
     pub fn image(&self) -> Tensor<4> {
         self.image.clone()
     }
 
     /// The activation of a layer that the loss named, `[batch, channels, height, width]`; the output of a
     /// dense layer is a 1×1 map.
+    ///
+    /// ```
+    /// # let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let features = burn::tensor::Tensor::<4>::ones([2, 16, 4, 4], &Default::default());
+    /// let scene = vis::Scene::new(image, [("conv".to_owned(), features)]);
+    /// assert_eq!(scene.layer("conv")?.dims(), [2, 16, 4, 4]);
+    /// assert!(scene.layer("pool").is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,11 +137,23 @@ impl Scene {
     }
 
     /// The number of images.
+    ///
+    /// ```
+    /// # let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// assert_eq!(image.dims(), [2, 3, 8, 8]);
+    /// assert_eq!(vis::Scene::new(image, []).batch(), 2);
+    /// ```
     pub fn batch(&self) -> usize {
         self.image.dims()[0]
     }
 
     /// The device of the image.
+    ///
+    /// ```
+    /// let device = burn::tensor::Device::default();
+    /// let image = burn::tensor::Tensor::zeros([1, 3, 8, 8], &device);
+    /// assert_eq!(vis::Scene::new(image, []).device(), device);
+    /// ```
     pub fn device(&self) -> Device {
         self.image.device()
     }
@@ -142,6 +169,13 @@ pub struct Losses {
 
 impl Losses {
     /// The empty list.
+    ///
+    /// ```
+    /// let empty = vis::losses::Losses::new();
+    /// assert!(empty.is_empty());
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// assert!(vis::Optimizer::new(&model, empty).minimize().is_err()); // nothing to minimise
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -159,16 +193,35 @@ impl Losses {
     }
 
     /// The number of losses, those of weight 0 included.
+    ///
+    /// ```
+    /// use vis::losses::{LPNorm, TotalVariation};
+    /// let losses = vis::losses![(LPNorm::default(), 10.0), (TotalVariation::default(), 0.0)];
+    /// assert_eq!(losses.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.terms.len()
     }
 
     /// Whether there is no loss at all.
+    ///
+    /// ```
+    /// use vis::losses::TotalVariation;
+    /// assert!(vis::losses![].is_empty());
+    /// assert!(!vis::losses![(TotalVariation::default(), 0.0)].is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 
     /// The losses that count, with their weights: those of weight 0 left out.
+    ///
+    /// ```
+    /// use vis::losses::{LPNorm, TotalVariation};
+    /// let losses = vis::losses![(LPNorm::default(), 10.0), (TotalVariation::default(), 0.0)];
+    /// let built: Vec<_> = losses.built().map(|(loss, weight)| (loss.name(), weight)).collect();
+    /// assert_eq!(built, [("L-6 norm".to_owned(), 10.0)]);
+    /// ```
     pub fn built(&self) -> impl Iterator<Item = (&dyn Loss, f32)> {
         self.terms.iter().filter(|(_, weight)| *weight != 0.0).map(|(loss, weight)| (loss.as_ref(), *weight))
     }
@@ -213,6 +266,13 @@ impl Losses {
     }
 
     /// The layers that the losses that count read, in order, each once.
+    ///
+    /// ```
+    /// use vis::losses::{ActivationMaximization, LayerEnergy, TotalVariation};
+    /// let losses = vis::losses![(LayerEnergy::new("conv2"), 1.0), (TotalVariation::default(), 1.0)];
+    /// let losses = losses.with(LayerEnergy::new("conv1"), 1.0).with(ActivationMaximization::new("conv2", 0), 1.0);
+    /// assert_eq!(losses.layers(), ["conv2", "conv1"]);
+    /// ```
     pub fn layers(&self) -> Vec<String> {
         let mut layers = Vec::new();
         for layer in self.built().flat_map(|(loss, _)| loss.layers()) {

@@ -67,6 +67,28 @@ pub struct Realism {
 
 impl Realism {
     /// Wants this discriminator to take images, whose pixels lie in `range`, for real ones.
+    ///
+    /// ```
+    /// use vis::{Loss, Scene, losses::Realism};
+    /// # use burn::tensor::Tensor;
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct Bright(InputSpec);
+    /// # impl Model for Bright {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         taps.layer("score", x.mean_dims(&[1, 2, 3]))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let discriminator = Bright(InputSpec::new([3, 16, 16], (-1.0, 1.0)));
+    /// # let black = Tensor::zeros([1, 3, 8, 8], &Default::default());
+    /// // To this discriminator what is bright is real: white scores 1, black -1.
+    /// let realism = Realism::new(discriminator, (0.0, 255.0));
+    /// let loss = |image| Ok::<_, vis::Error>(realism.build_loss(&Scene::new(image, []))?.into_scalar::<f32>());
+    /// assert!((loss(black.clone() + 255.0)? - (-1.0_f32).exp().ln_1p()).abs() < 1e-4);
+    /// assert!((loss(black)? - 1.0_f32.exp().ln_1p()).abs() < 1e-4);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn new(discriminator: impl Model + 'static, range: (f32, f32)) -> Self {
         Self { discriminator: Box::new(discriminator), range }
     }

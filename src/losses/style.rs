@@ -52,6 +52,18 @@ impl Style {
     /// Wants the texture of this painting, `[1, channels, height, width]`, at each of these layers with its
     /// weight.
     ///
+    /// ```
+    /// use vis::{gradient::Gradient, losses::Style, Model};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [image, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// # let value = |losses| Gradient::new(&model, &losses).values(image.clone()).map(|values| values.totals()[0]);
+    /// let once = value(Style::new(&model, painting.clone(), [("conv1", 1.0)])?.into())?;
+    /// let twice = value(Style::new(&model, painting, [("conv1", 2.0)])?.into())?;
+    /// assert!(once > 0.0 && twice == 2.0 * once);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::UnknownLayer`], [`Error::Shape`] for a painting that the model can't take, and
