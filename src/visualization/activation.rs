@@ -130,48 +130,129 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Sets the number of steps.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(3).run()?;
+    /// assert_eq!(pictures[0].losses.steps(), 3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn max_iter(mut self, steps: usize) -> Self {
         self.preset.max_iter = steps;
         self
     }
 
     /// Sets the weight of the activation; 1 in keras-vis.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let first = |weight| {
+    ///     let run = vis::visualize_activation(&model, "conv2").filter_indices([0]).act_max_weight(weight);
+    ///     run.max_iter(1).run().map(|pictures| pictures[0].losses.named("activation maximization").unwrap()[[0, 0]])
+    /// };
+    /// assert_eq!(first(2.0)?, 2.0 * first(1.0)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn act_max_weight(mut self, weight: f32) -> Self {
         self.preset.act_max_weight = weight;
         self
     }
 
     /// Sets the weight of the L-p norm; 10 in keras-vis.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(1);
+    /// let names = |pictures: vis::visualization::Activations| pictures[0].losses.names().to_vec();
+    /// assert_eq!(names(run().run()?), ["activation maximization", "L-6 norm", "TV(2)"]);
+    /// assert_eq!(names(run().lp_norm_weight(0.0).run()?), ["activation maximization", "TV(2)"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn lp_norm_weight(mut self, weight: f32) -> Self {
         self.preset.lp_norm_weight = weight;
         self
     }
 
     /// Sets the weight of total variation; 10 in keras-vis.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let roughness = |image: &ndarray::Array3<f32>| {
+    /// #     (&image.slice(ndarray::s![.., .., 1..]) - &image.slice(ndarray::s![.., .., ..-1])).std(0.0)
+    /// # };
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(20);
+    /// let (smooth, rough) = (run().tv_weight(10.0).run()?, run().tv_weight(0.0).run()?);
+    /// assert!(roughness(&smooth[0].image) < roughness(&rough[0].image));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tv_weight(mut self, weight: f32) -> Self {
         self.preset.tv_weight = weight;
         self
     }
 
     /// Sets the largest random shift, as a fraction of the image's sides.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let rests = |losses: &ndarray::Array2<f32>| losses.iter().all(|loss| *loss == losses[[0, 0]]);
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).learning_rate(0.0).max_iter(9);
+    /// assert!(rests(&run().jitter(0.0).run()?[0].losses.totals()));
+    /// assert!(!rests(&run().jitter(0.25).run()?[0].losses.totals())); // every shift has a loss of its own
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn jitter(mut self, fraction: f32) -> Self {
         self.preset.jitter = fraction;
         self
     }
 
     /// Sets the learning rate.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(9);
+    /// assert_eq!(run().learning_rate(0.0).run()?[0].gain(), 1.0); // nothing moves
+    /// assert!(run().learning_rate(1.0).run()?[0].gain() > 1.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn learning_rate(mut self, learning_rate: f64) -> Self {
         self.preset.learning_rate = learning_rate;
         self
     }
 
     /// Sets the height and width of the pictures, for models that take any size.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// let pictures = vis::visualize_activation(&model, "conv").filter_indices([0]).size(12, 20).max_iter(1).run()?;
+    /// assert_eq!(pictures[0].image.dim(), (3, 12, 20));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn size(mut self, height: usize, width: usize) -> Self {
         self.size = Some((height, width));
         self
     }
 
     /// Sets the seed of all randomness. Default 0.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = |seed| vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(3).seed(seed).run();
+    /// assert_eq!(run(1)?[0].image, run(1)?[0].image);
+    /// assert_ne!(run(1)?[0].image, run(2)?[0].image);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -210,6 +291,13 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Writes the losses of every step to standard error.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(2);
+    /// assert_eq!(run().verbose(true).run()?[0].image, run().run()?[0].image); // the picture is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn verbose(mut self, verbose: bool) -> Self {
         self.verbose = verbose;
         self
@@ -218,6 +306,17 @@ impl<'a> VisualizeActivation<'a> {
     /// Writes the images of every step to an animated GIF, a batch as a grid:
     /// [`GifGenerator`](crate::callbacks::GifGenerator). When the pictures take several batches, the second and later
     /// ones get `-2`, `-3`, … before `.gif`.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-activation-progress-example.gif");
+    /// # let _ = std::fs::remove_file(path.with_file_name("vis-activation-progress-example-2.gif"));
+    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(2);
+    /// run.memory_limit(1).progress_gif_path(&path).run()?; // one by one
+    /// assert!(path.exists());
+    /// assert!(path.with_file_name("vis-activation-progress-example-2.gif").exists());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.progress_gif = Some(path.into());
         self
@@ -225,6 +324,13 @@ impl<'a> VisualizeActivation<'a> {
 
     /// Draws a progress bar over all pictures on standard error if that is a terminal; takes the place of
     /// [`progress`](Self::progress).
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(2);
+    /// assert_eq!(run().progress_bar().run()?[0].image, run().run()?[0].image); // the picture is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress_bar(self) -> Self {
         let mut bar = ProgressBar::to_stderr();
         self.progress(move |progress| {
@@ -269,6 +375,15 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     /// Makes the pictures.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
+    /// assert_eq!(pictures.len(), 6); // one for each filter of the layer
+    /// let out_of_range = vis::visualize_activation(&model, "conv2").filter_indices([6]).run();
+    /// assert!(matches!(out_of_range, Err(vis::Error::OutOfRange { index: 6, len: 6, .. })));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

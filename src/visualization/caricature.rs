@@ -63,12 +63,31 @@ pub struct DrawCaricature<'a> {
 impl<'a> DrawCaricature<'a> {
     /// Sets the layer. Default: the last convolution whose map is an eighth of the image a side,
     /// `block4_conv3` in VGG16.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let drawn = caricature(&model, photo).layer("conv1").steps(2).run()?;
+    /// assert_eq!(drawn.losses.names(), ["caricature at conv1"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
         self
     }
 
     /// Sets the power of the cosine: more keeps closer to the photo. Default 1.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let draw = |power| caricature(&model, photo.clone()).power(power).steps(1).run();
+    /// // At the start the image is unlike the photo, which counts for more.
+    /// assert!(draw(4.0)?.best_loss[0] > draw(1.0)?.best_loss[0]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "cossim_pow")]
     pub fn power(mut self, power: f32) -> Self {
         self.power = power;
@@ -76,30 +95,81 @@ impl<'a> DrawCaricature<'a> {
     }
 
     /// Sets the largest random shift between image and model, in pixels each way. Default 4.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let rests = |losses: &ndarray::Array2<f32>| losses.iter().all(|loss| *loss == losses[[0, 0]]);
+    /// let draw = |pixels| caricature(&model, photo.clone()).jitter(pixels).learning_rate(0.0).steps(9).run();
+    /// assert!(rests(&draw(0)?.losses.totals()));
+    /// assert!(!rests(&draw(3)?.losses.totals())); // every shift has a loss of its own
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn jitter(mut self, pixels: usize) -> Self {
         self.jitter = pixels;
         self
     }
 
     /// Sets the number of steps. Default 200.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// assert_eq!(caricature(&model, photo).steps(5).run()?.losses.steps(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
     /// Sets the learning rate of Adam. Default 0.05.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let draw = |rate| caricature(&model, photo.clone()).jitter(0).learning_rate(rate).steps(5).run();
+    /// assert!(draw(0.1)?.best_loss[0] < draw(0.01)?.best_loss[0]); // farther after as many steps
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn learning_rate(mut self, learning_rate: f64) -> Self {
         self.learning_rate = learning_rate;
         self
     }
 
     /// Sets the seed of the noise to start from and of the shifts. Default 0.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let draw = |seed| caricature(&model, photo.clone()).steps(3).seed(seed).run();
+    /// assert_eq!(draw(1)?.array(), draw(1)?.array());
+    /// assert_ne!(draw(1)?.array(), draw(2)?.array());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// use std::ops::ControlFlow;
+    /// let drawn = caricature(&model, photo).steps(50).progress(|step| match step.index {
+    ///     4 => ControlFlow::Break(()),
+    ///     _ => ControlFlow::Continue(()),
+    /// });
+    /// assert_eq!(drawn.run()?.losses.steps(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
@@ -130,6 +200,16 @@ impl<'a> DrawCaricature<'a> {
     }
 
     /// Draws.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::caricature};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let drawn = caricature(&model, photo).steps(5).run()?;
+    /// // A Fourier image never leaves the range.
+    /// assert!(drawn.array().iter().all(|value| (0.0..=255.0).contains(value)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

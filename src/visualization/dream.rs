@@ -117,12 +117,31 @@ impl<'a> DeepDream<'a> {
     ///
     /// Default: the middle one of the convolutions with maps of a sixteenth of the image a side, `block5_conv2` in
     /// VGG16.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo).layer("conv1").octaves(1).steps(2).run()?;
+    /// assert_eq!(dream.layers, ["conv1"]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layer(self, layer: impl Into<String>) -> Self {
         self.layers([layer])
     }
 
     /// Dreams what these layers see, to equal parts: the [`LayerEnergy`] of each, divided by what it is at the
     /// start.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo).layers(["conv1", "conv2"]).octaves(1).jitter(0).steps(1).run()?;
+    /// assert_eq!(dream.losses.names(), ["energy of conv1", "energy of conv2"]);
+    /// assert!(dream.losses.values().iter().all(|energy| (energy + 1.0).abs() < 1e-5)); // equal at the start
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = S>) -> Self {
         let named = layers.into_iter().map(Into::into).collect();
         match &mut self.objective {
@@ -181,18 +200,47 @@ impl<'a> DeepDream<'a> {
     /// Sets the number of octaves. Default 4; those smaller than the model takes are left out.
     ///
     /// The network sees things of one size in pixels, so every octave adds them at another size of the photo.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 28, 14], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(1).run()?;
+    /// let sizes: Vec<_> = dream.steps.iter().map(|step| step.size).collect();
+    /// assert_eq!(sizes, [(20, 10), (28, 14)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn octaves(mut self, octaves: usize) -> Self {
         self.octaves = octaves;
         self
     }
 
     /// Sets the factor between the sizes of two octaves, above 1. Default 1.4.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 32, 16], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).octave_scale(2.0).steps(1).run()?;
+    /// assert_eq!(dream.steps[0].size, (16, 8)); // half of 32×16
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn octave_scale(mut self, factor: f32) -> Self {
         self.octave_scale = factor;
         self
     }
 
     /// Sets the number of steps in each octave. Default 10; with 0 the photo comes back as it is.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = |steps| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(steps).run();
+    /// assert_eq!(dream(3)?.steps.len(), 3);
+    /// assert_eq!(vis::host::values(dream(0)?.image), vis::host::values(photo));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     #[doc(alias = "iter_n")]
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
@@ -200,6 +248,16 @@ impl<'a> DeepDream<'a> {
     }
 
     /// Sets the mean change of a pixel in one step, in 255ths of the model's input range, from 0 to 255. Default 1.5.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(1).step_size(4.0).run()?;
+    /// let change = (dream.image - photo).abs().mean().into_scalar::<f32>();
+    /// assert!((change - 4.0).abs() < 1e-3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn step_size(mut self, size: f32) -> Self {
         self.step_size = size;
         self
@@ -209,24 +267,76 @@ impl<'a> DeepDream<'a> {
     /// undone after each step. Beyond its edges the image goes on as its mirror image.
     ///
     /// Without it the grid on which the network pools its maps would show in the picture.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = |pixels| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(9).jitter(pixels).run();
+    /// assert!(dream(0)?.steps.is_sorted_by(|before, after| after.loss < before.loss));
+    /// // Every step sees another view, with a loss of its own.
+    /// assert!(!dream(3)?.steps.is_sorted_by(|before, after| after.loss < before.loss));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn jitter(mut self, pixels: usize) -> Self {
         self.jitter = pixels;
         self
     }
 
     /// Sets the side of the tiles in pixels. Default 512; see [`TiledGradient::tile`].
+    ///
+    /// ```
+    /// # // Every pixel for itself: a network on which nothing depends on the tiles.
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct Mirror(InputSpec);
+    /// # impl Model for Mirror {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         taps.layer("same", x).map(|_| ())
+    /// #     }
+    /// # }
+    /// # let model = Mirror(InputSpec::rgb(32, 32).with_any_size_from(8));
+    /// # let photo = vis::random::noise([1, 3, 100, 150], (0.0, 255.0), 0, 0, &model.device());
+    /// # use vis::visualization::deep_dream;
+    /// let dream = |side| deep_dream(&model, photo.clone()).layer("same").octaves(1).jitter(0).steps(1).tile(side);
+    /// // Six tiles, or one: the same dream, and less memory.
+    /// let difference = dream(64).run()?.image - dream(512).run()?.image;
+    /// assert!(difference.abs().max().into_scalar::<f32>() < 1e-3);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tile(mut self, side: usize) -> Self {
         self.tile = side;
         self
     }
 
     /// Sets the margin around each tile in pixels. Default 32; see [`TiledGradient::overlap`].
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 0, 0, &model.device());
+    /// // The tiles of this network have 8 pixels a side: with margins of 2, the middle 4 count.
+    /// let dream = |pixels| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(1).overlap(pixels).run();
+    /// let change = dream(2)?.image - dream(0)?.image;
+    /// assert!(change.abs().max().into_scalar::<f32>() > 0.0);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn overlap(mut self, pixels: usize) -> Self {
         self.overlap = pixels;
         self
     }
 
     /// Sets the seed of jitter and tile borders. Default 0.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = |seed| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(2).seed(seed).run();
+    /// assert_eq!(vis::host::values(dream(0)?.image), vis::host::values(dream(0)?.image));
+    /// assert_ne!(vis::host::values(dream(0)?.image), vis::host::values(dream(1)?.image));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -258,6 +368,16 @@ impl<'a> DeepDream<'a> {
     /// Costs one forward and one backward pass on each tile, for each step and octave. Takes the memory of one tile
     /// and about six times the image in `f32`: a photo of 4000×3000 pixels in tiles of 512 takes 1.6 GB with
     /// VGG16, as measured at the peak of `vis dream --size 4000 --octaves 2 --iterations 1`.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::deep_dream};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(1).jitter(0).steps(5).run()?;
+    /// assert!(dream.steps[4].loss < dream.steps[0].loss);
+    /// assert_eq!(dream.losses.totals()[[4, 0]], dream.steps[4].loss);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -65,36 +65,98 @@ pub struct Invert<'a> {
 
 impl<'a> Invert<'a> {
     /// Sets the weight of [`TotalVariation`], taken of an image in `0..1`. Default 1; more is smoother.
+    ///
+    /// ```
+    /// # use vis::{Loss, Model, Scene, losses::TotalVariation, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let roughness = |weight| {
+    ///     let image = invert(&model, photo.clone(), "conv1").tv_weight(weight).steps(30).run()?.image;
+    ///     TotalVariation::default().build_loss(&Scene::new(image, [])).map(|loss| loss.into_scalar::<f32>())
+    /// };
+    /// assert!(roughness(1000.0)? < roughness(0.0)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tv_weight(mut self, weight: f32) -> Self {
         self.tv_weight = weight;
         self
     }
 
     /// Sets the number of steps. Default 200.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// assert_eq!(invert(&model, photo, "conv1").steps(5).run()?.losses.steps(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
     /// Sets the learning rate of Adam. Default 0.05.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let inverted = |rate| invert(&model, photo.clone(), "conv1").learning_rate(rate).steps(5).run();
+    /// assert!(inverted(0.05)?.best_loss[0] < inverted(0.0)?.best_loss[0]); // without it nothing moves
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn learning_rate(mut self, learning_rate: f64) -> Self {
         self.learning_rate = learning_rate;
         self
     }
 
     /// Sets the seed of the noise to start from. Default 0.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let inverted = |seed| invert(&model, photo.clone(), "conv1").steps(3).seed(seed).run();
+    /// assert_eq!(inverted(1)?.array(), inverted(1)?.array());
+    /// assert_ne!(inverted(1)?.array(), inverted(2)?.array());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// use std::ops::ControlFlow;
+    /// let inverted = invert(&model, photo, "conv1").steps(50).progress(|step| match step.index {
+    ///     4 => ControlFlow::Break(()),
+    ///     _ => ControlFlow::Continue(()),
+    /// });
+    /// assert_eq!(inverted.run()?.losses.steps(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
     }
 
     /// Inverts.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::invert};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let inverted = invert(&model, photo.clone(), "conv1").steps(30).run()?;
+    /// assert_eq!(inverted.losses.names(), ["content at conv1", "TV(2)"]);
+    /// assert!(invert(&model, photo, "conv9").run().is_err()); // no such layer
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -117,6 +117,15 @@ impl<'a> StyleTransfer<'a> {
 
     /// Sets the layer that sees the photo. Default: the second of those with maps of an eighth of the image,
     /// `block4_conv2` in VGG16.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let painted = style_transfer(&model, photo.clone(), photo).content_layer("conv1").steps(1).run()?;
+    /// assert_eq!(painted.losses.names()[0], "content at conv1");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn content_layer(mut self, layer: impl Into<String>) -> Self {
         self.content_layer = Some(layer.into());
         self
@@ -143,24 +152,75 @@ impl<'a> StyleTransfer<'a> {
     }
 
     /// Sets the weight of the content. Default 0.05; more keeps more of the photo.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let change = |weight| {
+    ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).content_weight(weight);
+    ///     transfer.steps(20).run().map(|painted| (painted.image - photo.clone()).abs().mean().into_scalar::<f32>())
+    /// };
+    /// assert!(change(100.0)? < change(0.0)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn content_weight(mut self, weight: f32) -> Self {
         self.content_weight = weight;
         self
     }
 
     /// Sets the weight of the style. Default 1.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let first = |weight| {
+    ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).style_weight(weight);
+    ///     transfer.steps(1).run().map(|painted| painted.losses.named("style").unwrap()[[0, 0]])
+    /// };
+    /// assert_eq!(first(2.0)?, 2.0 * first(1.0)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn style_weight(mut self, weight: f32) -> Self {
         self.style_weight = weight;
         self
     }
 
     /// Sets the weight of [`TotalVariation`], taken of an image in `0..1`. Default 0.01; more is smoother.
+    ///
+    /// ```
+    /// # use vis::{Loss, Model, Scene, losses::TotalVariation, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let roughness = |weight| {
+    ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).tv_weight(weight);
+    ///     let scene = Scene::new(transfer.steps(20).run()?.image, []);
+    ///     TotalVariation::default().build_loss(&scene).map(|loss| loss.into_scalar::<f32>())
+    /// };
+    /// assert!(roughness(100.0)? < roughness(0.0)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn tv_weight(mut self, weight: f32) -> Self {
         self.tv_weight = weight;
         self
     }
 
     /// Sets where to start. Default: from the photo.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::{StyleStart, style_transfer}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let begin = |start| style_transfer(&model, photo.clone(), painting.clone()).start(start).steps(0).run();
+    /// assert_eq!(vis::host::values(begin(StyleStart::Photo)?.image), vis::host::values(photo.clone()));
+    /// assert_ne!(vis::host::values(begin(StyleStart::Noise)?.image), vis::host::values(photo.clone()));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn start(mut self, start: StyleStart) -> Self {
         self.start = start;
         self
@@ -188,6 +248,29 @@ impl<'a> StyleTransfer<'a> {
 
     /// Sets the longest side in pixels of the first, coarsest stage. Default 256; the size of the photo for a single
     /// stage.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// # use vis::visualization::style_transfer;
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 32, 32], (0.0, 255.0), seed, 0, &Default::default()));
+    /// let paint = |longest| style_transfer(&model, photo.clone(), painting.clone()).from_size(longest).steps(4).run();
+    /// assert_eq!(paint(32)?.losses.steps(), 4); // at 32×32 pixels
+    /// assert_eq!(paint(16)?.losses.steps(), 4 + 2); // at 16×16 and 32×32
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn from_size(mut self, longest: usize) -> Self {
         self.from = longest;
         self
@@ -195,12 +278,33 @@ impl<'a> StyleTransfer<'a> {
 
     /// Sets the number of steps of the first stage; each later one, at four times the cost a step, takes half as
     /// many, but one at least. Default 200; with 0 the start comes back, the photo or the noise at its full size.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let paint = |steps| style_transfer(&model, photo.clone(), painting.clone()).steps(steps).run();
+    /// assert_eq!(paint(5)?.losses.steps(), 5);
+    /// assert_eq!(vis::host::values(paint(0)?.image), vis::host::values(photo.clone()));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
     /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::{Descent, style_transfer}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let painted = style_transfer(&model, photo, painting).descent(Descent::Lbfgs).steps(20).run()?;
+    /// assert!(painted.best_loss[0] < 0.5 * painted.losses.totals()[[0, 0]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn descent(mut self, descent: Descent) -> Self {
         self.descent = descent;
         self
@@ -208,12 +312,52 @@ impl<'a> StyleTransfer<'a> {
 
     /// Sets the size of the paintings relative to that of the image, by the longest side. Default 1; larger paintings
     /// give larger strokes. A painting is never enlarged beyond the pixels it has.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// # use vis::visualization::style_transfer;
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 16, 16], (0.0, 255.0), seed, 0, &Default::default()));
+    /// let first = |scale| {
+    ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).style_scale(scale);
+    ///     transfer.steps(1).run().map(|painted| painted.best_loss[0])
+    /// };
+    /// assert_ne!(first(0.5)?, first(1.0)?);
+    /// assert_eq!(first(2.0)?, first(1.0)?); // the painting has no more pixels
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn style_scale(mut self, scale: f32) -> Self {
         self.style_scale = scale;
         self
     }
 
     /// Sets the seed of the noise to start from. Default 0.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::{StyleStart, style_transfer}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let paint = |start, seed| {
+    ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).start(start).seed(seed);
+    ///     transfer.steps(2).run().map(|painted| painted.array())
+    /// };
+    /// assert_ne!(paint(StyleStart::Noise, 2)?, paint(StyleStart::Noise, 3)?);
+    /// assert_eq!(paint(StyleStart::Photo, 2)?, paint(StyleStart::Photo, 3)?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -247,6 +391,18 @@ impl<'a> StyleTransfer<'a> {
     ///
     /// Each step costs one forward and one backward pass at the size of its stage; memory is that of one such pass at
     /// the size of the photo, about 2.5 kB a pixel for VGG16.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::style_transfer};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let [photo, painting] =
+    /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
+    /// let painted = style_transfer(&model, photo, painting).steps(20).run()?;
+    /// assert_eq!(painted.losses.names(), ["content at conv2", "style", "TV(2)"]);
+    /// let style = painted.losses.named("style").unwrap();
+    /// assert!(style[[painted.best_step[0], 0]] < style[[0, 0]]); // nearer to the painting
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

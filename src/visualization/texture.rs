@@ -115,6 +115,27 @@ impl<'a> Texture<'a> {
     }
 
     /// Sets the longest side in pixels of the first, coarsest stage. Default 128.
+    ///
+    /// ```
+    /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
+    /// # use vis::model::{InputSpec, Model, Stop, Taps};
+    /// # struct AnySize(InputSpec, Tensor<4>);
+    /// # impl Model for AnySize {
+    /// #     fn input(&self) -> &InputSpec { &self.0 }
+    /// #     fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    /// #         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    /// #         taps.layer("conv", relu(conv2d(x / 255.0, self.1.clone(), None, options)))?;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
+    /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
+    /// # let sample = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 1, 0, &Default::default());
+    /// let weave = |longest| vis::visualization::texture(&model, sample.clone()).from_size(longest).steps(4).run();
+    /// assert_eq!(weave(32)?.losses.steps(), 4); // at 32×32 pixels
+    /// assert_eq!(weave(16)?.losses.steps(), 4 + 2); // at 16×16 and 32×32
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn from_size(mut self, longest: usize) -> Self {
         self.from = longest;
         self
@@ -122,18 +143,47 @@ impl<'a> Texture<'a> {
 
     /// Sets the number of steps of the first stage; each later one takes half as many, but one at least. Default 200;
     /// with 0 the noise comes back.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let woven = vis::visualization::texture(&model, sample).steps(0).seed(3).run()?;
+    /// let noise = vis::random::noise([1, 3, 8, 8], model.input().range(), 3, 0, &model.device());
+    /// assert_eq!(vis::host::values(woven.image), vis::host::values(noise));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
     /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::{Descent, texture}};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let woven = texture(&model, sample).descent(Descent::Lbfgs).steps(20).run()?;
+    /// assert!(woven.best_loss[0] < 0.5 * woven.losses.totals()[[0, 0]]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn descent(mut self, descent: Descent) -> Self {
         self.descent = descent;
         self
     }
 
     /// Sets the seed of the noise to start from. Default 0.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::texture};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let weave = |seed| texture(&model, sample.clone()).steps(3).seed(seed).run();
+    /// assert_eq!(weave(2)?.array(), weave(2)?.array());
+    /// assert_ne!(weave(2)?.array(), weave(3)?.array());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -141,6 +191,19 @@ impl<'a> Texture<'a> {
 
     /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
     /// size of its stage.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::texture};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// use std::ops::ControlFlow;
+    /// let woven = texture(&model, sample).steps(50).progress(|step| match step.index {
+    ///     4 => ControlFlow::Break(()),
+    ///     _ => ControlFlow::Continue(()),
+    /// });
+    /// assert_eq!(woven.run()?.losses.steps(), 5);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Some(Box::new(tell));
         self
@@ -170,6 +233,16 @@ impl<'a> Texture<'a> {
     }
 
     /// Weaves.
+    ///
+    /// ```
+    /// # use vis::{Model, visualization::texture};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let woven = texture(&model, sample).steps(3).run()?;
+    /// assert_eq!(woven.losses.names(), ["style"]); // and nothing of the layout
+    /// assert_eq!(woven.image.dims(), [1, 3, 8, 8]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
