@@ -51,6 +51,18 @@ impl GifGenerator {
     ///
     /// The path is tried now. An older animation stays until the first frame takes its place.
     ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-create-example");
+    /// # let _ = std::fs::remove_file(path.with_extension("gif"));
+    /// let gif = GifGenerator::create(&path)?;
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(2).callback(gif).minimize()?;
+    /// assert!(std::fs::read(path.with_extension("gif")).unwrap().starts_with(b"GIF89a"));
+    /// assert!(GifGenerator::create("no/such/folder/run.gif").is_err());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io) when the file can't be written.
@@ -66,18 +78,53 @@ impl GifGenerator {
     }
 
     /// Takes one step in so many, from the first on, and the last whatever its number.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-every-example.gif");
+    /// let gif = GifGenerator::create(&path)?.every(2);
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(4).callback(gif).minimize()?;
+    /// let mut decoder = gif::DecodeOptions::new().read_info(std::fs::File::open(&path).unwrap()).unwrap();
+    /// let frames = std::iter::from_fn(|| decoder.read_next_frame().unwrap().map(drop)).count();
+    /// assert_eq!(frames, 3); // the first, the third, and the last
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn every(mut self, steps: usize) -> Self {
         self.every = steps.max(1);
         self
     }
 
     /// Sets how long each frame is shown, in hundredths of a second from 20 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-generator-delay-example.gif");
+    /// let gif = GifGenerator::create(&path)?.delay(Duration::from_millis(80));
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(2).callback(gif).minimize()?;
+    /// let mut decoder = gif::DecodeOptions::new().read_info(std::fs::File::open(&path).unwrap()).unwrap();
+    /// assert_eq!(decoder.read_next_frame().unwrap().unwrap().delay, 8);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn delay(mut self, delay: Duration) -> Self {
         self.writer = self.writer.map(|writer| writer.delay(delay));
         self
     }
 
     /// Stops at the last frame instead of starting again.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-gif-generator-once-example.gif");
+    /// let gif = GifGenerator::create(&path)?.play_once();
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(2).callback(gif).minimize()?;
+    /// // Nothing asks for another round.
+    /// assert!(!std::fs::read(&path).unwrap().windows(11).any(|bytes| bytes == b"NETSCAPE2.0"));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn play_once(mut self) -> Self {
         self.writer = self.writer.map(GifWriter::play_once);
         self

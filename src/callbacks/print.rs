@@ -24,6 +24,15 @@ pub struct Print<W> {
 
 impl Print<std::io::Stderr> {
     /// Writes to standard error.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::Print, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, TotalVariation::default()).max_iter(2);
+    /// // The run is the same.
+    /// assert_eq!(run().callback(Print::to_stderr()).minimize()?.losses, run().minimize()?.losses);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn to_stderr() -> Self {
         Self::to(std::io::stderr())
     }
@@ -31,6 +40,16 @@ impl Print<std::io::Stderr> {
 
 impl<W: Write> Print<W> {
     /// Writes to anything.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::Print, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let mut lines = Vec::new();
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(2).callback(Print::to(&mut lines)).minimize()?;
+    /// let lines = String::from_utf8(lines).unwrap();
+    /// assert!(lines.lines().count() == 2 && lines.lines().all(|line| line.contains(", overall loss: ")));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn to(writer: W) -> Self {
         Self { writer }
     }

@@ -45,6 +45,15 @@ const WIDTH: usize = 24;
 
 impl ProgressBar<Stderr> {
     /// A bar on standard error, silent when that is not a terminal.
+    ///
+    /// ```
+    /// use vis::{Optimizer, callbacks::ProgressBar, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, TotalVariation::default()).max_iter(2);
+    /// // The run is the same.
+    /// assert_eq!(run().callback(ProgressBar::to_stderr()).minimize()?.losses, run().minimize()?.losses);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn to_stderr() -> Self {
         let stderr = std::io::stderr();
         let shown = stderr.is_terminal();
@@ -56,6 +65,15 @@ impl ProgressBar<Stderr> {
 
 impl<W: Write> ProgressBar<W> {
     /// A bar on anything, drawn at every step.
+    ///
+    /// ```
+    /// let mut drawn = Vec::new();
+    /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
+    /// (1..=9).try_for_each(|done| bar.show(done, 9, || 0.5))?;
+    /// drop(bar);
+    /// assert_eq!(String::from_utf8(drawn).unwrap().matches('\r').count(), 9);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     pub fn to(writer: W) -> Self {
         let begun = Instant::now();
         Self { writer, shown: true, pause: Duration::ZERO, begun, drawn: None, width: 0 }
@@ -110,6 +128,16 @@ impl<W: Write> ProgressBar<W> {
     }
 
     /// Ends the line, if one was drawn; so does dropping the bar, which says nothing of failures.
+    ///
+    /// ```
+    /// let mut drawn = Vec::new();
+    /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
+    /// bar.show(1, 2, || 0.25)?;
+    /// bar.close()?;
+    /// drop(bar); // which has nothing left to end
+    /// assert_eq!(String::from_utf8(drawn).unwrap().matches('\n').count(), 1);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

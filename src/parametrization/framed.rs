@@ -26,6 +26,14 @@ pub struct Framed {
 impl Framed {
     /// What `inside` decodes, with `pixels` of this value on every side: the images of `inside` are smaller than the
     /// model's by twice that many.
+    ///
+    /// ```
+    /// use vis::parametrization::{Framed, Parametrization, Pixels};
+    /// let framed = Framed::new(Pixels::new((0.0, 1.0)), 4, 0.5);
+    /// let variable = framed.start([1, 1, 28, 28], 0, 0, &Default::default());
+    /// assert_eq!(variable.dims(), [1, 1, 20, 20]);
+    /// assert_eq!(vis::host::array4(framed.decode(variable))[[0, 0, 27, 0]], 0.5);
+    /// ```
     pub fn new(inside: impl Parametrization + 'static, pixels: usize, value: f32) -> Self {
         Self { inside: Box::new(inside), pixels, value }
     }

@@ -58,6 +58,12 @@ pub struct Pixels {
 
 impl Pixels {
     /// Pixels in this range.
+    ///
+    /// ```
+    /// use vis::parametrization::{Parametrization, Pixels};
+    /// let start = Pixels::new((-1.0, 1.0)).start([1, 3, 8, 8], 0, 0, &Default::default());
+    /// assert!(vis::host::values(start).iter().all(|value| value.abs() < 0.1)); // around the middle
+    /// ```
     pub fn new(range: (f32, f32)) -> Self {
         Self { range }
     }
