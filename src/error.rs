@@ -183,6 +183,15 @@ pub enum Error {
 
 impl Error {
     /// The best image found before the run stopped, if the error ended a run that had found one.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// // The first step leads so far away that the loss is infinite there.
+    /// let run = Optimizer::new(&model, TotalVariation::default()).learning_rate(1e38);
+    /// let error = run.minimize().unwrap_err();
+    /// assert!(vis::host::values(error.best_image().unwrap().clone()).iter().all(|value| value.is_finite()));
+    /// ```
     pub fn best_image(&self) -> Option<&Tensor<4>> {
         match self {
             Self::NonFinite { best, .. } | Self::Stopped { best, .. } => best.as_deref(),
@@ -192,6 +201,17 @@ impl Error {
     }
 
     /// The pictures finished before one failed, if the error ended a list of them.
+    ///
+    /// ```
+    /// # use burn::tensor::Tensor;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let grey = model.input().zeros(&model.device()) + 100.0;
+    /// let starts = Tensor::cat(vec![grey.clone(), grey * f32::NAN], 0);
+    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).seed_img(starts).max_iter(2);
+    /// let error = run.memory_limit(1).run().unwrap_err(); // one by one
+    /// assert_eq!(error.finished().unwrap().len(), 1);
+    /// ```
     pub fn finished(&self) -> Option<&crate::visualization::Activations> {
         match self {
             Self::Unfinished { made, .. } => Some(made),
@@ -200,17 +220,33 @@ impl Error {
     }
 
     /// Names the file that an operation failed on: for use with `map_err`.
+    ///
+    /// ```
+    /// let file = std::fs::read("no/such/file").map_err(vis::Error::io("read", "no/such/file"));
+    /// assert!(file.unwrap_err().to_string().starts_with("can't read no/such/file: "));
+    /// ```
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { action, path, source }
     }
 
     /// An [`Error::InvalidParameter`] from anything that can be printed.
+    ///
+    /// ```
+    /// let error = vis::Error::invalid("the step size", "above 0", -1.5);
+    /// assert_eq!(error.to_string(), "the step size must be above 0, not -1.5");
+    /// ```
     pub fn invalid(name: &'static str, expected: impl Into<String>, got: impl fmt::Display) -> Self {
         Self::InvalidParameter { name, expected: expected.into(), got: got.to_string() }
     }
 
     /// An [`Error::UnknownLayer`] with the nearest match filled in.
+    ///
+    /// ```
+    /// let error = vis::Error::unknown_layer("conv", vec!["conv1".into(), "pool1".into()]);
+    /// let said = "there is no layer `conv` (did you mean `conv1`?); the layers are: conv1, pool1";
+    /// assert_eq!(error.to_string(), said);
+    /// ```
     pub fn unknown_layer(name: impl Into<String>, available: Vec<String>) -> Self {
         let name = name.into();
         let nearest = nearest(&name, available.iter().map(String::as_str)).map(str::to_owned);
