@@ -136,6 +136,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// // The score is a weighted sum of this layer, and the gradient is the weights.
     /// let sum = (at.gradient * at.value).sum().into_scalar::<f32>();
     /// assert!((sum - at.losses.totals()[0]).abs() < 1e-4);
+    /// assert_eq!(at.layer.as_deref(), Some("conv2"));
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "wrt_tensor")]

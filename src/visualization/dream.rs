@@ -205,9 +205,12 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 28, 14], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(1).run()?;
-    /// let sizes: Vec<_> = dream.steps.iter().map(|step| step.size).collect();
-    /// assert_eq!(sizes, [(20, 10), (28, 14)]);
+    /// let sizes = |octaves| {
+    ///     let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(octaves).steps(1).run()?;
+    ///     Ok::<Vec<_>, vis::Error>(dream.steps.iter().map(|step| step.size).collect())
+    /// };
+    /// assert_eq!(sizes(2)?, [(20, 10), (28, 14)]);
+    /// assert_eq!(sizes(1)?, [(28, 14)]);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn octaves(mut self, octaves: usize) -> Self {

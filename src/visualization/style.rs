@@ -301,8 +301,10 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let painted = style_transfer(&model, photo, painting).descent(Descent::Lbfgs).steps(20).run()?;
+    /// let paint = |by| style_transfer(&model, photo.clone(), painting.clone()).descent(by).steps(20).run();
+    /// let painted = paint(Descent::Lbfgs)?;
     /// assert!(painted.best_loss[0] < 0.5 * painted.losses.totals()[[0, 0]]);
+    /// assert_ne!(painted.array(), paint(Descent::Adam)?.array());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn descent(mut self, descent: Descent) -> Self {

@@ -164,8 +164,10 @@ impl<'a> Texture<'a> {
     /// # use vis::{Model, visualization::{Descent, texture}};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-    /// let woven = texture(&model, sample).descent(Descent::Lbfgs).steps(20).run()?;
+    /// let weave = |descent| texture(&model, sample.clone()).descent(descent).steps(20).run();
+    /// let woven = weave(Descent::Lbfgs)?;
     /// assert!(woven.best_loss[0] < 0.5 * woven.losses.totals()[[0, 0]]);
+    /// assert_ne!(woven.array(), weave(Descent::Adam)?.array());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn descent(mut self, descent: Descent) -> Self {
