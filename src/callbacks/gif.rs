@@ -23,6 +23,7 @@ use crate::{Result, host};
 /// use vis::{Optimizer, callbacks::GifGenerator, losses::ActivationMaximization};
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let path = std::env::temp_dir().join("vis-gif-generator-example");
+/// # let _ = std::fs::remove_file(path.with_extension("gif"));
 /// let gif = GifGenerator::create(&path)?.every(10).play_once();   // keras-vis plays once, too
 /// Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(30).callback(gif).minimize()?;
 /// assert!(path.with_extension("gif").exists());

@@ -112,8 +112,10 @@ impl<'a> Optimizer<'a> {
     /// use vis::{Optimizer, losses::ActivationMaximization, model::Preset};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let class = ActivationMaximization::new("logits", 2);
-    /// let result = Optimizer::new(&model, class).preset(&Preset::robust()).max_iter(3).minimize()?;
-    /// assert!(vis::host::values(result.image).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// let preset = Preset { max_iter: 7, ..Preset::robust() };
+    /// let result = Optimizer::new(&model, class).preset(&preset).minimize()?;
+    /// assert_eq!(result.losses.steps(), 7);
+    /// assert_ne!(result.value.dims(), result.image.dims()); // a spectrum
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn preset(mut self, preset: &Preset) -> Self {
@@ -275,10 +277,9 @@ impl<'a> Optimizer<'a> {
     /// use burn::optim::AdamConfig;
     /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::BurnUpdate};
     /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let result = Optimizer::new(&model, ActivationMaximization::new("conv2", 0))
-    ///     .update(BurnUpdate::new(AdamConfig::new().build()))
-    ///     .max_iter(2)
-    ///     .minimize()?;
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(9);
+    /// let adam = run().update(BurnUpdate::new(AdamConfig::new().build())).minimize()?;
+    /// assert_ne!(adam.losses, run().minimize()?.losses);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn update(mut self, update: impl Update + 'static) -> Self {
@@ -344,8 +345,9 @@ impl<'a> Optimizer<'a> {
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
     /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let filter = ActivationMaximization::new("conv2", 0);
-    /// let result = Optimizer::new(&model, filter).warm_up(16).max_iter(20).minimize()?;
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(20);
+    /// // A filter that is alive is left as it is.
+    /// assert_eq!(run().warm_up(16).minimize()?.losses, run().minimize()?.losses);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn warm_up(mut self, steps: usize) -> Self {
@@ -384,8 +386,9 @@ impl<'a> Optimizer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let spectrum = Fourier::new([8, 8], model.input().range());
     /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).parametrization(spectrum);
-    /// let image = run.learning_rate(0.05).max_iter(5).minimize()?.image;
-    /// assert!(vis::host::values(image).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// let result = run.learning_rate(0.05).max_iter(5).minimize()?;
+    /// assert!(vis::host::values(result.image.clone()).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// assert_ne!(result.value.dims(), result.image.dims()); // frequencies, not pixels
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn parametrization(mut self, parametrization: impl Parametrization + 'static) -> Self {
@@ -478,6 +481,7 @@ impl<'a> Optimizer<'a> {
     /// use vis::{Optimizer, losses::ActivationMaximization};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let path = std::env::temp_dir().join("vis-progress-example.gif");
+    /// # let _ = std::fs::remove_file(&path);
     /// let filter = ActivationMaximization::new("conv2", 0);
     /// Optimizer::new(&model, filter).max_iter(3).progress_gif_path(&path).minimize()?;
     /// assert!(path.exists());

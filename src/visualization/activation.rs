@@ -365,8 +365,9 @@ impl<'a> VisualizeActivation<'a> {
     /// ```
     /// use vis::Rule;
     /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let guided = vis::visualize_activation(&model, "conv2").filter_indices([0]);
-    /// let pictures = guided.configure(|optimizer| optimizer.rule(Rule::Guided)).max_iter(2).run()?;
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(5);
+    /// let guided = run().configure(|optimizer| optimizer.rule(Rule::Guided)).run()?;
+    /// assert_ne!(guided[0].image, run().run()?[0].image);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn configure(mut self, change: impl Fn(Optimizer<'a>) -> Optimizer<'a> + 'a) -> Self {

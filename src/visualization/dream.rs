@@ -190,6 +190,7 @@ impl<'a> DeepDream<'a> {
     ///     (TotalVariation::default(), 1e-4),
     /// ];
     /// let dream = deep_dream(&model, photo).losses(losses).steps(2).run()?;
+    /// assert_eq!(dream.losses.names(), ["energy of conv2", "TV(2)"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn losses(mut self, losses: impl Into<Losses>) -> Self {

@@ -103,11 +103,14 @@ impl<'a> StyleTransfer<'a> {
     /// Adds another painting: the style lies between them in proportion to their shares; the first has 1.
     ///
     /// ```
-    /// # use vis::{Model, visualization::style_transfer};
+    /// # use vis::{Model, visualization::{StyleStart, style_transfer}};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, starry_night, scream] =
     /// #     [0, 1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let painted = style_transfer(&model, photo, starry_night).blend(scream, 0.5).steps(2).run()?;
+    /// let transfer = || style_transfer(&model, photo.clone(), starry_night.clone()).start(StyleStart::Noise).seed(3);
+    /// let blended = transfer().blend(scream.clone(), 0.5).steps(2).run()?;
+    /// let alone = transfer().steps(2).run()?;
+    /// assert_ne!(blended.losses.totals(), alone.losses.totals());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn blend(mut self, painting: Tensor<4>, share: f32) -> Self {
@@ -234,9 +237,11 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let painted = style_transfer(&model, photo.clone(), painting).keep_colors().steps(5).run()?.image;
+    /// # use vis::visualization::StyleStart;
+    /// let transfer = style_transfer(&model, photo.clone(), painting).start(StyleStart::Noise).seed(2);
+    /// let change = transfer.keep_colors().steps(5).run()?.image - photo;
+    /// assert!(change.clone().abs().max().into_scalar::<f32>() > 10.0);
     /// // Red, green and blue have changed by the same amount.
-    /// let change = painted - photo;
     /// let unlike = (change.clone().narrow(1, 0, 1) - change.narrow(1, 2, 1)).abs().max();
     /// assert!(unlike.into_scalar::<f32>() < 0.01);
     /// # Ok::<(), vis::Error>(())
