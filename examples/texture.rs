@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(common::write(&weave(&load(sample)?)?, argument(1, "out/texture.png"))?);
     }
 
-    // A sky, without the edge of the painting, and fur.
+    // A sky, without the village, and fur.
     let sky = load("images/photos/starry_night.jpg")?;
     let sky = imageops::crop_imm(
         &sky,

@@ -301,7 +301,7 @@ impl Taps {
         if let Some(index) = ahead.iter().position(|layer| layer == name) {
             found.push((ahead.swap_remove(index), self.opened.keys().next().cloned()));
         }
-        !ahead.is_empty() && x.dims()[2..].iter().product::<usize>() > 1
+        !ahead.is_empty() && x.dims().iter().skip(2).product::<usize>() > 1
     }
 
     /// Says what the next layer tapped is, for the table of layers.
