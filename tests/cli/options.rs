@@ -12,7 +12,7 @@ use vis::optimizer::Normalization;
 use vis::visualization::{caricature, deep_dream, style_transfer, texture, visualize_activation};
 use vis::{host, picture};
 
-use crate::{Place, npy};
+use crate::{Place, npy, text};
 
 fn digits() -> Digits {
     Digits::bundled(&Default::default()).unwrap()
