@@ -20,11 +20,13 @@ use crate::{Error, Result, host};
 /// insertion *minus* that under deletion is 0 on average for a map drawn at random, whatever scattered pixels do
 /// to the network, and it is the number to compare methods by. Deletion alone favours maps that are scattered
 /// (a tenth of the pixels missing here and there ruins every texture, while a hole as large leaves the rest of
-/// the object to be recognised), and it says little of a photo that the object fills: what is left is still the
-/// object, and the class may even gain while its rivals lose.
+/// the object to be recognised): exchange [cells](Self::cell) as large as the network's stride against that. And it
+/// says little of a photo that the object fills: what is left is still the object, and the class may even gain while
+/// its rivals lose.
 ///
 /// Source: Petsiuk, Das & Saenko 2018, arXiv 1806.07421, section 4.1 (which deletes to grey, and inserts into an
-/// image blurred by 5 pixels, 224 pixels a step); cells: Samek et al. 2015, arXiv 1509.06321, section III.
+/// image blurred by 5 pixels, 224 pixels a step); cells: Samek et al. 2015, arXiv 1509.06321, section III; the
+/// difference is the symmetric relevance gain of Blücher, Vielhaben & Strodthoff 2024, arXiv 2401.06654.
 #[derive(Debug, Clone)]
 #[doc(alias = "fidelity")]
 pub struct PixelCurve {
