@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 
-use super::heatmap::{Heatmap, first, label_of, predictions_of, single_photo, target_of};
+use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
 use crate::attribution::{Cam, Formula, Target};
 use crate::losses::Filters;
 use crate::model::Model;
@@ -204,8 +204,8 @@ impl VisualizeCam<'_> {
     /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
-        let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
-        let target = target.resolved(self.model, &image)?;
+        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
+        let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let mut cam = Cam::new(self.formula).rule(self.rule);
         if let Some(layer) = self.penultimate {
             cam = cam.layer(layer);
@@ -213,7 +213,7 @@ impl VisualizeCam<'_> {
         if let Some(modifier) = self.modifier {
             cam = cam.gradient_modifier(modifier);
         }
-        let cam = cam.map(self.model, image.clone(), &target)?;
+        let cam = cam.map(self.model, image, &target)?;
         let rectified = first(cam.rectified().upsampled()).index_axis_move(ndarray::Axis(0), 0);
         Ok(Heatmap {
             map: picture::normalize_signed(rectified.view()), // 0 stays 0
@@ -221,7 +221,7 @@ impl VisualizeCam<'_> {
             label: label_of(self.model, &target),
             layer: Some(cam.layer),
             photo,
-            predictions: predictions_of(self.model, image)?,
+            predictions,
             colors: ColorMap::Jet,
         })
     }

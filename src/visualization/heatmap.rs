@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation::softmax};
 use image::RgbImage;
 use ndarray::{Array2, Array3, Axis};
 
@@ -159,22 +159,29 @@ pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tenso
     Ok((image, photo))
 }
 
-/// The most probable classes of one image by name; none where the model does not say where its logits are.
-pub(super) fn predictions_of(model: &dyn Model, image: Tensor<4>) -> Result<Vec<(String, f32)>> {
+/// The target resolved, the predicted class if there is none, and the most probable classes of the image by name: none
+/// where the model does not say where its logits are. The network runs once for both.
+pub(super) fn target_and_predictions(
+    model: &dyn Model,
+    image: &Tensor<4>,
+    target: Option<Target>,
+) -> Result<(Target, Vec<(String, f32)>)> {
     const SHOWN: usize = 3;
     if model.logits().is_none() {
-        return Ok(Vec::new());
+        return Ok((target.unwrap_or_else(Target::predicted).resolved(model, image)?, Vec::new()));
     }
-    let logits = host::values(model.classify(image)?);
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    let logits = model.classify(image.clone())?;
+    let shares = host::values(softmax(logits.clone(), 1));
+    let logits = host::values(logits);
     let mut order: Vec<usize> = (0..logits.len()).collect();
+    let best = order.iter().copied().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or_default();
+    let target = target.unwrap_or_else(|| Target::class(best)).resolved(model, image)?;
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
-    let named = |class: &usize| {
-        let name = model.class_name(*class).map_or_else(|| format!("class {class}"), str::to_owned);
-        (name, (logits[*class] - most).exp() / sum)
+    let named = |class: usize| {
+        let name = model.class_name(class).map_or_else(|| format!("class {class}"), str::to_owned);
+        (name, shares[class])
     };
-    Ok(order.iter().take(SHOWN).map(named).collect())
+    Ok((target, order.into_iter().take(SHOWN).map(named).collect()))
 }
 
 /// The first image of a batch of maps on the host.
@@ -182,10 +189,11 @@ pub(super) fn first(maps: Tensor<4>) -> Array3<f32> {
     host::array4(maps).index_axis_move(Axis(0), 0)
 }
 
-/// What keras-vis calls a layer and its filter indices, as a target: the sum of the filters' mean activations.
-pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Target {
-    match (layer, filters) {
-        (None, None) => Target::predicted(),
+/// What keras-vis calls a layer and its filter indices, as a target: the sum of the filters' mean activations. None stands
+/// for the predicted class.
+pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Option<Target> {
+    Some(match (layer, filters) {
+        (None, None) => return None,
         (None, Some(Filters::These(classes))) => Target::classes(classes.iter().copied()),
         (Some(layer), Some(Filters::These(channels))) => Target::channels(layer, channels.iter().copied()),
         (Some(layer), None | Some(Filters::All)) => Target::layer(layer),
@@ -193,7 +201,7 @@ pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Targe
             let [batch, _] = logits.dims();
             logits.mean_dim(1).reshape([batch])
         }),
-    }
+    })
 }
 
 /// A resolved target in the model's own words.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 
-use super::heatmap::{Heatmap, first, label_of, predictions_of, single_photo, target_of};
+use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
 use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
 use crate::losses::Filters;
 use crate::model::Model;
@@ -261,11 +261,11 @@ impl VisualizeSaliency<'_> {
     /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
-        let target = self.target.unwrap_or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
-        let target = target.resolved(self.model, &image)?;
+        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
+        let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let method = SmoothGrad::new(Saliency::new().rule(self.rule));
         let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
-        let gradient = method.attribute(self.model, image.clone(), &target)?;
+        let gradient = method.attribute(self.model, image, &target)?;
         let modified = match self.modifier {
             Some(modifier) => modifier.apply(gradient.clone()),
             None => gradient.clone(),
@@ -281,7 +281,7 @@ impl VisualizeSaliency<'_> {
             label: label_of(self.model, &target),
             layer: None,
             photo,
-            predictions: predictions_of(self.model, image)?,
+            predictions,
             colors: ColorMap::Inferno,
         })
     }
