@@ -142,24 +142,24 @@ impl Kernels for Flex {
         let cotangent = cotangent.to_contiguous();
         let y = y.map(|y| y.to_contiguous());
         let [batch, ..] = cotangent.layout().shape().dims::<4>();
-        let (y, cotangent, rule) = match (y, plan.rectifier) {
-            (Some(y), Some((Rectifier::Relu | Rectifier::Relu6, rule))) if rule != Rule::Redirected => {
-                (Some(y), cotangent, rule)
-            }
-            (Some(y), Some((rectifier @ (Rectifier::Relu | Rectifier::Relu6), Rule::Redirected)))
+        let rectifier = match (&y, plan.rectifier) {
+            (Some(y), Some((rectifier, Rule::Redirected)))
                 if all_alive(y.storage(), cotangent.storage(), batch, rectifier) =>
             {
-                (Some(y), cotangent, Rule::Plain)
+                Some((rectifier, Rule::Plain))
             }
-            // What the kernel has no gate for.
-            (Some(y), Some((rectifier, rule))) => {
-                let cotangent = backprop::pull_back::<Self>(y, cotangent, rectifier, rule);
-                (None, cotangent.to_contiguous(), rule)
-            }
-            _ => (None, cotangent, Rule::Plain),
+            (_, rectifier) => rectifier,
         };
-        let gate = match (&y, plan.rectifier) {
-            (Some(y), Some((rectifier, _))) => Some(Gate { output: y.storage(), rectifier, rule }),
+        let (y, cotangent) = match (y, rectifier) {
+            // What the kernel has no gate for.
+            (
+                Some(y),
+                Some((rectifier @ Rectifier::Leaky(_), rule) | (rectifier, rule @ Rule::Redirected)),
+            ) => (None, backprop::pull_back::<Self>(y, cotangent, rectifier, rule).to_contiguous()),
+            (y, _) => (y, cotangent),
+        };
+        let gate = match (&y, rectifier) {
+            (Some(y), Some((rectifier, rule))) => Some(Gate { output: y.storage(), rectifier, rule }),
             _ => None,
         };
         tensor([batch, own.inputs(), size[0], size[1]], |gradient| {
