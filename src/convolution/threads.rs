@@ -148,8 +148,8 @@ fn help() {
             _ => board().iter().find(|call| call.claimed.load(Ordering::Relaxed) < call.count).cloned(),
         };
         if let Some(call) = call {
-            if call.processor.is_some() && call.processor == processor::current() {
-                processor::leave();
+            if let Some(here) = processor::current().filter(|here| call.processor == Some(*here)) {
+                processor::leave(here);
             }
             // The caller is told of a panic, and this thread helps on.
             let _ = catch_unwind(AssertUnwindSafe(|| call.work()));
@@ -181,9 +181,8 @@ pub(super) mod processor {
         usize::try_from(unsafe { sched_getcpu() }).ok()
     }
 
-    /// Moves this thread to another processor, if it may run on one. It may run on the same as before afterwards.
-    pub(in crate::convolution) fn leave() {
-        let Some(here) = current() else { return };
+    /// Moves this thread from here to another processor, if it may run on one. It may run on the same as before afterwards.
+    pub(in crate::convolution) fn leave(here: usize) {
         // SAFETY: a set of processors is a field of bits, of which zeros are one, and is as large as said; 0 is this thread.
         unsafe {
             let mut allowed: cpu_set_t = zeroed();
@@ -206,5 +205,5 @@ pub(super) mod processor {
         None
     }
 
-    pub(in crate::convolution) fn leave() {}
+    pub(in crate::convolution) fn leave(_here: usize) {}
 }
