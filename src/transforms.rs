@@ -205,15 +205,15 @@ pub struct Mirror {
 impl Mirror {
     /// The image with its border.
     pub(crate) fn around(self, image: Tensor<4>) -> Tensor<4> {
-        let device = image.device();
-        let along = |image: Tensor<4>, axis: usize| {
-            let side = image.dims()[axis];
+        if self.pixels == 0 {
+            return image;
+        }
+        let [_, _, height, width] = image.dims();
+        let along = |side: usize| {
             let around = -(self.pixels as i64)..(side + self.pixels) as i64;
-            let from: Vec<i32> = around.map(|position| mirror(position, side) as i32).collect();
-            let from = Tensor::<1, Int>::from_data(TensorData::new(from, [side + 2 * self.pixels]), &device);
-            image.select(axis, from)
+            around.map(|position| mirror(position, side)).collect()
         };
-        if self.pixels == 0 { image } else { along(along(image, 2), 3) }
+        gather(image, along(height), along(width))
     }
 }
 
@@ -221,6 +221,17 @@ impl Transform for Mirror {
     fn apply(&self, image: Tensor<4>, _random: &mut Stream) -> Tensor<4> {
         self.around(image)
     }
+}
+
+/// The pixels at these rows and columns, in this order.
+pub(crate) fn gather(image: Tensor<4>, rows: Vec<usize>, columns: Vec<usize>) -> Tensor<4> {
+    let along = |image: Tensor<4>, axis: usize, places: Vec<usize>| {
+        let count = places.len();
+        let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &image.device());
+        image.select(axis, places)
+    };
+    along(along(image, 2, rows), 3, columns)
 }
 
 /// The position inside an axis that a position outside is the mirror image of; the edge is not repeated.

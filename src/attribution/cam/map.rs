@@ -1,6 +1,6 @@
 //! A map at the size of its layer, and enlarged to the image.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Tensor, activation};
 
 use crate::transforms;
 
@@ -80,12 +80,9 @@ impl ClassActivationMap {
             Interpolation::Bilinear => transforms::resize(self.map.clone(), height, width),
             Interpolation::Nearest => {
                 let [_, _, from_height, from_width] = self.map.dims();
-                let places = |from: usize, to: usize| {
-                    let places: Vec<i64> = (0..to).map(|index| (index * from / to) as i64).collect();
-                    Tensor::<1, Int>::from_data(TensorData::new(places, [to]), &self.map.device())
-                };
-                let rows = self.map.clone().select(2, places(from_height, height));
-                rows.select(3, places(from_width, width))
+                let places = |from: usize, to: usize| (0..to).map(|index| index * from / to).collect();
+                let (rows, columns) = (places(from_height, height), places(from_width, width));
+                transforms::gather(self.map.clone(), rows, columns)
             }
         }
     }
