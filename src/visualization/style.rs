@@ -65,9 +65,6 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
     }
 }
 
-/// The width of the mirror image around photo and paintings, in pixels.
-const FRAME: usize = 16;
-
 /// The settings of a [`style_transfer`].
 #[must_use = "nothing is painted before `run`"]
 pub struct StyleTransfer<'a> {
@@ -100,6 +97,14 @@ pub enum StyleStart {
 }
 
 impl<'a> StyleTransfer<'a> {
+    /// The width of the mirror image around photo, paintings and image where the network sees them, in pixels; none for a
+    /// network of one size.
+    ///
+    /// ```
+    /// assert_eq!(vis::visualization::StyleTransfer::FRAME, 16);
+    /// ```
+    pub const FRAME: usize = 16;
+
     /// Adds another painting: the style lies between them in proportion to their shares; the first has 1.
     ///
     /// ```
@@ -450,7 +455,7 @@ impl<'a> StyleTransfer<'a> {
 
         let whole = content;
         // A network of one size has no room for it.
-        let frame = Mirror { pixels: self.model.input().smallest().map_or(0, |_| FRAME) };
+        let frame = Mirror { pixels: self.model.input().smallest().map_or(0, |_| Self::FRAME) };
         let mut painted: Option<Minimized> = None;
         for (size, steps) in with_steps(sizes(self.model, size, self.from), self.steps) {
             let content = resized(&whole, size);

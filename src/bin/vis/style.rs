@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
-use vis::visualization::{Descent, StyleStart, Texture, style_transfer, texture};
+use vis::visualization::{Descent, StyleStart, StyleTransfer, Texture, style_transfer, texture};
 
 use crate::dreams::{finish, told};
 use crate::failure::{Failure, Outcome};
@@ -139,7 +139,9 @@ impl StyleOptions {
         }
         let content = photo::whole(&self.content, model, Some(longest as u32))?;
         let [_, _, height, width] = content.image.dims();
-        memory::check(&opened, "", (height, width))?;
+        // The network sees the photo in a frame.
+        let frame = model.input().smallest().map_or(0, |_| 2 * StyleTransfer::FRAME);
+        memory::check(&opened, "", (height + frame, width + frame))?;
         let mut paintings = Vec::new();
         for (index, path) in self.style.iter().enumerate() {
             // Larger than it will be used is a waste of memory.
