@@ -6,6 +6,8 @@
 //!
 //! `ROUNDS` sets the number of rounds (9), `THREADS` that of threads (2).
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -139,7 +141,7 @@ fn child(case: &str, batch: usize) {
         run();
         println!("{}", start.elapsed().as_secs_f64());
     }
-    println!("{}", peak_memory_in_mb());
+    println!("{}", common::peak_memory_in_mb());
 }
 
 fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
@@ -194,11 +196,4 @@ fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
 
 fn check(x: Tensor<4>) {
     assert!(x.abs().max().into_scalar::<f32>().is_finite());
-}
-
-/// The peak of resident memory as Linux counts it; 0 elsewhere.
-fn peak_memory_in_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
 }

@@ -4,6 +4,8 @@
 //! maximisation on VGG16's `block5_conv3`, and the gradient of a class of EfficientNet-Lite0, each case in a process of
 //! its own.
 
+mod common;
+
 use std::process::Command;
 use std::time::Instant;
 
@@ -105,8 +107,5 @@ fn child(network: &str, side: usize, batch: usize) {
         .skip(1)
         .collect();
     seconds.sort_by(f64::total_cmp);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    let memory = line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0;
-    println!("{} {memory}", seconds[seconds.len() / 2]);
+    println!("{} {}", seconds[seconds.len() / 2], common::peak_memory_in_mb());
 }

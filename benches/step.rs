@@ -6,6 +6,8 @@
 //! The case `tracked` computes the gradients of the weights as well, as a framework does unless told otherwise:
 //! what it takes more is what frozen weights save.
 
+mod common;
+
 use std::process::Command;
 use std::time::Instant;
 
@@ -62,14 +64,7 @@ fn child(case: &str, batch: usize) {
             println!("{}", start.elapsed().as_secs_f64());
         }
     }
-    println!("{}", peak_memory_in_mb());
-}
-
-/// The peak of resident memory as Linux counts it; 0 elsewhere.
-fn peak_memory_in_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+    println!("{}", common::peak_memory_in_mb());
 }
 
 /// The trunk of VGG16 in ordinary Burn operations, with weights drawn at random.
