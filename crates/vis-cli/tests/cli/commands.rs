@@ -81,7 +81,7 @@ fn a_photo_of_the_networks_size_passes_untouched_and_is_classified_as_by_pytorch
     let text = place.succeed("classify --image cat.png --raw logits.npy");
     let names: Vec<&str> = text.lines().take(5).map(|line| line.rsplit("  ").next().unwrap()).collect();
     assert_eq!(names[..3], ["Egyptian cat", "tiger cat", "tabby"]);
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/lite0_logits.npy");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/lite0_logits.npy");
     let (got, expected) = (npy::read(&place.path("logits.npy")), npy::read(&reference));
     assert_eq!(got.shape(), [1, 1000]);
     let error = got.iter().zip(&expected).map(|(got, expected)| (got - expected).abs()).fold(0.0, f32::max);
@@ -203,7 +203,7 @@ fn saliency_by_every_method_gives_the_map_of_the_library() {
 fn saliency_of_a_real_photo_is_that_of_pytorch_by_number_and_by_name() {
     let place = Place::new();
     place.succeed("saliency --image cat.png --class 285 -o a.png --raw a.npy --losses a.csv");
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/lite0_gradient.npy");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/lite0_gradient.npy");
     let (got, expected) = (npy::read(&place.path("a.npy")), npy::read(&reference));
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let error = (&got - &expected).iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));

@@ -3,7 +3,7 @@
 
 mod commands;
 mod interruptions;
-#[path = "../all/npy.rs"]
+#[path = "../../../../tests/all/npy.rs"]
 mod npy;
 mod options;
 mod refusals;
@@ -21,7 +21,7 @@ struct Place(TempDir);
 impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference");
         std::fs::copy(reference.join("input_224.png"), place.path("cat.png")).unwrap();
         let stroke = |x: u32, y: u32| {
             let bar = (5..8).contains(&y) && (7..21).contains(&x);
