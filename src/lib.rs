@@ -78,6 +78,7 @@ pub mod performance {}
 pub mod picture;
 pub mod random;
 pub mod regularizers;
+pub mod target;
 pub mod tiles;
 pub mod transforms;
 pub mod visualization;
@@ -88,6 +89,7 @@ pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
+pub use target::Target;
 pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};
 
 /// The README's code compiles.

@@ -44,7 +44,7 @@ mod progress;
 mod rise;
 mod saliency;
 mod smooth_grad;
-mod target;
+pub use crate::target::Target;
 
 use std::fmt;
 
@@ -63,7 +63,6 @@ pub use occlusion::Occlusion;
 pub use rise::Rise;
 pub use saliency::Saliency;
 pub use smooth_grad::{SmoothGrad, Statistic};
-pub use target::Target;
 
 /// A method that says where in an image the evidence for a target lies.
 ///

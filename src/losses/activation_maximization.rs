@@ -1,11 +1,15 @@
-//! The loss that wants filters to fire.
+//! The loss that maximises a target.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::{Loss, Scene};
-use crate::{Error, Result};
+use crate::Result;
+use crate::model::Model;
+use crate::target::Target;
 
-/// The loss that wants filters of a layer to fire, minus their mean activation:
+/// The loss that maximises filters of a layer, or any other [`Target`]: minus its score.
+///
+/// For filters that is minus the sum of their mean activations,
 ///
 /// ```text
 /// L(x) = − Σ_{i ∈ filters} mean_{h,w} A_i(x)
@@ -28,16 +32,7 @@ use crate::{Error, Result};
 ///
 /// Source: Erhan et al. 2009; Simonyan et al. 2013, arXiv 1312.6034, section 2; keras-vis `losses.py`.
 #[derive(Debug, Clone)]
-pub struct ActivationMaximization {
-    layer: String,
-    filters: Wanted,
-}
-
-#[derive(Debug, Clone)]
-enum Wanted {
-    Same(Filters),
-    PerImage(Vec<Filters>),
-}
+pub struct ActivationMaximization(Target);
 
 /// One or several filters of a layer that are maximised together in one picture, or all of them.
 ///
@@ -57,43 +52,37 @@ pub enum Filters {
 }
 
 impl ActivationMaximization {
-    /// Wants the same filters in every image of the batch.
-    ///
-    /// ```
-    /// use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let value = |losses| Gradient::new(&model, &losses).values(image.clone()).map(|values| values.totals()[0]);
-    /// let one = value(ActivationMaximization::new("conv2", 1).into())?;
-    /// let other = value(ActivationMaximization::new("conv2", 3).into())?;
-    /// let joint = value(ActivationMaximization::new("conv2", [1, 3]).into())?;
-    /// assert!(one < 0.0 && (joint - (one + other)).abs() < 1e-5);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
+    /// Maximises the same filters in every image of the batch.
     #[doc(alias = "filter_indices")]
     pub fn new(layer: impl Into<String>, filters: impl Into<Filters>) -> Self {
-        Self { layer: layer.into(), filters: Wanted::Same(filters.into()) }
+        Self(filters.into().of(&layer.into()))
     }
 
-    /// Wants other filters in each image of the batch: the first entry in the first image, and so on.
-    ///
-    /// ```
-    /// use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let images = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let value = |losses| Gradient::new(&model, &losses).values(images.clone()).map(|values| values.totals());
-    /// let one = value(ActivationMaximization::new("conv2", 1).into())?;
-    /// let other = value(ActivationMaximization::new("conv2", 3).into())?;
-    /// let each = value(ActivationMaximization::per_image("conv2", [1, 3]).into())?;
-    /// assert_eq!(each, [one[0], other[1]]);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
+    /// Maximises other filters in each image of the batch: the first entry in the first image, and so on.
     pub fn per_image<F: Into<Filters>>(
         layer: impl Into<String>,
         filters: impl IntoIterator<Item = F>,
     ) -> Self {
-        let filters = filters.into_iter().map(Into::into).collect();
-        Self { layer: layer.into(), filters: Wanted::PerImage(filters) }
+        let layer = layer.into();
+        Self(Target::per_image(filters.into_iter().map(|filters| filters.into().of(&layer))))
+    }
+
+    /// Maximises any target. The model says which layer holds the class scores, for a target that names none.
+    ///
+    /// ```
+    /// use vis::{Optimizer, Target, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let rather_than = Target::class(3) - 0.5 * Target::class(1);
+    /// let loss = ActivationMaximization::of(&model, rather_than)?;
+    /// let image = Optimizer::new(&model, loss).max_iter(10).minimize()?.image;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter) for [`Target::predicted`], which depends on the image.
+    pub fn of(model: &dyn Model, target: impl Into<Target>) -> Result<Self> {
+        Ok(Self(target.into().with_layers(model)?))
     }
 }
 
@@ -103,44 +92,22 @@ impl Loss for ActivationMaximization {
     }
 
     fn layers(&self) -> Vec<String> {
-        vec![self.layer.clone()]
+        // Whatever is wrong with the target is said when the loss is built.
+        self.0.goal().map(|goal| goal.layer_names()).unwrap_or_default()
     }
 
     fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
-        let activation = scene.layer(&self.layer)?;
-        let [batch, channels, ..] = activation.dims();
-        let per_image: Vec<&Filters> = match &self.filters {
-            Wanted::Same(filters) => vec![filters; batch],
-            Wanted::PerImage(filters) if filters.len() == batch => filters.iter().collect(),
-            Wanted::PerImage(filters) => {
-                let expected = format!("one entry per image ({batch})");
-                return Err(Error::invalid("the filters", expected, filters.len()));
-            }
-        };
+        Ok(self.0.goal()?.build_loss(scene)?.neg())
+    }
+}
 
-        // One row per image: the mean activations, weighted by the filters it wants.
-        let mut wanted = vec![0.0_f32; batch * channels];
-        for (row, filters) in wanted.chunks_mut(channels).zip(per_image) {
-            match filters {
-                Filters::All => row.fill(1.0 / channels as f32),
-                Filters::These(indices) if indices.is_empty() => {
-                    return Err(Error::invalid("the filters of an image", "one index or more", "none"));
-                }
-                Filters::These(indices) => {
-                    for &index in indices {
-                        *row.get_mut(index).ok_or_else(|| Error::OutOfRange {
-                            what: "filter",
-                            index,
-                            place: format!("layer `{}`", self.layer),
-                            len: channels,
-                        })? += 1.0;
-                    }
-                }
-            }
+impl Filters {
+    /// These filters of a layer as a target.
+    pub(crate) fn of(&self, layer: &str) -> Target {
+        match self {
+            Self::All => Target::layer(layer),
+            Self::These(filters) => Target::filters(layer, filters.iter().copied()),
         }
-        let wanted = Tensor::<2>::from_data(TensorData::new(wanted, [batch, channels]), &scene.device());
-        let means = activation.mean_dims(&[2, 3]).reshape([batch, channels]);
-        Ok((means * wanted).sum_dim(1).reshape([batch]).neg())
     }
 }
 

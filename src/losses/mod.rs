@@ -22,6 +22,7 @@ mod content;
 mod layer_energy;
 mod realism;
 mod reference;
+mod score;
 mod style;
 
 use std::collections::BTreeMap;

@@ -114,7 +114,7 @@ impl VisualizeCam<'_> {
     /// use vis::attribution::Target;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
-    /// let cam = visualize_cam(&model, photo).target(Target::difference(3, 1)).run()?;
+    /// let cam = visualize_cam(&model, photo).target(Target::class(3) - Target::class(1)).run()?;
     /// assert_eq!(cam.label, "class 3 − class 1");
     /// # Ok::<(), vis::Error>(())
     /// ```

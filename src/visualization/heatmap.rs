@@ -194,7 +194,7 @@ pub(super) fn first(maps: Tensor<4>) -> Array3<f32> {
 pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Option<Target> {
     Some(match (layer, filters) {
         (None, None) => return None,
-        (None, Some(Filters::These(classes))) => Target::classes(classes.iter().copied()),
+        (None, Some(Filters::These(classes))) => classes.iter().map(|&class| Target::class(class)).sum(),
         (Some(layer), Some(Filters::These(channels))) => Target::channels(layer, channels.iter().copied()),
         (Some(layer), None | Some(Filters::All)) => Target::layer(layer),
         (None, Some(Filters::All)) => Target::function(|logits| {

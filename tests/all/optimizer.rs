@@ -475,7 +475,7 @@ fn settings_out_of_range_are_refused_before_the_first_step() {
     assert!(Optimizer::new(&model, Losses::new()).minimize().is_err());
     let nothing = ActivationMaximization::new("conv2", Vec::new());
     let error = Optimizer::new(&model, nothing).minimize().unwrap_err().to_string();
-    assert_eq!(error, "the filters of an image must be one index or more, not none");
+    assert_eq!(error, "the target must be at least one filter, not none");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use vis::attribution::{Baseline, Cam, Formula, Target};
 use vis::gradient::Gradient;
+use vis::losses::ActivationMaximization;
 use vis::model::{EfficientNetLite0, Taps, run};
 use vis::optimizer::GradientModifier;
 use vis::{Error, Model, Rule};
@@ -24,7 +25,7 @@ fn grad_cam_before_the_rectifier_weighs_by_the_mean_of_the_open_gates() {
 #[test]
 fn grad_cam_before_the_rectifier_is_the_sum_of_its_known_channels() {
     // ¾·(−5, 4, 31, 40) and −½·(−30, −21, 6, 15).
-    let score = Target::class(0).as_loss(&OneConv::new(), &OneConv::image()).unwrap().into();
+    let score = vis::losses![(ActivationMaximization::of(&OneConv::new(), Target::class(0)).unwrap(), -1.0)];
     let model = OneConv::new();
     let found = Gradient::new(&model, &score).at_layer("conv1").evaluate(OneConv::image()).unwrap();
     let channels = found.value * found.gradient.mean_dims(&[2, 3]);

@@ -7,6 +7,7 @@ use vis::attribution::{
 };
 use vis::backprop::Rectifier;
 use vis::gradient::Gradient;
+use vis::losses::ActivationMaximization;
 use vis::{Error, Model, Rule};
 
 use super::networks::{Alone, OneConv, TwoTwoOne};
@@ -14,7 +15,7 @@ use super::{assert_map, image};
 
 /// The gradient of a target's score, whether or not it is zero everywhere.
 fn gradient(model: &dyn Model, image: Tensor<4>, target: &Target, rule: Rule) -> Tensor<4> {
-    let score = target.as_loss(model, &image).unwrap().into();
+    let score = vis::losses![(ActivationMaximization::of(model, target.clone()).unwrap(), -1.0)];
     Gradient::new(model, &score).rule(rule).evaluate(image).unwrap().gradient
 }
 

@@ -44,7 +44,7 @@ fn networks() -> Vec<(Box<dyn Model>, Tensor<4>)> {
 fn a_batch_of_three_gives_the_maps_of_three_single_runs_even_with_a_target_each() {
     for (model, images) in networks() {
         let last = model.layers().unwrap()[0].name.clone();
-        let targets = [Target::class(1), Target::difference(2, 0), Target::predicted()];
+        let targets = [Target::class(1), Target::class(2) - Target::class(0), Target::predicted()];
         for method in every_method(4) {
             let all = method.attribute(&*model, images.clone(), &Target::per_image(targets.clone())).unwrap();
             for (index, target) in targets.iter().enumerate() {
@@ -67,7 +67,7 @@ fn a_batch_of_three_gives_the_maps_of_three_single_runs_even_with_a_target_each(
 #[test]
 fn no_map_depends_on_how_many_variations_run_at_once() {
     for (model, images) in networks() {
-        let target = Target::classes([1, 2]);
+        let target = Target::class(1) + Target::class(2);
         for (one, many) in every_method(1).into_iter().zip(every_method(64)) {
             let off = difference(
                 one.attribute(&*model, images.clone(), &target).unwrap(),
@@ -109,7 +109,11 @@ fn the_same_seed_gives_the_same_map_and_another_seed_another() {
 #[test]
 fn integrated_gradients_are_complete_on_any_network() {
     for (model, images) in networks() {
-        let target = Target::per_image([Target::class(0), Target::difference(1, 2), Target::probability(1)]);
+        let target = Target::per_image([
+            Target::class(0),
+            Target::class(1) - Target::class(2),
+            Target::probability(1),
+        ]);
         let method = IntegratedGradients::new().steps(400).batch_size(50);
         let found = method.evaluate(&*model, images, &target).unwrap();
         for (residual, difference) in found.residual.iter().zip(&found.difference) {

@@ -48,7 +48,7 @@ fn a_class_channel_or_position_out_of_range_is_named_with_its_layer_and_what_tha
         assert!(
             message(Target::per_image([Target::class(0), Target::class(1)])).contains("one per image (1)")
         );
-        assert!(message(Target::classes([])).contains("at least one class"));
+        assert!(message([].into_iter().sum()).contains("at least one score"));
     }
 }
 

@@ -1,9 +1,10 @@
 //! Targets against recorded activations, and baselines against values worked out by hand.
 
 use burn::tensor::Tensor;
-use vis::Model;
-use vis::attribution::{Baseline, Target};
+use vis::attribution::Baseline;
+use vis::losses::ActivationMaximization;
 use vis::model::Tiny;
+use vis::{Model, Optimizer, Target};
 
 use super::networks::Alone;
 use super::{assert_map, image, random_image};
@@ -25,8 +26,8 @@ fn every_target_is_what_its_layer_holds() {
         close(Target::layer("conv2"), (0..6).map(channel).sum::<f32>() / 6.0);
         close(Target::neuron("conv2", 4, 1, 2), conv[[index, 4, 1, 2]]);
         close(Target::class(3), logit(3));
-        close(Target::classes([0, 3]), logit(0) + logit(3));
-        close(Target::difference(3, 0), logit(3) - logit(0));
+        close(Target::class(0) + Target::class(3), logit(0) + logit(3));
+        close(Target::class(3) - Target::class(0), logit(3) - logit(0));
         let sum: f32 = (0..5).map(|class| logit(class).exp()).sum();
         close(Target::probability(3), logit(3).exp() / sum);
         close(Target::class(3).in_layer("softmax"), logit(3).exp() / sum);
@@ -55,6 +56,126 @@ fn logits_with_several_positions_count_by_their_means() {
     assert_eq!(refused.to_string(), "class 2 is out of range: layer `features` has 2 (0 to 1)");
     let classes = identity([2, 1, 2]).classify(x()).unwrap();
     assert_eq!(vis::host::values(classes), [2.0, 3.0]);
+}
+
+/// Two channels on 2×3: 1 to 6, and minus their squares.
+fn ramp() -> Tensor<4> {
+    image([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[-1.0, -4.0, -9.0], [-16.0, -25.0, -36.0]]])
+}
+
+fn of_ramp(target: Target) -> f32 {
+    target.scores(&Alone::new([2, 2, 3], None), ramp()).unwrap()[0]
+}
+
+#[test]
+fn targets_add_subtract_and_scale_as_their_scores_do() {
+    let layer = "features";
+    let (channel, neuron) = (|c| Target::channel(layer, c), |c, y, x| Target::neuron(layer, c, y, x));
+    // Means 3.5 and −91/6; single places 3 and −16.
+    let (a, b) = (3.5, -91.0 / 6.0);
+    assert_close(&[of_ramp(channel(0) + channel(1))], &[a + b], 1e-5);
+    assert_close(&[of_ramp(channel(0) - 0.5 * channel(1))], &[a - 0.5 * b], 1e-5);
+    assert_close(&[of_ramp(-(channel(1) * 2.0 - channel(0)))], &[a - 2.0 * b], 1e-5);
+    assert_close(&[of_ramp(2.0 * neuron(0, 0, 2) - neuron(1, 1, 0))], &[22.0], 1e-5);
+    assert_close(
+        &[of_ramp(neuron(0, 0, 2) + Target::layer(layer) + channel(0))],
+        &[6.5 + (a + b) / 2.0],
+        1e-5,
+    );
+    assert_close(&[of_ramp((0..2).map(channel).sum())], &[a + b], 1e-5);
+    // Image by image, with one that stands for all.
+    let model = Alone::new([2, 2, 3], None);
+    let both = Tensor::cat(vec![ramp(), ramp() * 2.0], 0);
+    let each = Target::per_image([channel(0), channel(1)]) - neuron(0, 1, 1);
+    assert_close(&each.scores(&model, both.clone()).unwrap(), &[a - 5.0, 2.0 * b - 10.0], 1e-5);
+    let sum = Target::per_image([channel(0), channel(1)]) + Target::per_image([channel(1), channel(1)]);
+    assert_close(&sum.scores(&model, both).unwrap(), &[a + b, 4.0 * b], 1e-5);
+}
+
+#[test]
+fn a_sum_is_written_with_its_signs_and_weights() {
+    let written = |target: Target| target.to_string();
+    assert_eq!(written(Target::class(3) - Target::class(1)), "class 3 − class 1");
+    assert_eq!(written(0.5 * Target::class(3) + Target::class(1)), "0.5 × class 3 + class 1");
+    assert_eq!(written(-Target::class(3)), "−class 3");
+    assert_eq!(
+        written(Target::layer("a") - 2.0 * Target::neuron("b", 1, 2, 3)),
+        "mean of `a` − 2 × channel 1 at row 2, column 3 of `b`"
+    );
+    assert_eq!(
+        written(Target::channel("a", 1) - Target::channel("b", 2)),
+        "channel 1 of `a` − channel 2 of `b`"
+    );
+}
+
+#[test]
+fn regions_directions_and_likenesses_are_what_their_formulas_say() {
+    let layer = "features";
+    // The right column: the mean of 3 and 6.
+    let mut mask = ndarray::Array2::zeros((2, 3));
+    mask.column_mut(2).fill(7.0);
+    assert_close(&[of_ramp(Target::mask(layer, 0, mask))], &[4.5], 1e-6);
+    // A mask of one row and two columns: the right half of the map, half of the middle column and the right one.
+    let right = ndarray::arr2(&[[0.0, 1.0]]);
+    assert_close(&[of_ramp(Target::mask(layer, 0, right))], &[(0.5 * 7.0 + 9.0) / 3.0], 1e-5);
+    let (a, b) = (3.5_f32, -91.0 / 6.0_f32);
+    assert_close(&[of_ramp(Target::direction(layer, [2.0, -1.0]))], &[2.0 * a - b], 1e-4);
+    assert_close(&[of_ramp(Target::direction_at(layer, [2.0, -1.0], 1, 2))], &[12.0 + 36.0], 1e-5);
+    let cosine = (3.0 * a + 4.0 * b) / (5.0 * (a * a + b * b).sqrt());
+    assert_close(&[of_ramp(Target::likeness(layer, [3.0, 4.0]))], &[cosine], 1e-5);
+    assert_close(&[of_ramp(Target::likeness(layer, [a, b]))], &[1.0], 1e-5);
+    let largest = Target::map(layer, |map| map.max_dims(&[1, 2, 3]).reshape([1]));
+    assert_eq!(of_ramp(largest), 6.0);
+}
+
+#[test]
+fn a_target_that_does_not_fit_its_layer_says_what_would() {
+    let refused =
+        |target: Target| target.scores(&Alone::new([2, 2, 3], None), ramp()).unwrap_err().to_string();
+    let layer = "features";
+    assert_eq!(
+        refused(Target::direction(layer, [1.0])),
+        "the vector of a target must be one number for each of the 2 channels of `features`, not 1"
+    );
+    assert!(refused(Target::likeness(layer, [1.0; 3])).contains("2 channels"));
+    assert!(refused(Target::direction_at(layer, [1.0; 2], 2, 0)).contains("row 2 is out of range"));
+    assert!(
+        refused(Target::mask(layer, 2, ndarray::Array2::ones((2, 2)))).contains("channel 2 is out of range")
+    );
+    assert!(refused(Target::mask(layer, 0, ndarray::Array2::zeros((2, 2)))).contains("positive sum"));
+    assert!(refused(Target::map(layer, |map| map.reshape([12]))).contains("[1]"));
+    assert!(refused(std::iter::empty::<Target>().sum()).contains("at least one score"));
+}
+
+#[test]
+fn what_can_be_attributed_can_be_maximised() {
+    // The gradient of a linear score is its weights, and a step of the optimizer goes along it.
+    let model = Tiny::new(&Default::default());
+    let image = random_image([1, 3, 8, 8], 0.0..255.0, 8);
+    let mut place = ndarray::Array2::zeros((4, 4));
+    place[[1, 2]] = 1.0;
+    let vector = [0.5, 0.0, -1.0, 0.0, 2.0, 0.0];
+    for target in [
+        Target::class(3) - 0.5 * Target::class(1),
+        Target::neuron("conv2", 4, 1, 2),
+        Target::mask("conv2", 4, place),
+        Target::direction("conv2", vector),
+        Target::direction_at("conv2", vector, 2, 1),
+        Target::likeness("conv2", vector),
+        Target::map("conv2", |map| {
+            let [batch, ..] = map.dims();
+            map.square().mean_dims(&[1, 2, 3]).reshape([batch])
+        }),
+    ] {
+        let before = target.scores(&model, image.clone()).unwrap()[0];
+        let loss = ActivationMaximization::of(&model, target.clone()).unwrap();
+        let run = Optimizer::new(&model, loss).seed_img(image.clone()).max_iter(20).learning_rate(5.0);
+        let found = run.minimize().unwrap().image;
+        let after = target.scores(&model, found).unwrap()[0];
+        assert!(after > before, "{target}: {before} to {after}");
+    }
+    let refused = ActivationMaximization::of(&model, Target::predicted()).unwrap_err().to_string();
+    assert!(refused.contains("does not depend on the image"), "{refused}");
 }
 
 #[test]
