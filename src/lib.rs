@@ -57,6 +57,8 @@
 //! fails. With several, `Device::default()` takes a GPU before a CPU, or what the environment variable `BURN_DEVICE`
 //! names.
 
+// What is unsafe is in `vis-kernels`, and in `convolution::pooled`, where its memory meets that of Burn.
+#![deny(unsafe_code)]
 // The library never prints and never panics on bad input.
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro, clippy::todo, clippy::unwrap_used)]
 
@@ -90,6 +92,7 @@ pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
 pub use target::Target;
+pub use vis_kernels::release_memory;
 pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};
 
 /// The README's code compiles.

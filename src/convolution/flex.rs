@@ -1,131 +1,80 @@
 //! The kernels of the CPU backend `flex`.
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use burn::backend::Flex;
-use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
+use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
-use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty};
+use vis_kernels::{Convolution, Epilogue, Filters, Gate, Geometry, Workspace, max_pool, max_pool_gradient};
 
-use super::direct::{Direct, Sizes};
-use super::fused::{Epilogue, Gate};
-use super::pointwise::Pointwise;
-use super::winograd;
-use super::workspace::Workspace;
-use super::{Kernels, Padding, Plan, ordinary, ordinary_backward, pool};
+use super::{
+    Indices, Kernels, Plan, ordinary, ordinary_backward, ordinary_pool, ordinary_pool_backward, pooled,
+};
 use crate::backprop::{self, Rectifier, Rule};
 
-/// A kernel of our own, with the weights as it wants them.
-#[derive(Clone)]
-pub(super) enum Own {
-    Winograd(Arc<winograd::FrozenConvolution>),
-    Pointwise(Arc<Pointwise>),
-    Direct(Arc<Direct>),
-}
-
-/// Up to so many input channels a group the direct kernel is the fastest.
-const FEW_CHANNELS: usize = 4;
-
-impl Own {
-    /// The kernel for these weights, if they are on this backend and there is one.
-    pub(super) fn new(weight: &Tensor<4>, stride: usize, padding: Padding, groups: usize) -> Option<Self> {
-        if weight.device().inner() != Device::flex() || weight.dtype() != DType::F32 || stride == 0 {
-            return None;
-        }
-        let [outputs, inputs, height, width] = weight.dims();
-        let values = || crate::host::values(weight.clone());
-        let around = padding.symmetric([height, width], stride);
-        match (stride, groups, [height, width], around) {
-            (1, 1, [3, 3], Some([1, 1])) => {
-                Some(Self::Winograd(Arc::new(winograd::FrozenConvolution::new(&values(), outputs, inputs))))
-            }
-            (1, 1, [1, 1], Some([0, 0])) => {
-                Some(Self::Pointwise(Arc::new(Pointwise::new(&values(), outputs, inputs))))
-            }
-            _ if inputs <= FEW_CHANNELS && outputs.is_multiple_of(groups) => {
-                let channels = [groups, outputs / groups, inputs];
-                Some(Self::Direct(Arc::new(Direct::new(&values(), channels, [height, width], stride))))
-            }
-            _ => None,
-        }
+/// The kernel of our own for these weights, if they are on this backend and there is one.
+pub(super) fn own(weight: &Tensor<4>, filters: &Filters) -> Option<Arc<Convolution>> {
+    let here = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
+    if !here || !Convolution::suits(filters) {
+        return None;
     }
-
-    fn inputs(&self) -> usize {
-        match self {
-            Self::Winograd(kernel) => kernel.inputs(),
-            Self::Pointwise(kernel) => kernel.inputs(),
-            Self::Direct(kernel) => kernel.inputs(),
-        }
-    }
-
-    fn outputs(&self) -> usize {
-        match self {
-            Self::Winograd(kernel) => kernel.outputs(),
-            Self::Pointwise(kernel) => kernel.outputs(),
-            Self::Direct(kernel) => kernel.outputs(),
-        }
-    }
-
-    fn forward(&self, input: &[f32], sizes: Sizes, output: &mut [f32], epilogue: Epilogue) {
-        let Sizes { batch, input: [height, width], .. } = sizes;
-        match self {
-            Self::Winograd(kernel) => kernel.forward(input, [batch, height, width], output, epilogue),
-            Self::Pointwise(kernel) => kernel.forward(input, [batch, height * width], output, epilogue),
-            Self::Direct(kernel) => kernel.forward(input, sizes, output, epilogue),
-        }
-    }
-
-    fn input_gradient(&self, cotangent: &[f32], sizes: Sizes, gradient: &mut [f32], gate: Option<Gate>) {
-        let Sizes { batch, input: [height, width], .. } = sizes;
-        match self {
-            Self::Winograd(kernel) => {
-                kernel.input_gradient(cotangent, [batch, height, width], gradient, gate);
-            }
-            Self::Pointwise(kernel) => {
-                kernel.input_gradient(cotangent, [batch, height * width], gradient, gate);
-            }
-            Self::Direct(kernel) => kernel.input_gradient(cotangent, sizes, gradient, gate),
-        }
-    }
+    Convolution::new(&crate::host::values(weight.clone()), filters).map(Arc::new)
 }
 
 impl Plan {
-    fn sizes(&self, batch: usize, input: [usize; 2]) -> Sizes {
-        let around = [0, 1].map(|axis| self.padding.around(input[axis], self.kernel[axis], self.stride));
-        let output = [0, 1].map(|axis| {
-            let padded = input[axis] + around[axis].0 + around[axis].1;
-            assert!(padded >= self.kernel[axis], "an image smaller than the kernel");
-            (padded - self.kernel[axis]) / self.stride + 1
-        });
-        Sizes { batch, input, output, padding: around.map(|(before, _)| before) }
+    /// # Panics
+    /// If there is no convolution of such images; the layer has looked before.
+    fn sizes(&self, batch: usize, size: [usize; 2]) -> Geometry {
+        self.filters.on(batch, size).unwrap_or_else(|mismatch| panic!("{mismatch}"))
     }
 }
 
-impl Kernels for Flex {
+/// The rectifier, if kernels apply it.
+fn fused(rectifier: Rectifier) -> Option<vis_kernels::Rectifier> {
+    match rectifier {
+        Rectifier::Relu => Some(vis_kernels::Rectifier::Relu),
+        Rectifier::Relu6 => Some(vis_kernels::Rectifier::Relu6),
+        Rectifier::Leaky(_) => None,
+    }
+}
+
+/// The backward rule, if kernels have a gate for it.
+fn gated(rule: Rule) -> Option<vis_kernels::Rule> {
+    match rule {
+        Rule::Plain => Some(vis_kernels::Rule::Plain),
+        Rule::Guided => Some(vis_kernels::Rule::Guided),
+        Rule::Deconvolution => Some(vis_kernels::Rule::Deconvolution),
+        Rule::Redirected => None,
+    }
+}
+
+/// What the backward pass of max pooling must know.
+#[derive(Clone, Debug)]
+pub(super) enum Winners {
     /// The place of each maximum in its window, and the shape of the input.
-    type Winners = (Arc<Vec<u8>>, [usize; 4]);
+    Places(Arc<Vec<u8>>, [usize; 4]),
+    /// As the backend has it, for other types of numbers.
+    Indices(Indices<Flex>),
+}
+
+impl Kernels for Flex {
+    type Winners = Winners;
 
     fn convolution(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, plan: &Plan) -> FlexTensor {
         let Some(own) = &plan.own else {
             return ordinary::<Self>(x, weight, bias, plan);
         };
         let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
-        let [batch, channels, height, width] = x.layout().shape().dims();
-        assert_eq!(channels, own.inputs(), "channels of the image");
+        let [batch, _, height, width] = x.layout().shape().dims();
         let sizes = plan.sizes(batch, [height, width]);
-        // What the kernel can't fuse is applied afterwards.
-        let (fused, after) = match plan.rectifier {
-            Some((leaky @ Rectifier::Leaky(_), _)) => (None, Some(leaky)),
-            other => (other.map(|(rectifier, _)| rectifier), None),
-        };
+        let rectifier = plan.rectifier.map(|(rectifier, _)| rectifier);
+        let fused = rectifier.and_then(fused);
         let epilogue = Epilogue { bias: Some(bias.storage()), rectifier: fused };
-        let y = tensor([batch, own.outputs(), sizes.output[0], sizes.output[1]], |y| {
-            own.forward(x.storage(), sizes, y, epilogue);
-        });
-        match after {
-            Some(rectifier) => backprop::apply::<Self>(y, rectifier),
-            None => y,
+        let y = tensor(sizes.output(), |y| own.forward(x.storage(), &sizes, y, epilogue));
+        match rectifier {
+            // What the kernel can't fuse is applied afterwards.
+            Some(rectifier) if fused.is_none() => backprop::apply::<Self>(y, rectifier),
+            _ => y,
         }
     }
 
@@ -139,87 +88,73 @@ impl Kernels for Flex {
         let Some(own) = &plan.own else {
             return ordinary_backward::<Self>(y, cotangent, flipped, plan);
         };
-        let cotangent = cotangent.to_contiguous();
-        let y = y.map(|y| y.to_contiguous());
+        let mut cotangent = cotangent.to_contiguous();
         let [batch, ..] = cotangent.layout().shape().dims::<4>();
-        let rectifier = match (&y, plan.rectifier) {
-            (Some(y), Some((rectifier, Rule::Redirected)))
-                if all_alive(y.storage(), cotangent.storage(), batch, rectifier) =>
-            {
-                Some((rectifier, Rule::Plain))
+        let rectified = y.map(|y| y.to_contiguous()).zip(plan.rectifier);
+        let mut gate = None;
+        if let Some((y, (rectifier, rule))) = &rectified {
+            let alive = || all_alive(y.storage(), cotangent.storage(), batch, *rectifier);
+            let rule = if *rule == Rule::Redirected && alive() { Rule::Plain } else { *rule };
+            match fused(*rectifier).zip(gated(rule)) {
+                Some((rectifier, rule)) => gate = Some(Gate { output: y.storage(), rectifier, rule }),
+                // What the kernel has no gate for.
+                None => {
+                    cotangent =
+                        backprop::pull_back::<Self>(y.clone(), cotangent, *rectifier, rule).to_contiguous();
+                }
             }
-            (_, rectifier) => rectifier,
-        };
-        let (y, cotangent) = match (y, rectifier) {
-            // What the kernel has no gate for.
-            (
-                Some(y),
-                Some((rectifier @ Rectifier::Leaky(_), rule) | (rectifier, rule @ Rule::Redirected)),
-            ) => (None, backprop::pull_back::<Self>(y, cotangent, rectifier, rule).to_contiguous()),
-            (y, _) => (y, cotangent),
-        };
-        let gate = match (&y, rectifier) {
-            (Some(y), Some((rectifier, rule))) => Some(Gate { output: y.storage(), rectifier, rule }),
-            _ => None,
-        };
-        tensor([batch, own.inputs(), size[0], size[1]], |gradient| {
-            own.input_gradient(cotangent.storage(), plan.sizes(batch, size), gradient, gate);
-        })
+        }
+        let sizes = plan.sizes(batch, size);
+        tensor(sizes.input(), |gradient| own.input_gradient(cotangent.storage(), &sizes, gradient, gate))
     }
 
-    fn pool(x: FlexTensor) -> (FlexTensor, Self::Winners) {
+    fn pool(x: FlexTensor) -> (FlexTensor, Winners) {
+        if x.dtype() != DType::F32 {
+            let (y, indices) = ordinary_pool::<Self>(x);
+            return (y, Winners::Indices(indices));
+        }
         let x = x.to_contiguous();
         let shape @ [batch, channels, height, width] = x.layout().shape().dims();
         let mut winners = vec![0; batch * channels * (height / 2) * (width / 2)];
         let y = tensor([batch, channels, height / 2, width / 2], |y| {
-            pool::max_pool(x.storage(), [batch * channels, height, width], y, &mut winners);
+            max_pool(x.storage(), [batch * channels, height, width], y, &mut winners);
         });
-        (y, (winners.into(), shape))
+        (y, Winners::Places(winners.into(), shape))
     }
 
-    fn pool_backward(cotangent: FlexTensor, (winners, shape): Self::Winners) -> FlexTensor {
-        let cotangent = cotangent.to_contiguous();
-        let [batch, channels, height, width] = shape;
-        let planes = [batch * channels, height, width];
-        tensor(shape, |gradient| pool::max_pool_gradient(cotangent.storage(), &winners, planes, gradient))
+    fn pool_backward(cotangent: FlexTensor, winners: Winners) -> FlexTensor {
+        match winners {
+            Winners::Indices(indices) => ordinary_pool_backward::<Self>(cotangent, indices),
+            Winners::Places(winners, shape) => {
+                let cotangent = cotangent.to_contiguous();
+                let [batch, channels, height, width] = shape;
+                let planes = [batch * channels, height, width];
+                tensor(shape, |gradient| {
+                    max_pool_gradient(cotangent.storage(), &winners, planes, gradient);
+                })
+            }
+        }
     }
 }
 
 /// Whether something of each image's cotangent gets through its rectifiers: then [`Rule::Redirected`] is plain.
 fn all_alive(y: &[f32], cotangent: &[f32], batch: usize, rectifier: Rectifier) -> bool {
     let one = (y.len() / batch.max(1)).max(1);
-    let most = if rectifier == Rectifier::Relu6 { 6.0 } else { f32::INFINITY };
+    let most = match rectifier {
+        Rectifier::Relu6 => 6.0,
+        Rectifier::Relu | Rectifier::Leaky(_) => f32::INFINITY,
+    };
     let passes = |(y, cotangent): (&f32, &f32)| *y > 0.0 && *y < most && *cotangent != 0.0;
     y.chunks(one).zip(cotangent.chunks(one)).all(|(y, cotangent)| y.iter().zip(cotangent).any(passes))
 }
 
 /// A tensor that `write` fills, in memory from the pool.
+///
+/// # Panics
+/// If there is not so much memory.
 fn tensor(shape: [usize; 4], write: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let count = shape.iter().product();
-    let mut memory = Workspace::of(count);
-    write(&mut memory.numbers_mut()[..count]);
-    // SAFETY: the memory is at least as long, and all of it are numbers.
-    let bytes = unsafe { Bytes::from_controller(Box::new(Pooled(memory)), count * size_of::<f32>()) };
-    FlexTensor::new(bytes, Layout::contiguous(Shape::from(shape)), DType::F32)
-}
-
-/// The memory of a tensor, which goes back to the pool with the last tensor that shares it.
-struct Pooled(Workspace);
-
-impl AllocationController for Pooled {
-    fn alloc_align(&self) -> usize {
-        align_of::<f32>() // it is more, but a copy need not be
-    }
-
-    fn property(&self) -> AllocationProperty {
-        AllocationProperty::Other
-    }
-
-    unsafe fn memory_mut(&mut self, _: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-        Ok(self.0.bytes_mut())
-    }
-
-    fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-        Ok(self.0.bytes())
-    }
+    let memory = Workspace::new(shape.iter().product());
+    let mut memory = memory.unwrap_or_else(|error| panic!("a result of the shape {shape:?}: {error}"));
+    write(memory.numbers_mut());
+    FlexTensor::new(pooled::bytes(memory), Layout::contiguous(Shape::from(shape)), DType::F32)
 }

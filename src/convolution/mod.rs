@@ -7,11 +7,8 @@
 //!   transposed filter, which is made once. On every backend the backward pass is then as fast as the forward one.
 //! - Bias and rectifier are part of the convolution, and so is the backward rule of the rectifier: fewer passes over
 //!   memory.
-//! - On the CPU (`flex`) there are kernels of our own: 3×3 convolutions take Winograd's algorithm, which needs a
-//!   quarter of the multiplications ([`winograd`]), 1×1 ones are a product of matrices ([`pointwise`]), those of few
-//!   channels a group, depthwise ones above all, are computed as they are defined ([`direct`]), and 2×2 max pooling
-//!   remembers one byte a window ([`pool`]). Their results lie in memory that is used again ([`workspace`]), and their
-//!   threads stay awake between them ([`threads`]).
+//! - On the CPU (`flex`) there are kernels of our own: the crate `vis-kernels`. Their results lie in memory that is used
+//!   again (`pooled`).
 //!
 //! Each is an operation of our own whose default is the ordinary one of the backend.
 
@@ -19,28 +16,9 @@
 #![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 #[cfg(feature = "flex")]
-mod direct;
-#[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
-mod fused;
-#[cfg(feature = "flex")]
-mod multiply;
-#[cfg(feature = "flex")]
-mod pointwise;
-#[cfg(feature = "flex")]
-mod pool;
-#[cfg(feature = "flex")]
-#[allow(clippy::use_self, reason = "the names of the instruction sets say more")]
-mod simd;
-#[cfg(all(test, feature = "flex"))]
-mod tests;
-#[cfg(feature = "flex")]
-mod threads;
-#[cfg(feature = "flex")]
-mod winograd;
-#[cfg(feature = "flex")]
-mod workspace;
+mod pooled;
 
 use std::fmt;
 
@@ -50,13 +28,11 @@ use burn::backend::autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-// Called on backends by name, where the bound `Backend` does not bring it.
-#[cfg(any(feature = "ndarray", feature = "wgpu", feature = "cuda"))]
-use burn::backend::ops::ModuleOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
+use vis_kernels::Filters;
 
 use crate::backprop::{self, Rectifier, Rule};
 
@@ -69,41 +45,6 @@ pub enum Arithmetic {
     Fast,
     /// By the backend's own operations, forward and backward.
     Exact,
-}
-
-/// The zeros around the input of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// As many pixels on every side.
-    Pixels(usize),
-    /// What makes the output as large as the input divided by the stride, rounded up; where that is an odd
-    /// number of pixels, the odd one goes below and to the right. TensorFlow's `SAME`.
-    Same,
-}
-
-impl Padding {
-    /// The zeros before and after an axis of `size` pixels.
-    pub(crate) fn around(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
-        match self {
-            Self::Pixels(pixels) => (pixels, pixels),
-            Self::Same => {
-                let positions = size.div_ceil(stride);
-                let total = ((positions.max(1) - 1) * stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
-    }
-
-    /// The zeros on every side of an image, if they are as many before as after for images of every size.
-    fn symmetric(self, [height, width]: [usize; 2], stride: usize) -> Option<[usize; 2]> {
-        match self {
-            Self::Pixels(pixels) => Some([pixels; 2]),
-            // For stride 1 the padding does not depend on the size of the image.
-            Self::Same => {
-                (stride == 1 && height % 2 == 1 && width % 2 == 1).then_some([height / 2, width / 2])
-            }
-        }
-    }
 }
 
 /// A convolution with frozen weights, its bias and its rectifier, ready to run.
@@ -120,44 +61,37 @@ pub(crate) struct FrozenConvolution {
 /// What a backend needs to know besides the tensors.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    padding: Padding,
-    kernel: [usize; 2],
-    stride: usize,
-    groups: usize,
+    filters: Filters,
     rectifier: Option<(Rectifier, Rule)>,
     #[cfg(feature = "flex")]
-    own: Option<flex::Own>,
+    own: Option<std::sync::Arc<vis_kernels::Convolution>>,
 }
 
 impl FrozenConvolution {
-    /// Prepares weights `[out, in / groups, height, width]` and a bias `[out]`, if there is a kernel of our own for
-    /// them, or if the gradient is a convolution as well: for stride 1 and a padding that is the same on both sides
-    /// and narrower than the kernel.
-    pub(crate) fn new(
-        weight: &Tensor<4>,
-        bias: Option<&Tensor<1>>,
-        stride: usize,
-        padding: Padding,
-        groups: usize,
-    ) -> Option<Self> {
+    /// Prepares weights and a bias `[out]`, if there is a kernel of our own for them, or if the gradient is a convolution
+    /// as well: for stride 1 and a padding that is the same on both sides and narrower than the kernel.
+    ///
+    /// `weight` is of the shape that `filters` have.
+    pub(crate) fn new(weight: &Tensor<4>, bias: Option<&Tensor<1>>, filters: Filters) -> Option<Self> {
         let [outputs, inputs, height, width] = weight.dims();
-        let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([outputs], &weight.device()));
+        let bias = match bias {
+            Some(bias) => bias.clone(),
+            None => Tensor::zeros([outputs], (&weight.device(), weight.dtype())),
+        };
         let plan = Plan {
-            padding,
-            kernel: [height, width],
-            stride,
-            groups,
+            filters,
             rectifier: None,
             #[cfg(feature = "flex")]
-            own: flex::Own::new(weight, stride, padding, groups),
+            own: flex::own(weight, &filters),
         };
         let flipped = if plan.is_own() {
             weight.clone()
         } else {
-            let [vertical, horizontal] = padding.symmetric(plan.kernel, stride)?;
-            if stride != 1 || vertical >= height || horizontal >= width {
+            let [vertical, horizontal] = filters.symmetric_padding()?;
+            if filters.stride() != 1 || vertical >= height || horizontal >= width {
                 return None;
             }
+            let groups = filters.groups();
             weight
                 .clone()
                 .reshape([groups, outputs / groups, inputs, height, width])
@@ -166,6 +100,11 @@ impl FrozenConvolution {
                 .reshape([groups * inputs, outputs / groups, height, width])
         };
         Some(Self { weight: weight.clone(), bias, flipped, plan })
+    }
+
+    /// What it was prepared for.
+    pub(crate) fn filters(&self) -> &Filters {
+        &self.plan.filters
     }
 
     /// `f(weight ∗ x + bias)`, where `f` is the rectifier, under a backward rule.
@@ -235,8 +174,8 @@ fn ordinary<B: Backend>(
     bias: FloatTensor<B>,
     plan: &Plan,
 ) -> FloatTensor<B> {
-    let padding = plan.padding.symmetric(plan.kernel, plan.stride).expect("checked when it was prepared");
-    let options = ConvOptions::new([1, 1], padding, [1, 1], plan.groups);
+    let padding = plan.filters.symmetric_padding().expect("checked when it was prepared");
+    let options = ConvOptions::new([1, 1], padding, [1, 1], plan.filters.groups());
     let y = B::conv2d(x, weight, Some(bias), options);
     match plan.rectifier {
         Some((rectifier, _)) => backprop::apply::<B>(y, rectifier),
@@ -255,9 +194,35 @@ fn ordinary_backward<B: Backend>(
         (Some(y), Some((rectifier, rule))) => backprop::pull_back::<B>(y, cotangent, rectifier, rule),
         _ => cotangent,
     };
-    let padding = plan.padding.symmetric(plan.kernel, plan.stride).expect("checked when it was prepared");
-    let padding = [plan.kernel[0] - 1 - padding[0], plan.kernel[1] - 1 - padding[1]];
-    B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, [1, 1], plan.groups))
+    let padding = plan.filters.symmetric_padding().expect("checked when it was prepared");
+    let kernel = plan.filters.kernel();
+    let padding = [kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1]];
+    B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, [1, 1], plan.filters.groups()))
+}
+
+/// The input of a max pooling and the indices of the maxima in it.
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+type Indices<B> = (FloatTensor<B>, burn::backend::tensor::IntTensor<B>);
+
+/// The pooling by a backend's own operations.
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+fn ordinary_pool<B: Backend>(x: FloatTensor<B>) -> (FloatTensor<B>, Indices<B>) {
+    let pooled = B::max_pool2d_with_indices(
+        x.clone(),
+        [2, 2],
+        [2, 2],
+        [0, 0],
+        [1, 1],
+        false,
+        burn::tensor::IntDType::I32,
+    );
+    (pooled.output, (x, pooled.indices))
+}
+
+/// Its backward pass.
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda"))]
+fn ordinary_pool_backward<B: Backend>(cotangent: FloatTensor<B>, (x, indices): Indices<B>) -> FloatTensor<B> {
+    B::max_pool2d_with_indices_backward(x, [2, 2], [2, 2], [0, 0], [1, 1], false, cotangent, indices).x_grad
 }
 
 /// The operations as Burn dispatches them.
@@ -310,28 +275,14 @@ macro_rules! dispatch_to_kernels {
 macro_rules! default_kernels {
     ($backend:ty) => {
         impl Kernels for $backend {
-            /// The input and the indices of the maxima in it.
-            type Winners = (FloatTensor<Self>, burn::backend::tensor::IntTensor<Self>);
+            type Winners = Indices<Self>;
 
             fn pool(x: FloatTensor<Self>) -> (FloatTensor<Self>, Self::Winners) {
-                let indices = burn::tensor::IntDType::I32;
-                let pooled =
-                    Self::max_pool2d_with_indices(x.clone(), [2, 2], [2, 2], [0, 0], [1, 1], false, indices);
-                (pooled.output, (x, pooled.indices))
+                ordinary_pool::<Self>(x)
             }
 
-            fn pool_backward(cotangent: FloatTensor<Self>, (x, indices): Self::Winners) -> FloatTensor<Self> {
-                Self::max_pool2d_with_indices_backward(
-                    x,
-                    [2, 2],
-                    [2, 2],
-                    [0, 0],
-                    [1, 1],
-                    false,
-                    cotangent,
-                    indices,
-                )
-                .x_grad
+            fn pool_backward(cotangent: FloatTensor<Self>, winners: Self::Winners) -> FloatTensor<Self> {
+                ordinary_pool_backward::<Self>(cotangent, winners)
             }
         }
         dispatch_to_kernels!($backend);
@@ -430,7 +381,7 @@ impl fmt::Debug for FrozenConvolution {
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")
-            .field("kernel", &self.kernel)
+            .field("filters", &self.filters)
             .field("rectifier", &self.rectifier)
             .finish_non_exhaustive()
     }

@@ -24,13 +24,14 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{DType, Device, Tensor, module};
+use vis_kernels::{Filters, Geometry};
 
 use super::Taps;
 use crate::backprop::{self, Rectifier};
 use crate::convolution::{self, Arithmetic, FrozenConvolution};
 
-pub use crate::convolution::Padding;
+pub use vis_kernels::Padding;
 
 /// A convolution over images with frozen weights.
 ///
@@ -168,6 +169,13 @@ impl Convolution {
 
     /// The convolution, described to `taps`.
     ///
+    /// # Panics
+    /// If there is no such convolution; the message has the shapes:
+    /// - the channels of the image are no whole number of groups, or the image with its padding is smaller than a filter;
+    /// - the stride is 0, or the weight has an extent of 0, or the bias has not one number for each output;
+    /// - image, weight and bias are not of the same type of numbers or not on the same device;
+    /// - image, padded image or output are too large for the memory that there is.
+    ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
     /// use vis::model::{Taps, layers::Convolution};
@@ -177,14 +185,17 @@ impl Convolution {
     /// assert_eq!(vis::host::values(minus.forward(image, &mut Taps::new())), [1.0, 0.0, -1.0]);
     /// ```
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let groups = self.describe(&x, taps);
-        match self.frozen(groups) {
+        let sizes = self.describe(&x, taps);
+        match self.frozen(&sizes) {
             Some(frozen) => frozen.forward(x, None),
-            None => self.ordinary(x, groups),
+            None => self.ordinary(x, &sizes),
         }
     }
 
     /// The convolution and the rectifier after it, under the backward rule of `taps`.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
@@ -196,41 +207,70 @@ impl Convolution {
     /// assert_eq!(vis::host::values(x), [1.0, 0.0, 0.0]);
     /// ```
     pub fn rectified(&self, x: Tensor<4>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<4> {
-        let groups = self.describe(&x, taps);
+        let sizes = self.describe(&x, taps);
         let rule = taps.meet_rectifier();
-        match self.frozen(groups) {
+        match self.frozen(&sizes) {
             Some(frozen) => frozen.forward(x, Some((rectifier, rule))),
-            None => backprop::rectify(self.ordinary(x, groups), rectifier, rule),
+            None => backprop::rectify(self.ordinary(x, &sizes), rectifier, rule),
         }
     }
 
-    /// The number of groups.
-    fn describe(&self, x: &Tensor<4>, taps: &mut Taps) -> usize {
-        let (channels, channels_per_group) = (x.dims()[1], self.weight.dims()[1]);
-        let groups = channels / channels_per_group;
-        let depthwise = groups > 1 && channels_per_group == 1;
+    /// The sizes of the convolution of these images.
+    ///
+    /// # Panics
+    /// If there is none: see [`forward`](Self::forward).
+    fn describe(&self, x: &Tensor<4>, taps: &mut Taps) -> Geometry {
+        let sizes = self.sizes(x);
+        let [channels_of_a_group, _] = sizes.filters().channels_of_a_group();
+        let depthwise = sizes.filters().groups() > 1 && channels_of_a_group == 1;
         taps.describe(if depthwise { "depthwise convolution" } else { "convolution" }, self.parameters());
-        groups
+        sizes
     }
 
-    /// The prepared convolution, where there is one.
-    fn frozen(&self, groups: usize) -> Option<&FrozenConvolution> {
+    fn sizes(&self, x: &Tensor<4>) -> Geometry {
+        let (weight, [batch, channels, height, width]) = (self.weight.dims(), x.dims());
+        let wanted = (self.weight.dtype(), self.weight.device().inner());
+        let check = |what: &str, extents: &[usize], got: (DType, Device), fits: bool| {
+            assert!(
+                fits && got == wanted,
+                "a convolution with weights {weight:?} of {wanted:?} can't take {what} {extents:?} of {got:?}"
+            );
+        };
+        check("images", &x.dims(), (x.dtype(), x.device().inner()), true);
+        if let Some(bias) = &self.bias {
+            let got = (bias.dtype(), bias.device().inner());
+            check("a bias", &bias.dims(), got, bias.dims() == [weight[0]]);
+        }
+        Filters::new(weight, channels, self.stride, self.padding)
+            .and_then(|filters| filters.on(batch, [height, width]))
+            .unwrap_or_else(|mismatch| panic!("{mismatch}"))
+    }
+
+    /// The prepared convolution, where there is one for these sizes.
+    fn frozen(&self, sizes: &Geometry) -> Option<&FrozenConvolution> {
         if self.arithmetic == Arithmetic::Exact {
             return None;
         }
         let bias = self.bias.as_ref();
-        let prepare = || FrozenConvolution::new(&self.weight, bias, self.stride, self.padding, groups);
-        self.frozen.get_or_init(prepare).as_ref()
+        let frozen = self.frozen.get_or_init(|| FrozenConvolution::new(&self.weight, bias, *sizes.filters()));
+        // Images of another number of channels have another number of groups.
+        frozen.as_ref().filter(|frozen| frozen.filters() == sizes.filters())
     }
 
-    fn ordinary(&self, x: Tensor<4>, groups: usize) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let [_, _, kernel_height, kernel_width] = self.weight.dims();
-        let padding = [
-            self.padding.around(height, kernel_height, self.stride),
-            self.padding.around(width, kernel_width, self.stride),
-        ];
-        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], groups);
+    /// By Burn's own operations.
+    ///
+    /// # Panics
+    /// If there is no memory for the output: Burn would end the process, without a word about shapes.
+    fn ordinary(&self, x: Tensor<4>, sizes: &Geometry) -> Tensor<4> {
+        #[cfg(feature = "flex")]
+        if sizes.output_length() >= LARGE && x.device().inner() == Device::flex() {
+            let reserved = Vec::<f32>::new().try_reserve_exact(sizes.output_length());
+            let (image, output) = (sizes.input(), sizes.output());
+            assert!(reserved.is_ok(), "there is no memory for the output {output:?} of images {image:?}");
+        }
+        let around = sizes.zeros_around().map(|[before, after]| (before, after));
+        let groups = sizes.filters().groups();
+        let options = ConvOptions::new_with_padding([self.stride; 2], around, [1, 1], groups);
         module::conv2d(x, self.weight.clone(), self.bias.clone(), options)
     }
 }
@@ -422,6 +462,10 @@ impl Standardization {
         (image - self.mean.clone()) / self.deviation.clone()
     }
 }
+
+/// Numbers of an output for which it is looked whether there is memory: 1 GB.
+#[cfg(feature = "flex")]
+const LARGE: usize = 1 << 28;
 
 fn count<const D: usize>(tensor: &Tensor<D>) -> usize {
     tensor.dims().iter().product()

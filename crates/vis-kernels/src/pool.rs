@@ -1,7 +1,8 @@
 //! 2 × 2 max pooling with stride 2.
 
-use super::simd::{Kernel, Lanes, dispatch};
-use rayon::prelude::*;
+use crate::simd::{InstructionSet, Kernel, dispatch};
+use crate::threads::{Parts, for_each};
+use crate::workspace::length;
 
 /// Windows that a task takes at least, so that it is worth sending to another thread.
 const TASK: usize = 1 << 14;
@@ -15,25 +16,22 @@ const TASK: usize = 1 << 14;
 ///
 /// # Panics
 /// If a length does not fit the shapes.
-pub(crate) fn max_pool(
-    input: &[f32],
-    [planes, height, width]: [usize; 3],
-    output: &mut [f32],
-    winners: &mut [u8],
-) {
-    let (rows, columns) = (height / 2, width / 2);
-    assert_eq!(input.len(), planes * height * width, "the input must fit its shape");
-    assert_eq!(output.len(), planes * rows * columns, "the output must be half as high and wide");
-    assert_eq!(winners.len(), output.len(), "one winner for each output");
-    if output.is_empty() {
+pub fn max_pool(input: &[f32], [planes, height, width]: [usize; 3], output: &mut [f32], winners: &mut [u8]) {
+    let Some(Planes { whole, pooled, at_once }) =
+        Planes::new([planes, height, width], input.len(), output.len())
+    else {
         return;
-    }
-    let (plane, count) = (rows * columns, (TASK / (rows * columns)).max(1));
-    output
-        .par_chunks_mut(count * plane)
-        .zip(winners.par_chunks_mut(count * plane))
-        .zip(input.par_chunks(count * height * width))
-        .for_each(|((output, winners), input)| dispatch(Forward { input, height, width, output, winners }));
+    };
+    assert_eq!(winners.len(), output.len(), "one winner for each output");
+    let (output, winners) = (Parts::new(output, at_once * pooled), Parts::new(winners, at_once * pooled));
+    for_each(planes.div_ceil(at_once), |task| {
+        let input = &input[task * at_once * whole..planes.min((task + 1) * at_once) * whole];
+        // SAFETY: each task has its own parts; the kernel has no pointers.
+        unsafe {
+            let (output, winners) = (output.get(task), winners.get(task));
+            dispatch(Forward { input, height, width, output, winners });
+        }
+    });
 }
 
 /// The gradient of [`max_pool`] with respect to its input: the cotangent goes to the winners, all else is zero.
@@ -43,28 +41,50 @@ pub(crate) fn max_pool(
 ///
 /// # Panics
 /// If a length does not fit the shapes.
-pub(crate) fn max_pool_gradient(
+pub fn max_pool_gradient(
     cotangent: &[f32],
     winners: &[u8],
     [planes, height, width]: [usize; 3],
     gradient: &mut [f32],
 ) {
-    let (rows, columns) = (height / 2, width / 2);
-    assert_eq!(gradient.len(), planes * height * width, "the gradient must fit its shape");
-    assert_eq!(cotangent.len(), planes * rows * columns, "the cotangent must be half as high and wide");
-    assert_eq!(winners.len(), cotangent.len(), "one winner for each output");
-    if cotangent.is_empty() {
+    let shape = [planes, height, width];
+    let Some(Planes { whole, pooled, at_once }) = Planes::new(shape, gradient.len(), cotangent.len()) else {
         gradient.fill(0.0);
         return;
+    };
+    assert_eq!(winners.len(), cotangent.len(), "one winner for each output");
+    let gradient = Parts::new(gradient, at_once * whole);
+    for_each(planes.div_ceil(at_once), |task| {
+        let part = task * at_once * pooled..planes.min((task + 1) * at_once) * pooled;
+        let (cotangent, winners) = (&cotangent[part.clone()], &winners[part]);
+        // SAFETY: each task has its own part; the kernel has no pointers.
+        unsafe { dispatch(Backward { cotangent, winners, height, width, gradient: gradient.get(task) }) }
+    });
+}
+
+/// How planes are shared out.
+struct Planes {
+    /// Numbers in a plane, before and after pooling.
+    whole: usize,
+    pooled: usize,
+    /// Planes that make a task.
+    at_once: usize,
+}
+
+impl Planes {
+    /// Nothing if there is no window.
+    ///
+    /// # Panics
+    /// If a length does not fit the shapes.
+    fn new([planes, height, width]: [usize; 3], whole: usize, pooled: usize) -> Option<Self> {
+        let shape = [planes, height, width];
+        assert_eq!(length(&shape), Ok(whole), "numbers of planes of the shape {shape:?}");
+        let windows = [planes, height / 2, width / 2];
+        assert_eq!(length(&windows), Ok(pooled), "numbers of pooled planes of the shape {windows:?}");
+        let of_a_plane = (height / 2) * (width / 2);
+        let at_once = (TASK / of_a_plane.max(1)).max(1);
+        (pooled > 0).then_some(Self { whole: height * width, pooled: of_a_plane, at_once })
     }
-    let (plane, count) = (rows * columns, (TASK / (rows * columns)).max(1));
-    gradient
-        .par_chunks_mut(count * height * width)
-        .zip(cotangent.par_chunks(count * plane))
-        .zip(winners.par_chunks(count * plane))
-        .for_each(|((gradient, cotangent), winners)| {
-            dispatch(Backward { cotangent, winners, height, width, gradient });
-        });
 }
 
 /// A task: the maxima of some planes. The loops are plain; the compiler vectorises them for each instruction set.
@@ -79,7 +99,7 @@ struct Forward<'a> {
 impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
-    unsafe fn run<V: Lanes>(self) {
+    unsafe fn run<S: InstructionSet>(self, _: S) {
         let Forward { input, height, width, output, winners } = self;
         let (rows, columns) = (height / 2, width / 2);
         let rows_out = output.chunks_exact_mut(columns).zip(winners.chunks_exact_mut(columns));
@@ -113,7 +133,7 @@ struct Backward<'a> {
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
-    unsafe fn run<V: Lanes>(self) {
+    unsafe fn run<S: InstructionSet>(self, _: S) {
         let Backward { cotangent, winners, height, width, gradient } = self;
         let (rows, columns) = (height / 2, width / 2);
         for (index, plane) in gradient.chunks_exact_mut(height * width).enumerate() {

@@ -1,10 +1,10 @@
 //! 1 × 1 convolutions against plain sums in double precision.
 
 use super::reference::{noise, relative_error};
-use super::with_every_instruction_set;
-use crate::backprop::{Rectifier, Rule};
-use crate::convolution::fused::{Epilogue, Gate};
-use crate::convolution::pointwise::Pointwise;
+use super::sets::with_every_instruction_set;
+use crate::fused::{Epilogue, Gate, Rectifier, Rule};
+use crate::geometry::{Filters, Padding};
+use crate::pointwise::Pointwise;
 
 /// Batch, inputs, outputs, pixels.
 const SHAPES: [[usize; 4]; 9] = [
@@ -48,7 +48,9 @@ fn every_pixel_is_multiplied_by_the_matrix_and_the_cotangent_by_its_transpose() 
         let (input, weights) = (noise(batch * inputs * pixels, 1), noise(outputs * inputs, 2));
         let bias = noise(outputs, 3);
         let cotangent = noise(batch * outputs * pixels, 4);
-        let convolution = Pointwise::new(&weights, outputs, inputs);
+        let filters = Filters::new([outputs, inputs, 1, 1], inputs, 1, Padding::Pixels(0)).unwrap();
+        let sizes = filters.on(batch, [1, pixels]).unwrap();
+        let convolution = Pointwise::new(&weights, &filters);
         let forward = product(&input, shape, &bias, |o, i| weights[o * inputs + i]);
         let rectified: Vec<f64> = forward.iter().map(|value| value.clamp(0.0, 6.0)).collect();
         let back = [batch, outputs, inputs, pixels];
@@ -62,14 +64,14 @@ fn every_pixel_is_multiplied_by_the_matrix_and_the_cotangent_by_its_transpose() 
             let mut output = vec![f32::NAN; forward.len()];
             for (rectifier, expected) in [(None, &forward), (Some(Rectifier::Relu6), &rectified)] {
                 let epilogue = Epilogue { bias: Some(&bias), rectifier };
-                convolution.forward(&input, [batch, pixels], &mut output, epilogue);
+                convolution.forward(&input, &sizes, &mut output, epilogue);
                 let error = relative_error(&output, expected);
                 assert!(error < 1e-5, "{name} {shape:?} {error}");
             }
             let mut gradient = vec![f32::NAN; backward.len()];
             let open = Gate { output: &gate, rectifier: Rectifier::Relu6, rule: Rule::Plain };
             for (gate, expected) in [(None, &backward), (Some(open), &behind)] {
-                convolution.input_gradient(&cotangent, [batch, pixels], &mut gradient, gate);
+                convolution.input_gradient(&cotangent, &sizes, &mut gradient, gate);
                 let error = relative_error(&gradient, expected);
                 assert!(error < 1e-5, "{name} {shape:?} backward {error}");
             }

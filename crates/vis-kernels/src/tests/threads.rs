@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::convolution::threads::for_each;
+use crate::threads::for_each;
 
 #[test]
 fn every_task_runs_once_whoever_else_calls_at_the_same_time() {
@@ -60,7 +60,7 @@ impl Drop for Leaves<'_> {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_thread_that_leaves_its_processor_is_on_another_and_may_run_where_it_might_before() {
-    use crate::convolution::threads::processor;
+    use crate::processor;
     let allowed = || -> Vec<usize> {
         // SAFETY: zeros are a set, of the size that is said, and no index is beyond it; 0 is this thread.
         unsafe {

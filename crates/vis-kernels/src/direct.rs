@@ -10,11 +10,13 @@
 // Loops over indices, so that no closure comes between the lanes and their instructions: see `simd`.
 #![allow(clippy::needless_range_loop)]
 
-use super::fused::{Epilogue, Gate, Gated};
-use super::simd::{Kernel, LANES, Lanes, dispatch};
-use super::threads;
-use super::workspace::{Shared, Workspace};
-use crate::backprop::Rectifier;
+use std::fmt;
+
+use crate::fused::{Epilogue, Gate, Gated, Rectifier, rectify};
+use crate::geometry::{Filters, Geometry};
+use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use crate::threads::for_each;
+use crate::workspace::{Shared, Workspace, length};
 
 /// Numbers that a task keeps in its cache, about: 256 KB.
 const KEPT: usize = 1 << 16;
@@ -25,9 +27,11 @@ const MOST_ROWS: usize = 8;
 /// Most taps above each other that are summed at a time.
 const HIGHEST: usize = 5;
 
-/// A convolution whose weights do not change: any kernel, stride, padding and number of groups.
-#[derive(Clone, Debug)]
-pub(super) struct Direct {
+/// A convolution whose weights do not change: any kernel, padding and number of groups, and any stride that does not jump
+/// over pixels.
+#[derive(Clone)]
+pub struct Direct {
+    filters: Filters,
     groups: usize,
     /// Input channels of a group.
     inputs: usize,
@@ -39,64 +43,51 @@ pub(super) struct Direct {
     weights: Vec<f32>,
 }
 
-/// The sizes of one call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    pub(super) batch: usize,
-    /// Height and width of the input.
-    pub(super) input: [usize; 2],
-    /// Height and width of the output.
-    pub(super) output: [usize; 2],
-    /// Zeros above and to the left of the input.
-    pub(super) padding: [usize; 2],
-}
-
 impl Direct {
+    /// Whether these filters are what it computes: the stride is at most height and width of the filter.
+    pub fn suits(filters: &Filters) -> bool {
+        filters.kernel().iter().all(|size| filters.stride() <= *size)
+    }
+
     /// Takes weights `[groups * outputs, inputs, height, width]`.
     ///
     /// # Panics
-    /// If the length of `weights` does not fit, or a number is zero.
-    pub(super) fn new(
-        weights: &[f32],
-        [groups, outputs, inputs]: [usize; 3],
-        kernel: [usize; 2],
-        stride: usize,
-    ) -> Self {
-        let count = groups * outputs * inputs * kernel[0] * kernel[1];
-        assert!(count > 0 && stride > 0, "nothing to convolve with");
-        assert_eq!(weights.len(), count, "the weights must fit their shape");
-        Self { groups, inputs, outputs, kernel, stride, weights: weights.to_vec() }
-    }
-
-    /// Channels of the input.
-    pub(super) fn inputs(&self) -> usize {
-        self.groups * self.inputs
-    }
-
-    /// Channels of the output.
-    pub(super) fn outputs(&self) -> usize {
-        self.groups * self.outputs
+    /// If the filters do not [suit](Self::suits), or the length of `weights` is not that of their shape.
+    pub fn new(weights: &[f32], filters: &Filters) -> Self {
+        assert!(
+            Self::suits(filters),
+            "filters whose stride is at most their height and width, not {filters:?}"
+        );
+        let count: usize = filters.weight().iter().product();
+        assert_eq!(weights.len(), count, "weights of the shape {:?}", filters.weight());
+        let [inputs, outputs] = filters.channels_of_a_group();
+        Self {
+            filters: *filters,
+            groups: filters.groups(),
+            inputs,
+            outputs,
+            kernel: filters.kernel(),
+            stride: filters.stride(),
+            weights: weights.to_vec(),
+        }
     }
 
     /// `output[n, o, y, x] = rectifier(bias[o] + Σ weights[o, i, ky, kx] · input[n, i, s·y + ky - top, s·x + kx - left])`
     ///
     /// # Panics
-    /// If a length does not fit the sizes.
-    pub(super) fn forward(&self, input: &[f32], sizes: Sizes, output: &mut [f32], epilogue: Epilogue) {
-        let Sizes { batch, input: [h, w], output: [oh, ow], padding } = sizes;
-        assert_eq!(input.len(), batch * self.inputs() * h * w, "the input must fit its shape");
-        assert_eq!(output.len(), batch * self.outputs() * oh * ow, "the output must fit its shape");
-        if let Some(bias) = epilogue.bias {
-            assert_eq!(bias.len(), self.outputs(), "one bias for each output channel");
-        }
+    /// If the sizes are not for these filters, or a length does not fit them.
+    pub fn forward(&self, input: &[f32], sizes: &Geometry, output: &mut [f32], epilogue: Epilogue<'_>) {
+        sizes.check(&self.filters, input.len(), output.len());
+        epilogue.check(self.filters.outputs());
+        let ([batch, _, height, width], [_, _, rows, columns]) = (sizes.input(), sizes.output());
         Call {
             convolution: self,
             backward: false,
             source: Gated::new(input, None),
-            source_size: [h, w],
-            target: Shared::new(output.as_mut_ptr()),
-            target_size: [oh, ow],
-            padding,
+            source_size: [height, width],
+            target: Shared::new(output),
+            target_size: [rows, columns],
+            padding: sizes.zeros_before(),
             bias: epilogue.bias,
             rectifier: epilogue.rectifier,
         }
@@ -107,29 +98,34 @@ impl Direct {
     /// the cotangent after the gate.
     ///
     /// # Panics
-    /// If a length does not fit the sizes.
-    pub(super) fn input_gradient(
+    /// If the sizes are not for these filters, or a length does not fit them.
+    pub fn input_gradient(
         &self,
         cotangent: &[f32],
-        sizes: Sizes,
+        sizes: &Geometry,
         gradient: &mut [f32],
-        gate: Option<Gate>,
+        gate: Option<Gate<'_>>,
     ) {
-        let Sizes { batch, input: [h, w], output: [oh, ow], padding } = sizes;
-        assert_eq!(cotangent.len(), batch * self.outputs() * oh * ow, "the cotangent must fit its shape");
-        assert_eq!(gradient.len(), batch * self.inputs() * h * w, "the gradient must fit its shape");
+        sizes.check(&self.filters, gradient.len(), cotangent.len());
+        let ([batch, _, height, width], [_, _, rows, columns]) = (sizes.input(), sizes.output());
         Call {
             convolution: self,
             backward: true,
             source: Gated::new(cotangent, gate),
-            source_size: [oh, ow],
-            target: Shared::new(gradient.as_mut_ptr()),
-            target_size: [h, w],
-            padding,
+            source_size: [rows, columns],
+            target: Shared::new(gradient),
+            target_size: [height, width],
+            padding: sizes.zeros_before(),
             bias: None,
             rectifier: None,
         }
         .run(batch);
+    }
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Direct").field("filters", &self.filters).finish_non_exhaustive()
     }
 }
 
@@ -138,20 +134,15 @@ impl Direct {
 struct Call<'a> {
     convolution: &'a Direct,
     backward: bool,
-    source: Gated,
+    source: Gated<'a>,
     source_size: [usize; 2],
     /// Tasks write different planes or rows of it.
-    target: Shared,
+    target: Shared<'a>,
     target_size: [usize; 2],
     padding: [usize; 2],
     bias: Option<&'a [f32]>,
     rectifier: Option<Rectifier>,
 }
-
-// SAFETY: the source is only read.
-unsafe impl Send for Call<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Call<'_> {}
 
 /// Taps above each other, which read the same numbers for neighbouring rows.
 #[derive(Clone, Copy)]
@@ -183,6 +174,15 @@ struct Scratch {
 impl Scratch {
     fn start(&self, plane: usize, a: usize, b: usize) -> usize {
         ((plane * self.phases + a) * self.phases + b) * self.rows * self.row
+    }
+
+    /// Numbers in so many planes.
+    ///
+    /// # Panics
+    /// If so many can't be addressed.
+    fn length(&self, planes: usize) -> usize {
+        let extents = [planes, self.phases, self.phases, self.rows, self.row];
+        length(&extents).unwrap_or_else(|error| panic!("scratch memory of the extents {extents:?}: {error}"))
     }
 }
 
@@ -219,18 +219,20 @@ impl Call<'_> {
         let Direct { groups, kernel, .. } = *self.convolution;
         let (sources, targets) = self.channels();
         let rows = self.positions(0);
-        let one = self.scratch(1);
-        let band = (KEPT / (sources * one.phases * one.phases * one.row)).max(1).next_multiple_of(MOST_ROWS);
+        let one = Scratch { rows: 1, ..self.scratch(1) };
+        let band = (KEPT / one.length(sources)).max(1).next_multiple_of(MOST_ROWS);
         let bands = rows.len().div_ceil(band.min(rows.len()));
         let band = rows.len().div_ceil(bands).next_multiple_of(MOST_ROWS).min(rows.len());
         let bands = rows.len().div_ceil(band);
-        // Several small planes make a task.
-        let products = sources * targets * kernel[0] * kernel[1] * band * self.positions(1).len();
+        // Several small planes make a task. More products than can be counted are more than enough.
+        let extents = [targets, kernel[0], kernel[1], band, self.positions(1).len()];
+        let products = extents.into_iter().fold(sources, usize::saturating_mul);
         let units = batch * groups * bands;
         let at_once = (WORTH / products).clamp(1, units.div_ceil(8).max(1));
-        threads::for_each(units.div_ceil(at_once), |task| {
+        for_each(units.div_ceil(at_once), |task| {
             let units = task * at_once..units.min((task + 1) * at_once);
-            dispatch(Task { call: *self, units, bands, band });
+            // SAFETY: tasks write different planes or rows of the target.
+            unsafe { dispatch(Task { call: *self, units, bands, band }) }
         });
     }
 
@@ -240,8 +242,9 @@ impl Call<'_> {
     /// # Safety
     /// The scratch memory has room for a plane, `line` for a row of all phases.
     #[inline(always)]
-    unsafe fn fill<V: Lanes>(
+    unsafe fn fill<S: InstructionSet>(
         &self,
+        set: S,
         plane: usize,
         to: *mut f32,
         scratch: Scratch,
@@ -278,7 +281,7 @@ impl Call<'_> {
                         let there = (count - x).min(LANES);
                         // SAFETY: reads inside of the source's row; writes inside of the scratch row.
                         unsafe {
-                            let value: V = self.source.load_between(from + skipped + x, 0, there);
+                            let value = self.source.load_between(set, from + skipped + x, 0, there);
                             let room = scratch.row - zeros - x;
                             if room >= LANES {
                                 value.store(to.add(x));
@@ -290,11 +293,11 @@ impl Call<'_> {
                     }
                     continue;
                 }
-                let left = self.padding[1];
+                // Columns beyond the line are beyond every filter.
+                let left = self.padding[1].min(line.len());
                 let count = width.min(line.len() - left);
-                // SAFETY: a row of the source; the forward pass has no gate.
-                let source = unsafe { std::slice::from_raw_parts(self.source.input.add(from), count) };
-                line[left..left + count].copy_from_slice(source);
+                // The forward pass has no gate.
+                line[left..left + count].copy_from_slice(&self.source.input()[from..][..count]);
                 for b in 0..phases {
                     let start = to.wrapping_add(scratch.start(0, a, b) + r * scratch.row);
                     // SAFETY: a row of the scratch memory.
@@ -378,18 +381,17 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     type Output = ();
     #[inline(always)]
-    unsafe fn run<V: Lanes>(self) {
+    unsafe fn run<S: InstructionSet>(self, set: S) {
         let Task { call, units, bands, band } = self;
         let Direct { groups, stride, .. } = *call.convolution;
         let (sources, targets) = call.channels();
         let scratch = call.scratch(band);
-        let length = scratch.start(sources, 0, 0);
-        let mut memory = Workspace::of(length);
+        let mut memory = Workspace::of(&[scratch.length(sources)]);
         // The band that the zeros in the scratch memory are for: around planes of equal size they stay.
         let mut zeros_for = None;
         let columns = call.positions(1).len();
         // A row of the source with zeros around it, or phases of the gradient side by side.
-        let mut line = Workspace::of(scratch.row * stride * (1 + MOST_ROWS));
+        let mut line = Workspace::of(&[scratch.row, stride, 1 + MOST_ROWS]);
         let line = line.numbers_mut();
         line.fill(0.0);
         // Divisions are slow: where the taps are is found once, for every phase of the target.
@@ -407,7 +409,7 @@ impl Kernel for Task<'_> {
                 continue;
             }
             if zeros_for != Some(index) {
-                memory.numbers_mut()[..length].fill(0.0);
+                memory.numbers_mut().fill(0.0);
                 zeros_for = Some(index);
             }
             let memory = memory.pointer();
@@ -416,7 +418,7 @@ impl Kernel for Task<'_> {
                 let to = memory.wrapping_add(scratch.start(source, 0, 0));
                 let line = &mut line[..scratch.row * stride];
                 // SAFETY: there is room for the planes of a group.
-                unsafe { call.fill::<V>(plane, to, scratch, &rows, line) };
+                unsafe { call.fill(set, plane, to, scratch, &rows, line) };
             }
             for target in 0..targets {
                 let channel = group * targets + target;
@@ -425,22 +427,21 @@ impl Kernel for Task<'_> {
                     weights.clear();
                     weights.extend(taps.weights.iter().map(|place| all[*place]));
                 }
-                let bias = V::splat(call.bias.map_or(0.0, |bias| bias[channel]));
+                let bias = set.splat(call.bias.map_or(0.0, |bias| bias[channel]));
                 let [height, width] = call.target_size;
-                let to =
-                    call.target.get().wrapping_add((image * groups * targets + channel) * height * width);
+                let to = call.target.at((image * groups * targets + channel) * height * width);
                 if !(call.backward && stride > 1) {
                     let (of_taps, weights) = (&taps[0].columns, &weights[0]);
                     // With stride 1 the positions of the gradient start at the padding.
                     let skipped = call.positions(0).start;
-                    for first in (0..rows.len()).step_by(V::TAP_ROWS) {
+                    for first in (0..rows.len()).step_by(S::TAP_ROWS) {
                         for x in (0..columns).step_by(LANES) {
                             let from = memory.wrapping_add(first * scratch.row + x);
                             // SAFETY: the scratch rows reach as far as the taps; what is written is inside of the plane.
                             unsafe {
-                                let sums = sum::<V>(from, scratch.row, of_taps, weights);
-                                for r in 0..V::TAP_ROWS.min(rows.len() - first) {
-                                    let value = Epilogue::rectify(call.rectifier, sums[r].add(bias));
+                                let sums = sum(set, from, scratch.row, of_taps, weights);
+                                for r in 0..S::TAP_ROWS.min(rows.len() - first) {
+                                    let value = rectify(set, call.rectifier, sums[r].add(bias));
                                     let to = to.add((rows.start - skipped + first + r) * width + x);
                                     let there = columns - x;
                                     if there >= LANES {
@@ -456,7 +457,7 @@ impl Kernel for Task<'_> {
                 }
                 // The phases of the gradient, then the rows that they make up.
                 for a in 0..stride {
-                    for first in (0..rows.len()).step_by(V::TAP_ROWS) {
+                    for first in (0..rows.len()).step_by(S::TAP_ROWS) {
                         let (parts, woven) = line.split_at_mut(scratch.row * stride * MOST_ROWS);
                         for b in 0..stride {
                             let phase = a * stride + b;
@@ -465,15 +466,15 @@ impl Kernel for Task<'_> {
                                 let from = memory.wrapping_add(first * scratch.row + x);
                                 // SAFETY: as above; a part is as long as a scratch row.
                                 unsafe {
-                                    let sums = sum::<V>(from, scratch.row, of_taps, weights);
-                                    for r in 0..V::TAP_ROWS {
+                                    let sums = sum(set, from, scratch.row, of_taps, weights);
+                                    for r in 0..S::TAP_ROWS {
                                         let at = (r * stride + b) * scratch.row + x;
                                         sums[r].store(parts.as_mut_ptr().add(at));
                                     }
                                 }
                             }
                         }
-                        for r in 0..V::TAP_ROWS.min(rows.len() - first) {
+                        for r in 0..S::TAP_ROWS.min(rows.len() - first) {
                             let y = (rows.start + first + r) * stride + a;
                             let Some(y) = y.checked_sub(call.padding[0]).filter(|y| *y < height) else {
                                 continue;
@@ -484,9 +485,9 @@ impl Kernel for Task<'_> {
                                 for x in (0..scratch.row).step_by(LANES) {
                                     // SAFETY: a row is a multiple of sixteen, and woven twice as long.
                                     unsafe {
-                                        let even = V::load(even.as_ptr().add(x));
-                                        let odd = V::load(odd.as_ptr().add(x));
-                                        let [low, high] = V::interleave(even, odd);
+                                        let even = set.load(even.as_ptr().add(x));
+                                        let odd = set.load(odd.as_ptr().add(x));
+                                        let [low, high] = S::Lanes::interleave(even, odd);
                                         low.store(woven.as_mut_ptr().add(2 * x));
                                         high.store(woven.as_mut_ptr().add(2 * x + LANES));
                                     }
@@ -516,19 +517,25 @@ impl Kernel for Task<'_> {
 /// # Safety
 /// The rows are long enough for every tap, and there are as many weights as taps.
 #[inline(always)]
-unsafe fn sum<V: Lanes>(from: *const f32, row: usize, columns: &[Column], weights: &[f32]) -> [V; MOST_ROWS] {
-    let mut sums = [V::splat(0.0); MOST_ROWS];
+unsafe fn sum<S: InstructionSet>(
+    set: S,
+    from: *const f32,
+    row: usize,
+    columns: &[Column],
+    weights: &[f32],
+) -> [S::Lanes; MOST_ROWS] {
+    let mut sums = [set.splat(0.0); MOST_ROWS];
     let mut weights = weights.as_ptr();
     for column in columns {
         let from = from.wrapping_add(column.offset);
         // SAFETY: as vouched for by the caller.
         unsafe {
             match column.height {
-                1 => add_column::<V, 1>(from, row, weights, &mut sums),
-                2 => add_column::<V, 2>(from, row, weights, &mut sums),
-                3 => add_column::<V, 3>(from, row, weights, &mut sums),
-                4 => add_column::<V, 4>(from, row, weights, &mut sums),
-                _ => add_column::<V, HIGHEST>(from, row, weights, &mut sums),
+                1 => add_column::<S, 1>(set, from, row, weights, &mut sums),
+                2 => add_column::<S, 2>(set, from, row, weights, &mut sums),
+                3 => add_column::<S, 3>(set, from, row, weights, &mut sums),
+                4 => add_column::<S, 4>(set, from, row, weights, &mut sums),
+                _ => add_column::<S, HIGHEST>(set, from, row, weights, &mut sums),
             }
         }
         weights = weights.wrapping_add(column.height);
@@ -541,22 +548,23 @@ unsafe fn sum<V: Lanes>(from: *const f32, row: usize, columns: &[Column], weight
 /// # Safety
 /// As for [`sum`].
 #[inline(always)]
-unsafe fn add_column<V: Lanes, const HEIGHT: usize>(
+unsafe fn add_column<S: InstructionSet, const HEIGHT: usize>(
+    set: S,
     from: *const f32,
     row: usize,
     weights: *const f32,
-    sums: &mut [V; MOST_ROWS],
+    sums: &mut [S::Lanes; MOST_ROWS],
 ) {
-    let mut factors = [V::splat(0.0); HEIGHT];
+    let mut factors = [set.splat(0.0); HEIGHT];
     for tap in 0..HEIGHT {
         // SAFETY: as vouched for by the caller.
-        factors[tap] = V::splat(unsafe { *weights.add(tap) });
+        factors[tap] = set.splat(unsafe { *weights.add(tap) });
     }
-    for below in 0..V::TAP_ROWS + HEIGHT - 1 {
+    for below in 0..S::TAP_ROWS + HEIGHT - 1 {
         // SAFETY: as vouched for by the caller.
-        let value = unsafe { V::load(from.wrapping_add(below * row)) };
+        let value = unsafe { set.load(from.wrapping_add(below * row)) };
         for tap in 0..HEIGHT {
-            if below >= tap && below - tap < V::TAP_ROWS {
+            if below >= tap && below - tap < S::TAP_ROWS {
                 sums[below - tap] = value.mul_add(factors[tap], sums[below - tap]);
             }
         }

@@ -1,10 +1,10 @@
 //! Thirteen convolutions and five poolings in a row.
 
 use super::reference::{Shape, direct, noise, relative_error, turned, wide};
-use crate::backprop::{Rectifier, Rule};
-use crate::convolution::fused::{Epilogue, Gate};
-use crate::convolution::pool::{max_pool, max_pool_gradient};
-use crate::convolution::winograd::FrozenConvolution;
+use crate::fused::{Epilogue, Gate, Rectifier, Rule};
+use crate::geometry::{Filters, Padding};
+use crate::pool::{max_pool, max_pool_gradient};
+use crate::winograd::Winograd;
 
 struct Layer {
     shape: Shape,
@@ -39,12 +39,9 @@ fn a_trunk_with_the_channels_of_vgg16_agrees_with_double_precision_in_both_direc
             let bias = noise(outputs, layers.len() as u64 + 20);
             let mut output = vec![f32::NAN; outputs * side * side];
             let epilogue = Epilogue { bias: Some(&bias), rectifier: Some(Rectifier::Relu) };
-            FrozenConvolution::new(&weights, outputs, channels).forward(
-                &input,
-                [1, side, side],
-                &mut output,
-                epilogue,
-            );
+            let filters = Filters::new([outputs, channels, 3, 3], channels, 1, Padding::Same).unwrap();
+            let sizes = filters.on(1, [side, side]).unwrap();
+            Winograd::new(&weights, &filters).forward(&input, &sizes, &mut output, epilogue);
             expected =
                 direct(&expected, &weights, &bias, &shape).iter().map(|value| value.max(0.0)).collect();
             input.clone_from(&output);
@@ -82,8 +79,9 @@ fn a_trunk_with_the_channels_of_vgg16_agrees_with_double_precision_in_both_direc
         }
         let mut gradient = vec![f32::NAN; inputs * side * side];
         let gate = Gate { output, rectifier: Rectifier::Relu, rule: Rule::Plain };
-        let convolution = FrozenConvolution::new(weights, outputs, inputs);
-        convolution.input_gradient(&cotangent, [1, side, side], &mut gradient, Some(gate));
+        let filters = Filters::new([outputs, inputs, 3, 3], inputs, 1, Padding::Same).unwrap();
+        let sizes = filters.on(1, [side, side]).unwrap();
+        Winograd::new(weights, &filters).input_gradient(&cotangent, &sizes, &mut gradient, Some(gate));
         cotangent = gradient;
         for (value, output) in expected.iter_mut().zip(output) {
             *value = if *output > 0.0 { *value } else { 0.0 };

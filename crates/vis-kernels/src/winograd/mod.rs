@@ -46,25 +46,27 @@ mod tasks;
 mod tiling;
 mod transforms;
 
-use rayon::prelude::*;
+use std::fmt;
 
 use self::tiling::{LOCAL_LINES, POSITIONS, SHARED_WEIGHTS, Tiling};
-use super::fused::{Epilogue, Gate, Gated};
-use super::multiply::GROUP;
-use super::simd::LANES;
-use crate::backprop::Rectifier;
+use crate::fused::{Epilogue, Gate, Gated, Rectifier};
+use crate::geometry::{Filters, Geometry};
+use crate::multiply::GROUP;
+use crate::simd::LANES;
+use crate::threads::{Parts, for_each};
+use crate::workspace::Shared;
 
-/// A 3 × 3 convolution with stride 1 and padding 1 whose weights do not change.
+/// A 3 × 3 convolution with stride 1, padding 1 and one group, whose weights do not change.
 ///
 /// Any number of channels, any height and width, any batch. The relative error against exact arithmetic (largest
 /// difference over largest magnitude) is at most 7e-6 in the tests, up to 512 channels.
 ///
 /// # Memory
 /// The weights once, with the channels padded to multiples of 16. The scratch memory is pooled and shared by all
-/// convolutions of the process: for VGG16 at 224 × 224 about 16 MB
-/// (see `workspace`).
-#[derive(Clone, Debug)]
-pub(crate) struct FrozenConvolution {
+/// convolutions of the process: for VGG16 at 224 × 224 about 16 MB.
+#[derive(Clone)]
+pub struct Winograd {
+    filters: Filters,
     inputs: usize,
     outputs: usize,
     /// `[outputs / 16][inputs / 16][9 taps][16 inputs][16 outputs]`, zero in the padding.
@@ -74,20 +76,29 @@ pub(crate) struct FrozenConvolution {
 /// Numbers in one block of 16 × 16 filters.
 const BLOCK: usize = 9 * LANES * LANES;
 
-impl FrozenConvolution {
+impl Winograd {
+    /// Whether these filters are what it computes.
+    pub fn suits(filters: &Filters) -> bool {
+        filters.groups() == 1
+            && filters.kernel() == [3, 3]
+            && filters.stride() == 1
+            && filters.symmetric_padding() == Some([1, 1])
+    }
+
     /// Takes weights `[outputs, inputs, 3, 3]`.
     ///
     /// # Panics
-    /// If the length of `weights` is not `outputs * inputs * 9`.
-    pub(crate) fn new(weights: &[f32], outputs: usize, inputs: usize) -> Self {
-        assert_eq!(
-            weights.len(),
-            outputs * inputs * 9,
-            "the weights must have the shape [outputs, inputs, 3, 3]"
-        );
+    /// If the filters do not [suit](Self::suits), or the length of `weights` is not that of their shape.
+    pub fn new(weights: &[f32], filters: &Filters) -> Self {
+        assert!(Self::suits(filters), "3×3 filters of stride 1, padding 1 and one group, not {filters:?}");
+        let [outputs, inputs, ..] = filters.weight();
+        assert_eq!(weights.len(), outputs * inputs * 9, "weights of the shape {:?}", filters.weight());
         let across = inputs.div_ceil(LANES);
         let mut blocks = vec![0.0; outputs.div_ceil(LANES) * across * BLOCK];
-        blocks.par_chunks_mut(BLOCK).enumerate().for_each(|(index, block)| {
+        let parts = Parts::new(&mut blocks, BLOCK);
+        for_each(outputs.div_ceil(LANES) * across, |index| {
+            // SAFETY: each task has a block of its own.
+            let block = unsafe { parts.get(index) };
             let (o0, i0) = (index / across * LANES, index % across * LANES);
             for o in 0..LANES.min(outputs - o0) {
                 for i in 0..LANES.min(inputs - i0) {
@@ -98,93 +109,76 @@ impl FrozenConvolution {
                 }
             }
         });
-        Self { inputs, outputs, blocks }
-    }
-
-    /// The number of input channels.
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// The number of output channels.
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+        Self { filters: *filters, inputs, outputs, blocks }
     }
 
     /// `output[n, o, y, x] = rectifier(bias[o] + Σ weights[o, i, ky, kx] · input[n, i, y + ky - 1, x + kx - 1])`
     ///
-    /// `input` is `[batch, inputs, height, width]`, `output` `[batch, outputs, height, width]`.
-    ///
     /// # Panics
-    /// If a length does not fit the shapes.
-    pub(crate) fn forward(
-        &self,
-        input: &[f32],
-        [batch, height, width]: [usize; 3],
-        output: &mut [f32],
-        epilogue: Epilogue,
-    ) {
-        if let Some(bias) = epilogue.bias {
-            assert_eq!(bias.len(), self.outputs, "one bias for each output channel");
-        }
-        self.run(Direction::Forward, input, [batch, height, width], output, epilogue, None);
+    /// If the sizes are not for these filters, or a length does not fit them.
+    pub fn forward(&self, input: &[f32], sizes: &Geometry, output: &mut [f32], epilogue: Epilogue<'_>) {
+        sizes.check(&self.filters, input.len(), output.len());
+        epilogue.check(self.outputs);
+        self.run(Direction::Forward, Gated::new(input, None), sizes, output, epilogue);
     }
 
     /// The gradient with respect to the input: the transpose of [`forward`](Self::forward) without bias, applied
     /// to the cotangent after the gate (the backward rule of the rectifier that followed the convolution).
     ///
-    /// `cotangent` and the gate's output are `[batch, outputs, height, width]`, `gradient`
-    /// `[batch, inputs, height, width]`.
-    ///
     /// # Panics
-    /// If a length does not fit the shapes.
-    pub(crate) fn input_gradient(
+    /// If the sizes are not for these filters, or a length does not fit them.
+    pub fn input_gradient(
         &self,
         cotangent: &[f32],
-        [batch, height, width]: [usize; 3],
+        sizes: &Geometry,
         gradient: &mut [f32],
-        gate: Option<Gate>,
+        gate: Option<Gate<'_>>,
     ) {
-        self.run(Direction::Backward, cotangent, [batch, height, width], gradient, Epilogue::NONE, gate);
+        sizes.check(&self.filters, gradient.len(), cotangent.len());
+        self.run(Direction::Backward, Gated::new(cotangent, gate), sizes, gradient, Epilogue::NONE);
     }
 
     fn run(
         &self,
         direction: Direction,
-        input: &[f32],
-        [batch, height, width]: [usize; 3],
+        input: Gated<'_>,
+        sizes: &Geometry,
         output: &mut [f32],
-        epilogue: Epilogue,
-        gate: Option<Gate>,
+        epilogue: Epilogue<'_>,
     ) {
+        let [batch, _, height, width] = sizes.input();
         let (depth, outputs) = match direction {
             Direction::Forward => (self.inputs, self.outputs),
             Direction::Backward => (self.outputs, self.inputs),
         };
-        assert_eq!(input.len(), batch * depth * height * width, "the input must fit its shape");
-        assert_eq!(output.len(), batch * outputs * height * width, "the output must fit its shape");
         if output.is_empty() {
             return;
         }
+        let tiling = Tiling::new(height, width);
         let call = Call {
             convolution: self,
             direction,
-            tiling: Tiling::new(height, width),
-            lines: batch * Tiling::new(height, width).lines_per_image(),
+            tiling,
+            lines: batch * tiling.lines_per_image(),
             depth,
             outputs,
-            input: Gated::new(input, gate),
-            output: output.as_mut_ptr(),
-            bias: epilogue.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            input,
+            output: Shared::new(output),
+            bias: epilogue.bias,
             rectifier: epilogue.rectifier,
         };
-        if depth * outputs.next_multiple_of(GROUP) * POSITIONS <= SHARED_WEIGHTS
-            && call.lines >= 8 * LOCAL_LINES
-        {
+        let weights = depth.saturating_mul(outputs.next_multiple_of(GROUP)).saturating_mul(POSITIONS);
+        if weights <= SHARED_WEIGHTS && call.lines >= 8 * LOCAL_LINES {
             call.split_by_tiles();
         } else {
             call.split_by_channels();
         }
+    }
+}
+
+impl fmt::Debug for Winograd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Winograd").field("filters", &self.filters).finish_non_exhaustive()
     }
 }
 
@@ -194,10 +188,10 @@ enum Direction {
     Backward,
 }
 
-/// One call of [`FrozenConvolution::run`]: lengths are checked, pointers are valid for its duration.
+/// One call of [`Winograd::run`], with checked lengths.
 #[derive(Clone, Copy)]
 struct Call<'a> {
-    convolution: &'a FrozenConvolution,
+    convolution: &'a Winograd,
     direction: Direction,
     tiling: Tiling,
     /// Lines in the batch.
@@ -206,15 +200,9 @@ struct Call<'a> {
     depth: usize,
     /// Channels of what is written.
     outputs: usize,
-    input: Gated,
-    output: *mut f32,
-    /// Null if there is no bias.
-    bias: *const f32,
+    input: Gated<'a>,
+    /// Tasks write different lines or different channels of it.
+    output: Shared<'a>,
+    bias: Option<&'a [f32]>,
     rectifier: Option<Rectifier>,
 }
-
-// SAFETY: what is behind `output` is written by tasks that own different lines or different channels; everything
-// else is only read.
-unsafe impl Send for Call<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Call<'_> {}

@@ -1,6 +1,6 @@
 //! Max pooling against its definition.
 
-use crate::convolution::pool::{max_pool, max_pool_gradient};
+use crate::pool::{max_pool, max_pool_gradient};
 
 /// Small whole numbers, so that there are many ties.
 fn whole_numbers(count: usize) -> Vec<f32> {

@@ -1,0 +1,12 @@
+//! The kernels against double precision, on every instruction set that the machine has; what they must not touch, and
+//! what they must refuse.
+
+mod direct;
+mod pointwise;
+mod pool;
+mod reference;
+pub(crate) mod sets;
+mod threads;
+mod trunk;
+mod winograd;
+mod workspace;
