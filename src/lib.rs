@@ -76,6 +76,7 @@ pub mod parametrization;
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 pub mod picture;
+mod progress;
 pub mod random;
 pub mod regularizers;
 pub mod tiles;
@@ -88,6 +89,7 @@ pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
+pub use progress::Progress;
 pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};
 
 /// The README's code compiles.

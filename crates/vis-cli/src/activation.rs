@@ -203,8 +203,11 @@ impl ActivationOptions {
 
         let work = Work::begin();
         let line = work.line();
-        let made =
-            run.progress(move |now| line.at(now.done, now.total, || format!("loss {:.2}", now.loss))).run();
+        let made = run
+            .progress(move |now| {
+                line.at(now.done, now.of, || format!("loss {:.2}", now.loss.unwrap_or_default()))
+            })
+            .run();
         let ended = work.end();
         // What was finished before a failure is written as well.
         let (pictures, failure) = match made {
