@@ -40,7 +40,7 @@
 //!
 //! # Where to read on
 //!
-//! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`], [`regularizers`],
+//! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`],
 //! [`parametrization`], [`transforms`], [`optimizer`], [`callbacks`], [`attribution`], [`metrics`], [`picture`],
 //! [`visualization`].
 //!
@@ -78,8 +78,7 @@ pub mod performance {}
 pub mod picture;
 mod progress;
 pub mod random;
-pub mod regularizers;
-pub mod tiles;
+mod resample;
 pub mod transforms;
 pub mod visualization;
 

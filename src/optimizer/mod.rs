@@ -20,12 +20,13 @@ use crate::progress::{Progress, Watcher};
 use crate::transforms::{Jitter, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
+pub use crate::gradient::modifier::GradientModifier;
 pub use callback::Step;
 pub use history::History;
 pub use lbfgs::Lbfgs;
 pub use minimized::Minimized;
 pub use steps::Steps;
-pub use update::{BurnUpdate, GradientModifier, Normalization, RmsProp, Update};
+pub use update::{BurnUpdate, Normalization, RmsProp, Update};
 
 use callback::Callback;
 use start::{Start, Written};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use ndarray::Axis;
 
-use super::activations::{Activation, Activations};
+use super::activations::{Activation, Activations, Unfinished};
 use crate::callbacks::{Print, ProgressBar};
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
@@ -367,16 +367,15 @@ impl<'a> VisualizeActivation<'a> {
     /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
     /// assert_eq!(pictures.len(), 6); // one for each filter of the layer
     /// let out_of_range = vis::visualize_activation(&model, "conv2").filter_indices([6]).run();
-    /// assert!(matches!(out_of_range, Err(vis::Error::OutOfRange { index: 6, len: 6, .. })));
+    /// assert!(matches!(*out_of_range.unwrap_err().source, vis::Error::OutOfRange { index: 6, len: 6, .. }));
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// An unknown layer, a filter out of range, a list of labels or seed images of another length than the
-    /// filters, settings out of range, and whatever stops the [`Optimizer`]. When pictures of earlier batches are
-    /// finished, [`Error::Unfinished`] has them ([`Error::finished`]) and what went wrong.
-    pub fn run(mut self) -> Result<Activations> {
+    /// filters, settings out of range, and whatever stops the [`Optimizer`], with the pictures of the batches before it.
+    pub fn run(mut self) -> Result<Activations, Unfinished> {
         let table = self.model.layers()?;
         let depth = table.iter().position(|layer| layer.name == self.layer).ok_or_else(|| {
             Error::unknown_layer(&self.layer, table.iter().map(|layer| layer.name.clone()).collect())
@@ -402,10 +401,9 @@ impl<'a> VisualizeActivation<'a> {
                         break;
                     }
                 }
-                Err(error) if pictures.is_empty() => return Err(error),
                 Err(error) => {
-                    let made = Box::new(Activations { layer: self.layer, pictures });
-                    return Err(Error::Unfinished { source: Box::new(error), made, of: filters.len() });
+                    let made = Activations { layer: self.layer, pictures };
+                    return Err(Unfinished { source: Box::new(error), made, of: filters.len() });
                 }
             }
         }

@@ -165,7 +165,7 @@ pub(super) fn resized(image: &Tensor<4>, (height, width): (usize, usize)) -> Ten
     let device = image.device();
     let images = crate::host::array4(image.clone().inner());
     let resized = images.axis_iter(Axis(0)).map(|image| {
-        let image = crate::host::resize(image, height, width);
+        let image = crate::resample::resize_smoothly(image, height, width);
         crate::host::tensor4(image.view().insert_axis(Axis(0)), &device)
     });
     debug_assert!(batch > 0, "an image has a batch");

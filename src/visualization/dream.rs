@@ -6,11 +6,11 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView1, Axis};
 
 use super::stages::Stages;
+use crate::gradient::tiles::{TiledGradient, single};
 use crate::losses::{BestMatch, LayerEnergy, Losses};
 use crate::model::Model;
 use crate::optimizer::History;
 use crate::progress::{Progress, Watcher};
-use crate::tiles::{TiledGradient, single};
 use crate::{Error, Result};
 
 /// Deep dream: shows a network more of whatever it sees in a photo, at several scales.
@@ -389,10 +389,10 @@ impl<'a> DeepDream<'a> {
         let sizes = self.sizes(&photo);
         let of = sizes.len() * self.steps;
         for (octave, (height, width)) in sizes.into_iter().enumerate() {
-            let base = crate::host::resize(photo.view(), height, width);
+            let base = crate::resample::resize_smoothly(photo.view(), height, width);
             image = base.clone();
             if let Some(detail) = detail.take() {
-                image += &crate::host::resize(detail.view(), height, width);
+                image += &crate::resample::resize_smoothly(detail.view(), height, width);
             }
             for step in 0..self.steps {
                 let evaluation = tiles.evaluate(image.view(), tiles.place(self.jitter, &mut random))?;
@@ -420,7 +420,7 @@ impl<'a> DeepDream<'a> {
                     && progress(&now).is_break()
                 {
                     let (_, height, width) = photo.dim();
-                    let detail = crate::host::resize((&image - &base).view(), height, width);
+                    let detail = crate::resample::resize_smoothly((&image - &base).view(), height, width);
                     return Ok(dreamt(self.tensor(&(photo + &detail)), taken, values));
                 }
             }
@@ -471,7 +471,7 @@ impl<'a> DeepDream<'a> {
                     let alone = LayerEnergy::new(&layer).into();
                     let tiles = TiledGradient::new(self.model, &alone).tile(self.tile).overlap(self.overlap);
                     let (height, width) = first.unwrap_or((photo.dim().1, photo.dim().2));
-                    let small = crate::host::resize(photo.view(), height, width);
+                    let small = crate::resample::resize_smoothly(photo.view(), height, width);
                     let energy = -tiles.evaluate(small.view(), Default::default())?.loss;
                     let weight = if energy > 0.0 { 1.0 / energy } else { 1.0 };
                     losses = losses.with(LayerEnergy::new(layer), weight);

@@ -14,7 +14,7 @@ mod style;
 mod texture;
 
 pub use activation::{VisualizeActivation, visualize_activation};
-pub use activations::{Activation, Activations};
+pub use activations::{Activation, Activations, Unfinished};
 pub use cam::{VisualizeCam, visualize_cam};
 pub use caricature::{DrawCaricature, caricature};
 pub use descent::Descent;

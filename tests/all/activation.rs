@@ -175,5 +175,5 @@ fn filters_that_nothing_moves_are_dead_and_no_others() {
 fn a_size_that_the_network_cannot_take_is_refused() {
     let model = Tiny::new(&device());
     let error = visualize_activation(&model, "conv2").size(9, 8).run().unwrap_err();
-    assert!(matches!(error, Error::Shape { .. }), "{error}");
+    assert!(matches!(*error.source, Error::Shape { .. }), "{error}");
 }

@@ -220,17 +220,15 @@ fn pictures_finished_before_one_fails_are_in_the_error() {
     let said = error.to_string();
     assert!(said.contains("run-2.gif") && said.contains("the 1 of 3 pictures finished before"), "{said}");
     let alone = run().run().unwrap();
-    let kept = error.finished().unwrap();
-    assert_eq!((kept.len(), &kept[0].image), (1, &alone[0].image));
-    match error {
-        Error::Unfinished { source, of: 3, .. } => assert!(matches!(*source, Error::Io { .. }), "{source}"),
-        other => panic!("{other}"),
-    }
+    assert_eq!((error.made.len(), error.of, &error.made[0].image), (1, 3, &alone[0].image));
+    assert!(matches!(*error.source, Error::Io { .. }), "{error}");
     // Where nothing is finished, the error is what failed.
     std::fs::remove_file(&gif).unwrap();
     std::fs::create_dir(&gif).unwrap();
     let error = run().memory_limit(1).progress_gif_path(&gif).run().unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(*error.source, Error::Io { .. }) && error.made.is_empty(), "{error}");
+    assert_eq!(error.to_string(), error.source.to_string());
+    assert!(matches!(Error::from(error), Error::Io { .. }));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use burn::tensor::Tensor;
 
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
 use crate::gradient::Gradient;
+use crate::gradient::modifier::GradientModifier;
 use crate::model::{Model, Taps, run};
-use crate::optimizer::GradientModifier;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, Rule};
 
