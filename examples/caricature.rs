@@ -21,13 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let drawn = caricature(&model, to_input(&load(path)?, &model)?)
             .layer(layer)
             .steps(steps)
-            .progress(|step| {
-                eprint!(
-                    "\r{path} {layer} {}/{}: loss {:.1}   ",
-                    step.index + 1,
-                    step.of,
-                    step.losses.totals()[0]
-                );
+            .progress(|now| {
+                eprint!("\r{path} {layer} {now}   ");
                 std::ops::ControlFlow::Continue(())
             })
             .run()?;

@@ -51,8 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn dream(settings: DeepDream<'_>) -> vis::Result<image::RgbImage> {
     let dream = settings
         .progress(|now| {
-            let (height, width) = now.size;
-            eprint!("\roctave {} ({width}×{height}), step {}: loss {:.1}   ", now.octave, now.step, now.loss);
+            eprint!("\r{now}   ");
             ControlFlow::Continue(())
         })
         .run()?;

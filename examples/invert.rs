@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let invert = |layer: &str| -> Result<(image::RgbImage, f32), Box<dyn std::error::Error>> {
         let inverted = invert(&model, photo.clone(), layer)
             .steps(steps)
-            .progress(|step| {
-                eprint!("\r{layer} {}/{}: loss {:.4}   ", step.index + 1, step.of, step.losses.totals()[0]);
+            .progress(|now| {
+                eprint!("\r{layer} {now}   ");
                 std::ops::ControlFlow::Continue(())
             })
             .run()?;

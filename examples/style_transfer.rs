@@ -45,19 +45,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         transfer = transfer.content_weight(weight.parse()?);
     }
     let begin = std::time::Instant::now();
-    let transfer = transfer.progress(|step| {
-        if step.index % 10 == 9 {
-            let [_, _, height, width] = step.image.dims();
-            let losses: Vec<_> = step.losses.values().iter().map(|loss| format!("{loss:.4}")).collect();
-            eprintln!(
-                "{width}×{height}, {}/{}: content {} and {} = {:.4} after {:.1} s",
-                step.index + 1,
-                step.of,
-                losses[0],
-                losses[1..].join(" + "),
-                step.losses.totals()[0],
-                begin.elapsed().as_secs_f32(),
-            );
+    let transfer = transfer.progress(|now| {
+        if now.done % 10 == 0 {
+            eprintln!("{now} after {:.1} s", begin.elapsed().as_secs_f32());
         }
         std::ops::ControlFlow::Continue(())
     });

@@ -23,14 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let woven = texture(&model, to_tensor(sample, &model)?)
             .size(side, side)
             .steps(steps)
-            .progress(|step| {
-                eprint!(
-                    "\r{} pixels, {}/{}: loss {:.4}   ",
-                    step.image.dims()[3],
-                    step.index + 1,
-                    step.of,
-                    step.losses.totals()[0]
-                );
+            .progress(|now| {
+                eprint!("\r{now}   ");
                 std::ops::ControlFlow::Continue(())
             })
             .run()?;

@@ -158,17 +158,6 @@ pub enum Error {
         target: String,
     },
 
-    /// One of a list of pictures failed after others were finished.
-    #[error("{source}; the {} of {of} pictures finished before are kept in the error", made.len())]
-    Unfinished {
-        /// What failed.
-        source: Box<Self>,
-        /// The pictures finished before.
-        made: Box<crate::visualization::Activations>,
-        /// The number of pictures asked for.
-        of: usize,
-    },
-
     /// A callback failed, and the run stopped.
     #[error("the run was stopped at step {step}: {source}{}", if best.is_some() { "; the best image so far is kept in the error" } else { "" })]
     Stopped {
@@ -195,26 +184,6 @@ impl Error {
     pub fn best_image(&self) -> Option<&Tensor<4>> {
         match self {
             Self::NonFinite { best, .. } | Self::Stopped { best, .. } => best.as_deref(),
-            Self::Unfinished { source, .. } => source.best_image(),
-            _ => None,
-        }
-    }
-
-    /// The pictures finished before one failed, if the error ended a list of them.
-    ///
-    /// ```
-    /// # use burn::tensor::Tensor;
-    /// # use vis::Model;
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let grey = model.input().zeros(&model.device()) + 100.0;
-    /// let starts = Tensor::cat(vec![grey.clone(), grey * f32::NAN], 0);
-    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).seed_img(starts).max_iter(2);
-    /// let error = run.memory_limit(1).run().unwrap_err(); // one by one
-    /// assert_eq!(error.finished().unwrap().len(), 1);
-    /// ```
-    pub fn finished(&self) -> Option<&crate::visualization::Activations> {
-        match self {
-            Self::Unfinished { made, .. } => Some(made),
             _ => None,
         }
     }

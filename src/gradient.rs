@@ -2,6 +2,9 @@
 //!
 //! Everything else in this crate calls [`Gradient`], and nothing else touches automatic differentiation.
 
+pub(crate) mod modifier;
+pub(crate) mod tiles;
+
 use burn::tensor::Tensor;
 use ndarray::{Array1, Array2};
 

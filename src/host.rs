@@ -1,7 +1,7 @@
 //! From device tensors to host arrays and back.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ndarray::{Array1, Array2, Array3, Array4, ArrayView3, ArrayView4, Zip, s};
+use ndarray::{Array1, Array2, Array4, ArrayView4};
 
 /// A tensor as an `ndarray` array `[batch, channels, height, width]` of `f32`; waits for the device.
 ///
@@ -58,61 +58,4 @@ pub fn tensor4(array: ArrayView4<f32>, device: &Device) -> Tensor<4> {
 /// ```
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data_as::<f32>().try_to_vec().expect("data was converted to f32")
-}
-
-/// An image `[channels, height, width]` at another size, on the host, in float and without clipping.
-///
-/// Each pixel is the mean of those around it under a triangle as wide as a pixel of the coarser of the two images:
-/// bilinear interpolation where it grows, and a smooth average where it shrinks, so that fine detail does not
-/// turn into false coarse detail. Pixels are squares with their values at their centres.
-///
-/// ```
-/// let ramp = ndarray::array![[[0.0, 1.0]]];
-/// assert_eq!(vis::host::resize(ramp.view(), 1, 4), ndarray::array![[[0.0, 0.25, 0.75, 1.0]]]);
-/// ```
-pub fn resize(image: ArrayView3<f32>, height: usize, width: usize) -> Array3<f32> {
-    let (channels, from_height, from_width) = image.dim();
-    if (from_height, from_width) == (height, width) {
-        return image.to_owned();
-    }
-    let mut wide = Array3::zeros((channels, from_height, width));
-    for (x, taps) in triangles(from_width, width).into_iter().enumerate() {
-        let mut column = wide.slice_mut(s![.., .., x]);
-        for (from, weight) in taps {
-            Zip::from(&mut column)
-                .and(image.slice(s![.., .., from]))
-                .for_each(|to, &from| *to += weight * from);
-        }
-    }
-    let mut resized = Array3::zeros((channels, height, width));
-    for (y, taps) in triangles(from_height, height).into_iter().enumerate() {
-        let mut row = resized.slice_mut(s![.., y, ..]);
-        for (from, weight) in taps {
-            row.scaled_add(weight, &wide.slice(s![.., from, ..]));
-        }
-    }
-    resized
-}
-
-/// For each position of the new axis: the old ones under its triangle with their weights, which sum to 1.
-fn triangles(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
-    let ratio = from as f32 / to as f32;
-    let reach = ratio.max(1.0);
-    let triangle = |index: usize| {
-        let centre = (index as f32 + 0.5) * ratio - 0.5;
-        let (first, last) = ((centre - reach).ceil() as i64, (centre + reach).floor() as i64);
-        // Beyond the edge the image goes on as its last pixel.
-        let mut taps: Vec<(usize, f32)> = Vec::new();
-        for position in first..=last {
-            let weight = 1.0 - (position as f32 - centre).abs() / reach;
-            let inside = position.clamp(0, from as i64 - 1) as usize;
-            match taps.last_mut() {
-                Some((same, sum)) if *same == inside => *sum += weight,
-                _ => taps.push((inside, weight)),
-            }
-        }
-        let whole: f32 = taps.iter().map(|(_, weight)| weight).sum();
-        taps.into_iter().map(|(index, weight)| (index, weight / whole)).collect()
-    };
-    (0..to).map(triangle).collect()
 }

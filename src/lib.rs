@@ -40,7 +40,7 @@
 //!
 //! # Where to read on
 //!
-//! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`], [`regularizers`],
+//! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`],
 //! [`parametrization`], [`transforms`], [`optimizer`], [`callbacks`], [`attribution`], [`metrics`], [`picture`],
 //! [`visualization`].
 //!
@@ -78,10 +78,10 @@ pub mod parametrization;
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 pub mod picture;
+mod progress;
 pub mod random;
-pub mod regularizers;
+mod resample;
 pub mod target;
-pub mod tiles;
 pub mod transforms;
 pub mod visualization;
 
@@ -91,6 +91,7 @@ pub use error::{Error, Result};
 pub use losses::{Loss, Losses, Scene};
 pub use model::Model;
 pub use optimizer::{Minimized, Optimizer};
+pub use progress::Progress;
 pub use target::Target;
 pub use vis_kernels::release_memory;
 pub use visualization::{visualize_activation, visualize_cam, visualize_saliency};

@@ -6,10 +6,11 @@
 
 use std::fmt;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::Rng;
 
 use crate::random::Stream;
+use crate::resample::{self, Weights, gather, mirror, neighbours};
 use crate::{Error, Result};
 
 /// A random, differentiable change of the image before the model sees it.
@@ -223,27 +224,6 @@ impl Transform for Mirror {
     }
 }
 
-/// The pixels at these rows and columns, in this order.
-pub(crate) fn gather(image: Tensor<4>, rows: Vec<usize>, columns: Vec<usize>) -> Tensor<4> {
-    let along = |image: Tensor<4>, axis: usize, places: Vec<usize>| {
-        let count = places.len();
-        let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
-        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &image.device());
-        image.select(axis, places)
-    };
-    along(along(image, 2, rows), 3, columns)
-}
-
-/// The position inside an axis that a position outside is the mirror image of; the edge is not repeated.
-pub(crate) fn mirror(position: i64, side: usize) -> usize {
-    let last = side as i64 - 1;
-    if last == 0 {
-        return 0;
-    }
-    let folded = position.rem_euclid(2 * last);
-    folded.min(2 * last - folded) as usize
-}
-
 /// Zooms about the centre by a factor drawn from a list, keeping the size: above 1 the margins are cropped,
 /// below 1 they are filled with the pixels at the edge. Bilinear.
 ///
@@ -260,12 +240,11 @@ impl Transform for Scale {
     fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
         let Some(factor) = draw(&self.0, random).filter(|factor| *factor != 1.0) else { return image };
         let [_, _, height, width] = image.dims();
-        let device = image.device();
         let along = |side: usize| {
             let centre = (side as f32 - 1.0) / 2.0;
-            interpolation(side, side, |to| centre + (to as f32 - centre) / factor, &device)
+            Weights::at(side, side, |to| centre + (to as f32 - centre) / factor)
         };
-        resample(image, along(height), along(width))
+        resample::tensor(image, &along(height), &along(width))
     }
 
     fn check(&self) -> Result<()> {
@@ -337,52 +316,4 @@ impl Transform for Rotate {
 
 fn draw(choices: &[f32], random: &mut Stream) -> Option<f32> {
     if choices.is_empty() { None } else { Some(choices[random.random_range(0..choices.len())]) }
-}
-
-/// The two samples around a position, and how far it lies towards the second; clamped to the image.
-fn neighbours(position: f32, side: usize) -> (usize, usize, f32) {
-    let position = position.clamp(0.0, side as f32 - 1.0);
-    let first = position.floor();
-    (first as usize, (first as usize + 1).min(side - 1), position - first)
-}
-
-/// Resizes to `height` × `width`, bilinear, with half-pixel centres, by two matrix products: exact gradients
-/// on every backend.
-///
-/// ```
-/// let ramp = burn::tensor::Tensor::<1>::from_floats([0.0, 1.0], &Default::default()).reshape([1, 1, 1, 2]);
-/// let wide = vis::transforms::resize(ramp, 1, 4);
-/// assert_eq!(vis::host::values(wide), [0.0, 0.25, 0.75, 1.0]);
-/// ```
-pub fn resize(image: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
-    let [_, _, from_height, from_width] = image.dims();
-    if (from_height, from_width) == (height, width) {
-        return image;
-    }
-    let device = image.device();
-    let along = |from: usize, to: usize| {
-        let ratio = from as f32 / to as f32;
-        interpolation(from, to, |index| (index as f32 + 0.5) * ratio - 0.5, &device)
-    };
-    resample(image, along(from_height, height), along(from_width, width))
-}
-
-/// The matrix `[to, from]` that samples at the given positions, bilinear, clamped to the edge.
-fn interpolation(from: usize, to: usize, position: impl Fn(usize) -> f32, device: &Device) -> Tensor<2> {
-    let mut weights = vec![0.0_f32; to * from];
-    for (index, row) in weights.chunks_mut(from).enumerate() {
-        let (first, second, towards) = neighbours(position(index), from);
-        row[first] += 1.0 - towards;
-        row[second] += towards;
-    }
-    Tensor::from_data(TensorData::new(weights, [to, from]), device)
-}
-
-/// `rows · image · columnsᵀ` for every channel.
-pub(crate) fn resample(image: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
-    let [batch, channels, height, width] = image.dims();
-    let ([to_height, _], [to_width, _]) = (rows.dims(), columns.dims());
-    let image = image.reshape([batch * channels * height, width]).matmul(columns.transpose());
-    let image = rows.unsqueeze::<3>().matmul(image.reshape([batch * channels, height, to_width]));
-    image.reshape([batch, channels, to_height, to_width])
 }

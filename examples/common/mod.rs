@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use image::RgbImage;
+use vis::Progress;
 use vis::callbacks::ProgressBar;
 use vis::model::{EfficientNetLite0, Model, Vgg16};
 use vis::picture;
-use vis::visualization::{Activations, Progress};
+use vis::visualization::Activations;
 
 /// VGG16 with its dense top, from a file of its full weights if one is named, or else the bundled EfficientNet-Lite0; and
 /// the path of the figure, which for VGG16 is under `out/`.
@@ -25,20 +26,21 @@ pub(crate) fn classifier(weights: Option<String>, figure: &str) -> vis::Result<(
 
 /// Says on standard error how far the pictures of something are: in a line that is drawn over on a terminal, elsewhere in
 /// a line at the beginning and at each quarter.
-pub(crate) fn told(what: &str) -> impl FnMut(Progress) -> ControlFlow<()> + Send + use<> {
+pub(crate) fn told(what: &str) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + use<> {
     let what = what.to_owned();
     let watched = std::io::stderr().is_terminal();
     let mut bar = ProgressBar::to_stderr();
     let (begun, mut quarters) = (Instant::now(), None);
     move |now| {
-        let done = 4 * now.done / now.total.max(1);
+        let done = 4 * now.done / now.of.max(1);
         if watched {
             // A terminal that can't be written to is no reason to stop.
-            let _ = bar.tell(now.done, now.total, || format!("{what}: loss {:.1}", now.loss));
+            let _ = bar.show(now);
         } else if quarters != Some(done) {
             quarters = Some(done);
-            let (percent, seconds) = (100 * now.done / now.total.max(1), begun.elapsed().as_secs());
-            eprintln!("{what}: {percent:3} % of {} pictures, {seconds} s, loss {:.1}", now.of, now.loss);
+            let (percent, seconds) = (100 * now.done / now.of.max(1), begun.elapsed().as_secs());
+            let loss = now.loss.unwrap_or_default();
+            eprintln!("{what}: {percent:3} %, {}, {seconds} s, loss {loss:.1}", now.stage);
         }
         ControlFlow::Continue(())
     }

@@ -95,5 +95,5 @@ pub(crate) fn blur(images: Tensor<4>, deviation: f32) -> Result<Tensor<4>> {
         Tensor::<2>::from_data(TensorData::new(weights, [side, side]), &device)
     };
     let [_, _, height, width] = images.dims();
-    Ok(crate::transforms::resample(images, along(height), along(width)))
+    Ok(crate::resample::by_matrices(images, along(height), along(width)))
 }

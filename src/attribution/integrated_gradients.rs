@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::progress::Progress;
 use super::saliency::score_gradient;
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, Rule};
 
 /// The mean gradient on the straight line from a baseline `b` to the image `x`, times their difference:
@@ -44,7 +44,7 @@ pub struct IntegratedGradients {
     quadrature: Quadrature,
     baselines: Vec<Baseline>,
     batch_size: usize,
-    progress: Progress,
+    progress: SharedWatcher<'static>,
 }
 
 /// How the integral over the line is replaced by a sum.
@@ -94,7 +94,7 @@ impl IntegratedGradients {
             quadrature: Quadrature::Midpoint,
             baselines: vec![Baseline::Black],
             batch_size: 16,
-            progress: Progress::default(),
+            progress: SharedWatcher::default(),
         }
     }
 
@@ -195,7 +195,7 @@ impl IntegratedGradients {
         self
     }
 
-    /// Tells `progress(done, total)` of the points run, over all images and baselines. When it returns
+    /// Calls `progress` after each batch of points, counted over all images and baselines. When it returns
     /// [`ControlFlow::Break`], the map is the mean over the points run so far, by their weights, and the
     /// [residual](Integrated::residual) tells what that costs.
     ///
@@ -216,11 +216,8 @@ impl IntegratedGradients {
     /// assert!((found.residual[0] / found.difference[0]).abs() < 0.1);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
-    ) -> Self {
-        self.progress = Progress::new(progress);
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
         self
     }
 
@@ -274,7 +271,7 @@ impl IntegratedGradients {
             }
             done += points.len() * lines.len();
             weight += points.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
-            if self.progress.report(done, total).is_break() {
+            if self.progress.report("points", done, total).is_break() {
                 break;
             }
         }

@@ -40,7 +40,6 @@ mod controls;
 mod guided_grad_cam;
 mod integrated_gradients;
 mod occlusion;
-mod progress;
 mod rise;
 mod saliency;
 mod smooth_grad;

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use burn::tensor::{Tensor, TensorData};
 use rand::seq::SliceRandom;
 
-use super::progress::Progress;
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, random};
 
 /// The drop of the score when a window slides over the image and hides what is under it:
@@ -42,7 +42,7 @@ pub struct Occlusion {
     stride: Option<[usize; 2]>,
     baseline: Baseline,
     batch_size: usize,
-    progress: Progress,
+    progress: SharedWatcher<'static>,
 }
 
 impl Occlusion {
@@ -63,7 +63,7 @@ impl Occlusion {
             stride: None,
             baseline: Baseline::Black,
             batch_size: 16,
-            progress: Progress::default(),
+            progress: SharedWatcher::default(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Occlusion {
         self
     }
 
-    /// Tells `progress(done, total)` of the windows run, over all images. When it returns
+    /// Calls `progress` after each batch of windows; they are counted over all images. When it returns
     /// [`ControlFlow::Break`], the map is the mean over the windows run so far, and 0 where none has been.
     ///
     /// Windows are run in a shuffled order, always the same, so that a run that is ended early has looked
@@ -134,17 +134,14 @@ impl Occlusion {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let occlusion = Occlusion::new([2, 2]).stride([2, 2]).batch_size(4);
-    /// let ended = occlusion.progress(|_, _| ControlFlow::Break(()));
+    /// let ended = occlusion.progress(|_| ControlFlow::Break(()));
     /// let map = vis::host::values(ended.attribute(&model, image, &Target::class(2))?);
     /// // 4 of the 16 windows, of 4 pixels each.
     /// assert_eq!(map.iter().filter(|value| **value != 0.0).count(), 16);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
-    ) -> Self {
-        self.progress = Progress::new(progress);
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
         self
     }
 
@@ -218,7 +215,7 @@ impl Attribution for Occlusion {
                 }
             }
             done += some.len();
-            if self.progress.report(batch * done, batch * windows.len()).is_break() {
+            if self.progress.report("windows", batch * done, batch * windows.len()).is_break() {
                 break;
             }
         }

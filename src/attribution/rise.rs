@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 
-use super::progress::Progress;
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, random};
 
 /// Randomised input sampling: the mean of random smooth masks, weighted by the score of the image under each.
@@ -44,7 +44,7 @@ pub struct Rise {
     seed: u64,
     baseline: Baseline,
     batch_size: usize,
-    progress: Progress,
+    progress: SharedWatcher<'static>,
 }
 
 impl Rise {
@@ -68,7 +68,7 @@ impl Rise {
             seed: 0,
             baseline: Baseline::Black,
             batch_size: 16,
-            progress: Progress::default(),
+            progress: SharedWatcher::default(),
         }
     }
 
@@ -178,7 +178,7 @@ impl Rise {
         self
     }
 
-    /// Tells `progress(done, total)` of the masks run, over all images. When it returns
+    /// Calls `progress` after each batch of masks, counted over all images. When it returns
     /// [`ControlFlow::Break`], the map is that of the masks run so far: of a `Rise` with as many
     /// [masks](Self::masks).
     ///
@@ -196,11 +196,8 @@ impl Rise {
     /// assert_eq!(vis::host::values(ended), vis::host::values(of_24));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
-    ) -> Self {
-        self.progress = Progress::new(progress);
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
         self
     }
 
@@ -284,7 +281,7 @@ impl Attribution for Rise {
                 }
             }
             done += some.len();
-            if self.progress.report(batch * done, batch * self.masks).is_break() {
+            if self.progress.report("masks", batch * done, batch * self.masks).is_break() {
                 break;
             }
         }

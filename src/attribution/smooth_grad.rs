@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::progress::Progress;
 use super::{Attribution, Target, checked_batch_size};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, random};
 
 /// Any method's map averaged over noisy copies of the image, which takes the fine-grained noise out of
@@ -47,7 +47,7 @@ pub struct SmoothGrad<A> {
     seed: u64,
     statistic: Statistic,
     batch_size: usize,
-    progress: Progress,
+    progress: SharedWatcher<'static>,
 }
 
 /// What is taken over the noisy copies.
@@ -83,7 +83,7 @@ impl<A: Attribution> SmoothGrad<A> {
             seed: 0,
             statistic: Statistic::Mean,
             batch_size: 8,
-            progress: Progress::default(),
+            progress: SharedWatcher::default(),
         }
     }
 
@@ -209,7 +209,7 @@ impl<A: Attribution> SmoothGrad<A> {
         self
     }
 
-    /// Tells `progress(done, total)` of the copies run, over all images. When it returns
+    /// Calls `progress` after each batch of copies, counted over all images. When it returns
     /// [`ControlFlow::Break`], the map is that of the copies run so far: of as many [samples](Self::samples).
     ///
     /// ```
@@ -219,17 +219,14 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// // The copy without noise comes first.
-    /// let ended = SmoothGrad::new(Saliency::new()).progress(|_, _| ControlFlow::Break(()));
+    /// let ended = SmoothGrad::new(Saliency::new()).progress(|_| ControlFlow::Break(()));
     /// let ended = ended.attribute(&model, image.clone(), &Target::class(2))?;
     /// let gradient = Saliency::new().attribute(&model, image, &Target::class(2))?;
     /// assert_eq!(vis::host::values(ended), vis::host::values(gradient));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
-    ) -> Self {
-        self.progress = Progress::new(progress);
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
         self
     }
 
@@ -370,7 +367,7 @@ impl<A: Attribution> Attribution for SmoothGrad<A> {
                 added.map_err(|error| self.at(index, &target, error))?;
             }
             done += samples.len().max(1);
-            if self.progress.report(batch * done, batch * self.samples).is_break() {
+            if self.progress.report("samples", batch * done, batch * self.samples).is_break() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 use ndarray::Axis;
 
-use super::{Callback, End};
+use super::{Begin, Callback, End};
 use crate::optimizer::Step;
 use crate::picture::{self, GifWriter, stitch};
 use crate::{Result, host};
@@ -218,5 +218,36 @@ impl Callback for GifGenerator {
             Some(writer) if writer.frames() > 0 => writer.finish(),
             _ => Ok(()), // a run of no steps leaves no file
         }
+    }
+}
+
+/// A [`GifGenerator`] that is created when the run begins, with the settings that suit its images.
+pub(super) struct GifOfRun {
+    path: PathBuf,
+    gif: Option<GifGenerator>,
+}
+
+impl GifOfRun {
+    pub(super) fn to(path: PathBuf) -> Self {
+        Self { path, gif: None }
+    }
+}
+
+impl Callback for GifOfRun {
+    fn on_begin(&mut self, begin: &Begin) -> Result<()> {
+        let gif = GifGenerator::create(&self.path)?;
+        self.gif = Some(match begin.bounds {
+            Some(range) => gif.clipped_to(range),
+            None => gif,
+        });
+        Ok(())
+    }
+
+    fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>> {
+        self.gif.as_mut().map_or(Ok(ControlFlow::Continue(())), |gif| gif.on_step(step))
+    }
+
+    fn on_end(&mut self, end: &End) -> Result<()> {
+        self.gif.as_mut().map_or(Ok(()), |gif| gif.on_end(end))
     }
 }

@@ -1,69 +1,67 @@
-//! What is told of a run while it goes on: printing, a progress bar, a GIF, the history of its losses.
+//! Observers of a run: printed lines, a progress bar, a GIF, the history of its losses.
 //!
-//! A [`Callback`] is told of every step and, once, of the end, whether that is good or bad. A run stops when
-//! a callback says so or fails; what was found until then is kept.
+//! A [`Callback`] is called at the beginning of a run, after every step, and at its end, whether that is good or bad. It can
+//! stop the run, by [`ControlFlow::Break`](std::ops::ControlFlow::Break) or by an error; what was found until then is kept.
+//! To follow any computation, not only a run of the optimizer, use its `progress` setter: see
+//! [`Progress`](crate::Progress).
 
 mod gif;
 mod print;
 mod progress_bar;
 mod save_history;
 
-use std::ops::ControlFlow;
+use std::path::PathBuf;
 
-use crate::optimizer::Step;
-use crate::{Error, Result};
+use crate::optimizer::Optimizer;
 
+pub use crate::optimizer::callback::{Begin, Callback, End};
 pub use gif::GifGenerator;
 pub use print::Print;
 pub use progress_bar::ProgressBar;
 pub use save_history::SaveHistory;
 
-/// Told of every step of a run, and of its end.
-///
-/// ```
-/// use std::ops::ControlFlow;
-/// use vis::callbacks::Callback;
-/// use vis::{Optimizer, Result, losses::ActivationMaximization, optimizer::Step};
-///
-/// struct StopAt(f32);
-/// impl Callback for StopAt {
-///     fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>> {
-///         let reached = step.losses.totals()[0] < self.0;
-///         Ok(if reached { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-///     }
-/// }
-/// # let model = vis::model::Tiny::new(&Default::default());
-/// let wanted = ActivationMaximization::new("conv2", 0);
-/// let result = Optimizer::new(&model, wanted).callback(StopAt(f32::INFINITY)).minimize()?;
-/// assert_eq!(result.losses.steps(), 1);
-/// # Ok::<(), vis::Error>(())
-/// ```
-#[doc(alias = "OptimizerCallback")]
-pub trait Callback: Send {
-    /// Told of each step; breaking ends the run after it, with its result.
+impl Optimizer<'_> {
+    /// Writes the losses of every step to standard error: [`Print`].
     ///
-    /// # Errors
-    ///
-    /// An error ends the run with [`Error::Stopped`], which keeps the best image so far.
-    fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>>;
-
-    /// Told once that the run is over, whether it ended well, was broken off, or failed.
-    ///
-    /// # Errors
-    ///
-    /// What could not be finished.
-    fn on_end(&mut self, end: &End) -> Result<()> {
-        let _ = end;
-        Ok(())
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
+    /// assert_eq!(run().verbose(true).minimize()?.losses, run().minimize()?.losses); // the run is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn verbose(self, verbose: bool) -> Self {
+        if verbose { self.callback(Print::to_stderr()) } else { self }
     }
-}
 
-/// How a run ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct End<'a> {
-    /// The number of steps taken.
-    pub steps: usize,
-    /// The error that ended it, if one did.
-    pub error: Option<&'a Error>,
+    /// Draws a progress bar on standard error if that is a terminal: [`ProgressBar`].
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
+    /// assert_eq!(run().progress_bar().minimize()?.losses, run().minimize()?.losses); // the run is the same
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress_bar(self) -> Self {
+        self.callback(ProgressBar::to_stderr())
+    }
+
+    /// Writes the image of every step to a GIF: [`GifGenerator`], which has more settings when added as a
+    /// [`callback`](Optimizer::callback). The path is tried before the first step, so that one that can't be written costs no
+    /// time.
+    ///
+    /// ```
+    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let path = std::env::temp_dir().join("vis-progress-example.gif");
+    /// # let _ = std::fs::remove_file(&path);
+    /// let filter = ActivationMaximization::new("conv2", 0);
+    /// Optimizer::new(&model, filter).max_iter(3).progress_gif_path(&path).minimize()?;
+    /// assert!(path.exists());
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress_gif_path(self, path: impl Into<PathBuf>) -> Self {
+        self.callback(gif::GifOfRun::to(path.into()))
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Callback, End};
 use crate::optimizer::Step;
+use crate::progress::Progress;
 use crate::{Error, Result};
 
 /// How far a run has come, in one line that is drawn over: a bar, the steps, their rate, the time that is
@@ -34,8 +35,11 @@ pub struct ProgressBar<W: Write> {
     shown: bool,
     /// The shortest time between two drawings.
     pause: Duration,
-    begun: Instant,
     drawn: Option<Instant>,
+    /// What is being worked on, since when, and what was done then: each stage has a rate of its own.
+    stage: (String, Instant, usize),
+    latest: (Instant, usize),
+    loss: Option<f32>,
     /// The width of the line that is on the screen, to be drawn over.
     width: usize,
 }
@@ -67,19 +71,28 @@ impl<W: Write> ProgressBar<W> {
     /// A bar on anything, drawn at every step.
     ///
     /// ```
+    /// use vis::{Optimizer, callbacks::ProgressBar, losses::TotalVariation};
+    /// # let model = vis::model::Tiny::new(&Default::default());
     /// let mut drawn = Vec::new();
-    /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
-    /// (1..=9).try_for_each(|done| bar.show(done, 9, || 0.5))?;
-    /// drop(bar);
+    /// Optimizer::new(&model, TotalVariation::default()).max_iter(9).callback(ProgressBar::to(&mut drawn)).minimize()?;
     /// assert_eq!(String::from_utf8(drawn).unwrap().matches('\r').count(), 9);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn to(writer: W) -> Self {
         let begun = Instant::now();
-        Self { writer, shown: true, pause: Duration::ZERO, begun, drawn: None, width: 0 }
+        Self {
+            writer,
+            shown: true,
+            pause: Duration::ZERO,
+            drawn: None,
+            stage: (String::new(), begun, 0),
+            latest: (begun, 0),
+            loss: None,
+            width: 0,
+        }
     }
 
-    /// Draws the bar for `done` of `of` steps unless it was drawn just now; `loss` is asked only if it is drawn.
+    /// Draws the bar unless it was drawn just now.
     ///
     /// For work that is not a run of the [`Optimizer`](crate::Optimizer), which calls it by itself.
     ///
@@ -88,38 +101,46 @@ impl<W: Write> ProgressBar<W> {
     /// [`Error::Io`] when it can't be written.
     ///
     /// ```
-    /// let mut drawn = Vec::new();
-    /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
-    /// bar.show(1, 2, || 0.25)?;
-    /// drop(bar); // which ends the line
-    /// let drawn = String::from_utf8(drawn).unwrap();
-    /// assert!(drawn.contains(" 50% ") && drawn.ends_with('\n'));
+    /// use std::ops::ControlFlow;
+    /// use vis::{callbacks::ProgressBar, visualization::deep_dream};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let mut bar = ProgressBar::to_stderr();
+    /// let dream = deep_dream(&model, photo).layer("conv2").steps(2).progress(|now| {
+    ///     let _ = bar.show(now); // a terminal that can't be written to is no reason to stop
+    ///     ControlFlow::Continue(())
+    /// });
+    /// dream.run()?;
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn show(&mut self, done: usize, of: usize, loss: impl FnOnce() -> f32) -> Result<()> {
-        self.tell(done, of, || format!("loss {:.4}", loss()))
+    pub fn show(&mut self, progress: &Progress) -> Result<()> {
+        if progress.stage != self.stage.0 {
+            self.stage = (progress.stage.clone(), self.latest.0, self.latest.1);
+        }
+        self.loss = progress.loss.or(self.loss);
+        let loss = self.loss.map(|loss| format!("  loss {loss:.4}")).unwrap_or_default();
+        self.draw(progress.done, progress.of, || format!("{}{loss}", progress.stage))
     }
 
-    /// Draws the bar with other words than a loss at its end; they are asked for only if it is drawn.
+    /// Draws the bar with other words at its end, which are asked for only if it is drawn.
     ///
     /// # Errors
     ///
     /// As [`show`](Self::show).
-    ///
-    /// ```
-    /// let mut drawn = Vec::new();
-    /// vis::callbacks::ProgressBar::to(&mut drawn).tell(3, 4, || "tile 3".into())?;
-    /// assert!(String::from_utf8(drawn).unwrap().contains("tile 3"));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
     pub fn tell(&mut self, done: usize, of: usize, words: impl FnOnce() -> String) -> Result<()> {
+        self.draw(done, of, words)
+    }
+
+    fn draw(&mut self, done: usize, of: usize, words: impl FnOnce() -> String) -> Result<()> {
         let now = Instant::now();
         let just_now = self.drawn.is_some_and(|drawn| now - drawn < self.pause);
+        self.latest = (now, done);
         if !self.shown || (just_now && done < of) {
             return Ok(());
         }
         self.drawn = Some(now);
-        let line = line(done, of, now - self.begun, &words());
+        let line = line(done, of, done.saturating_sub(self.stage.2), now - self.stage.1, &words());
         let blank = self.width.saturating_sub(line.chars().count());
         self.width = line.chars().count();
         write!(self.writer, "\r{line}{:blank$}", "")
@@ -152,11 +173,7 @@ impl<W: Write> ProgressBar<W> {
 
 impl<W: Write + Send> Callback for ProgressBar<W> {
     fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>> {
-        let mean = || {
-            let totals = step.losses.totals();
-            totals.iter().sum::<f32>() / totals.len() as f32
-        };
-        self.show(step.index + 1, step.of, mean)?;
+        self.show(&step.progress())?;
         Ok(ControlFlow::Continue(()))
     }
 
@@ -177,9 +194,9 @@ impl<W: Write> fmt::Debug for ProgressBar<W> {
     }
 }
 
-fn line(done: usize, of: usize, elapsed: Duration, words: &str) -> String {
+fn line(done: usize, of: usize, lately: usize, elapsed: Duration, words: &str) -> String {
     let share = if of == 0 { 1.0 } else { done.min(of) as f64 / of as f64 };
-    let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
+    let rate = lately as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = (of.saturating_sub(done) as f64 / rate.max(1e-9)).round() as u64;
     let (percent, bar) = ((100.0 * share) as usize, bar(share));
     let digits = of.to_string().len();
@@ -208,10 +225,10 @@ mod tests {
     #[test]
     fn the_line_gives_share_rate_and_time_left() {
         // 60 of 240 steps in 30 s: 2 steps a second, 180 left, so 90 s.
-        let drawn = line(60, 240, Duration::from_secs(30), "loss -1.5000");
+        let drawn = line(60, 240, 60, Duration::from_secs(30), "loss -1.5000");
         assert_eq!(drawn, " 25% ██████                     60/240  2.0 steps/s  1:30 left  loss -1.5000");
         // 1 of 3601 steps in 1 s: an hour is left.
-        assert!(line(1, 3601, Duration::from_secs(1), "").ends_with("  1:00:00 left"));
+        assert!(line(1, 3601, 1, Duration::from_secs(1), "").ends_with("  1:00:00 left"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod content;
 mod layer_energy;
 mod realism;
 mod reference;
+mod regularizers;
 mod score;
 mod style;
 
@@ -32,14 +33,14 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Error, Result};
 
-pub use crate::regularizers::{LPNorm, TotalVariation};
 pub use activation_maximization::{ActivationMaximization, Filters};
 pub use best_match::BestMatch;
 pub use caricature::Caricature;
 pub use content::Content;
 pub use layer_energy::LayerEnergy;
 pub use realism::Realism;
-pub use style::{Style, gram};
+pub use regularizers::{LPNorm, TotalVariation};
+pub use style::Style;
 
 /// One thing wanted of an image: the lower, the more of it.
 ///

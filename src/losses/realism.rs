@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation::softplus};
 
 use super::{Loss, Scene};
 use crate::model::Model;
-use crate::transforms::resize;
+use crate::resample::resize;
 use crate::{Error, Result};
 
 /// The loss that wants a discriminator to take the image for a real one:

@@ -184,14 +184,7 @@ impl Loss for Style {
 
 /// The Gram matrix of a layer over its number of positions, `[batch, channels, channels]`, from its activation
 /// `[batch, channels, height, width]`: the mean over positions of the products of each two channels.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// let features = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &Device::default()); // two channels
-/// let gram = vis::losses::gram(features.reshape([1, 2, 1, 2])) * 2.0;
-/// assert_eq!(vis::host::values(gram), [5.0, 11.0, 11.0, 25.0]);
-/// ```
-pub fn gram(activation: Tensor<4>) -> Tensor<3> {
+fn gram(activation: Tensor<4>) -> Tensor<3> {
     let [batch, channels, height, width] = activation.dims();
     let features = activation.reshape([batch, channels, height * width]);
     // Dividing first keeps half precision in range.

@@ -1,11 +1,14 @@
 //! Whether sums of a map follow the score.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::pearson;
 use crate::attribution::{Baseline, Target};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host, random};
 
 /// How faithful a map is to the drops of the score: Pearson's correlation, over random sets of pixels,
@@ -34,6 +37,7 @@ pub struct MuFidelity {
     seed: u64,
     baseline: Baseline,
     batch_size: usize,
+    progress: SharedWatcher<'static>,
 }
 
 impl MuFidelity {
@@ -51,7 +55,14 @@ impl MuFidelity {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new() -> Self {
-        Self { sets: 200, share: 0.1, seed: 0, baseline: Baseline::Black, batch_size: 16 }
+        Self {
+            sets: 200,
+            share: 0.1,
+            seed: 0,
+            baseline: Baseline::Black,
+            batch_size: 16,
+            progress: SharedWatcher::default(),
+        }
     }
 
     /// Sets the number of sets, 2 or more.
@@ -147,6 +158,27 @@ impl MuFidelity {
         self
     }
 
+    /// Calls `progress` after each batch of sets, counted over all images. When it returns [`ControlFlow::Break`], the fidelity is that of the sets run so far, 0 for fewer
+    /// than two.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::MuFidelity;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// # let of = |mu: MuFidelity| mu.evaluate(&model, image.clone(), map.clone(), &Target::class(2)).map(|of| of[0]);
+    /// let enough = |now: &vis::Progress| if now.done >= 32 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    /// assert_eq!(of(MuFidelity::new().progress(enough))?, of(MuFidelity::new().sets(32))?);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
+        self
+    }
+
     /// The fidelity of the map of each image, `[batch, 1, height, width]` of the images' size.
     ///
     /// # Errors
@@ -196,26 +228,31 @@ impl MuFidelity {
             })
             .collect();
 
-        let mut fidelities = Vec::with_capacity(batch);
-        for (index, (map, whole)) in maps.chunks(count).zip(whole).enumerate() {
-            let image = images.clone().narrow(0, index, 1);
-            let way = baseline.clone().narrow(0, index, 1) - image.clone();
-            let (mut sums, mut drops) = (Vec::with_capacity(self.sets), Vec::with_capacity(self.sets));
-            for sets in sets.chunks(self.batch_size) {
-                let mut mask = vec![0.0_f32; sets.len() * count];
-                for (mask, places) in mask.chunks_mut(count).zip(sets) {
-                    places.iter().for_each(|place| mask[*place] = 1.0);
-                    sums.push(places.iter().map(|place| f64::from(map[*place])).sum());
-                }
-                let mask = TensorData::new(mask, [sets.len(), 1, height, width]);
-                let mask = Tensor::<4>::from_data(mask, &images.device());
-                let hidden = image.clone() + way.clone() * mask;
-                let scores = target.repeated(index, sets.len()).scores(model, hidden)?;
-                drops.extend(scores.into_iter().map(|score| f64::from(whole - score)));
+        let mut sums = vec![Vec::with_capacity(self.sets); batch];
+        let mut drops = vec![Vec::with_capacity(self.sets); batch];
+        let mut done = 0;
+        for sets in sets.chunks(self.batch_size) {
+            let mut mask = vec![0.0_f32; sets.len() * count];
+            for (mask, places) in mask.chunks_mut(count).zip(sets) {
+                places.iter().for_each(|place| mask[*place] = 1.0);
             }
-            fidelities.push(pearson(&sums, &drops) as f32);
+            let mask = TensorData::new(mask, [sets.len(), 1, height, width]);
+            let mask = Tensor::<4>::from_data(mask, &images.device());
+            for (index, map) in maps.chunks(count).enumerate() {
+                let of_map =
+                    |places: &Vec<usize>| places.iter().map(|place| f64::from(map[*place])).sum::<f64>();
+                sums[index].extend(sets.iter().map(of_map));
+                let image = images.clone().narrow(0, index, 1);
+                let way = baseline.clone().narrow(0, index, 1) - image.clone();
+                let scores = target.repeated(index, sets.len()).scores(model, image + way * mask.clone())?;
+                drops[index].extend(scores.into_iter().map(|score| f64::from(whole[index] - score)));
+            }
+            done += batch * sets.len();
+            if self.progress.report("sets of pixels", done, batch * self.sets).is_break() {
+                break;
+            }
         }
-        Ok(fidelities)
+        Ok(sums.iter().zip(&drops).map(|(sums, drops)| pearson(sums, drops) as f32).collect())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The score while pixels are removed, or shown, in the order of a map.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::descending;
 use crate::attribution::{Baseline, Target};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
 
 /// The score of the target while the pixels of an image are exchanged in the order of a map, highest first.
@@ -35,6 +38,7 @@ pub struct PixelCurve {
     cell: usize,
     baseline: Baseline,
     batch_size: usize,
+    progress: SharedWatcher<'static>,
 }
 
 impl PixelCurve {
@@ -54,7 +58,14 @@ impl PixelCurve {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn deletion() -> Self {
-        Self { insert: false, steps: 50, cell: 1, baseline: Baseline::Blurred(10.0), batch_size: 16 }
+        Self {
+            insert: false,
+            steps: 50,
+            cell: 1,
+            baseline: Baseline::Blurred(10.0),
+            batch_size: 16,
+            progress: SharedWatcher::default(),
+        }
     }
 
     /// Shows the highest pixels first, starting from the image blurred by 10 pixels.
@@ -163,6 +174,27 @@ impl PixelCurve {
         self
     }
 
+    /// Calls `progress` after each batch of steps, counted over all images. When it returns [`ControlFlow::Break`], each curve is
+    /// that of the steps run so far: its first part, alike for all images.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::metrics::PixelCurve;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// # let map = RandomMap::default().attribute(&model, image.clone(), &Target::class(2))?;
+    /// let begun = PixelCurve::deletion().batch_size(10).progress(|_| ControlFlow::Break(()));
+    /// let curves = begun.evaluate(&model, image, map, &Target::class(2))?;
+    /// assert_eq!(curves[0].scores().len(), 10); // of 51
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
+        self
+    }
+
     /// The curve of each image of a batch, for a map `[batch, 1, height, width]` of the images' size.
     ///
     /// Bring a map with colour channels to one by [`magnitude`](crate::attribution::magnitude) or
@@ -209,22 +241,28 @@ impl PixelCurve {
         let maps = host::values(maps);
         let steps: Vec<usize> = (0..=self.steps).collect();
 
-        let mut curves = Vec::with_capacity(batch);
-        for (index, map) in maps.chunks(count).enumerate() {
-            let (from, to) = (from.clone().narrow(0, index, 1), to.clone().narrow(0, index, 1));
-            let order = in_cells(&descending(&cell_means(map, width, self.cell)), width, height, self.cell);
-            let mut scores = Vec::with_capacity(steps.len());
-            for steps in steps.chunks(self.batch_size) {
-                let mut mask = vec![0.0_f32; steps.len() * count];
-                for (mask, step) in mask.chunks_mut(count).zip(steps) {
+        let order =
+            |map: &[f32]| in_cells(&descending(&cell_means(map, width, self.cell)), width, height, self.cell);
+        let orders: Vec<Vec<usize>> = maps.chunks(count).map(order).collect();
+
+        let mut curves = vec![Curve { scores: Vec::with_capacity(steps.len()) }; batch];
+        let mut done = 0;
+        for some in steps.chunks(self.batch_size) {
+            for (index, (curve, order)) in curves.iter_mut().zip(&orders).enumerate() {
+                let (from, to) = (from.clone().narrow(0, index, 1), to.clone().narrow(0, index, 1));
+                let mut mask = vec![0.0_f32; some.len() * count];
+                for (mask, step) in mask.chunks_mut(count).zip(some) {
                     order[..step * count / self.steps].iter().for_each(|place| mask[*place] = 1.0);
                 }
-                let mask = TensorData::new(mask, [steps.len(), 1, height, width]);
+                let mask = TensorData::new(mask, [some.len(), 1, height, width]);
                 let mask = Tensor::<4>::from_data(mask, &device);
-                let mixed = from.clone() * (mask.clone().neg() + 1.0) + to.clone() * mask;
-                scores.extend(target.repeated(index, steps.len()).scores(model, mixed)?);
+                let mixed = from * (mask.clone().neg() + 1.0) + to * mask;
+                curve.scores.extend(target.repeated(index, some.len()).scores(model, mixed)?);
             }
-            curves.push(Curve { scores });
+            done += batch * some.len();
+            if self.progress.report("steps", done, batch * steps.len()).is_break() {
+                break;
+            }
         }
         Ok(curves)
     }

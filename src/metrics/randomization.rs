@@ -1,11 +1,14 @@
 //! Whether a map depends on what the network has learned.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use ndarray::Array2;
 
 use super::correlation::rank_correlation;
 use crate::attribution::{Attribution, Target};
 use crate::model::Model;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
 
 /// The randomisation check: a map that explains what a network has learned must change when the weights are
@@ -50,10 +53,11 @@ use crate::{Error, Result, host};
 /// [`EfficientNetLite0::bundled_with_random_layers`]: crate::model::EfficientNetLite0::bundled_with_random_layers
 ///
 /// Source: Adebayo et al. 2018, *Sanity Checks for Saliency Maps*, arXiv 1810.03292, section 3.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[doc(alias = "sanity check")]
 pub struct RandomizationCheck<'a> {
     method: &'a dyn Attribution,
+    progress: SharedWatcher<'a>,
 }
 
 /// How a map compares with that of the trained network, at one stage of the randomisation.
@@ -83,7 +87,16 @@ impl<'a> RandomizationCheck<'a> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(method: &'a dyn Attribution) -> Self {
-        Self { method }
+        Self { method, progress: SharedWatcher::default() }
+    }
+
+    /// Calls `progress` after each stage of randomization. When it returns [`ControlFlow::Break`], the rows so far are the
+    /// result.
+    ///
+    /// The number of stages in all is what the iterator over them gives as its size.
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = SharedWatcher::new(progress);
+        self
     }
 
     /// Compares the maps of each randomised network with those of the trained one.
@@ -119,16 +132,22 @@ impl<'a> RandomizationCheck<'a> {
         let target = target.resolved(model, &images)?;
         let trained = self.method.attribute(model, images.clone(), &target)?;
         let mut rows = Vec::new();
+        let stages = stages.into_iter();
+        let of = stages.size_hint().0;
         for (stage, randomized) in stages {
             let map = match self.method.attribute(&randomized, images.clone(), &target) {
                 Err(Error::ZeroGradient { .. }) => trained.zeros_like(),
                 map => map?,
             };
+            let stage = stage.into();
             rows.push(RandomizationRow {
-                stage: stage.into(),
+                stage: stage.clone(),
                 correlation: mean_correlation(trained.clone(), map.clone()),
                 correlation_of_magnitudes: mean_correlation(trained.clone().abs(), map.abs()),
             });
+            if self.progress.report(stage, rows.len(), of.max(rows.len())).is_break() {
+                break;
+            }
         }
         Ok(rows)
     }

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, activation, module};
+use burn::tensor::{Device, Tensor, activation, module};
 
 use super::weights::Parameters;
 use super::{InputSpec, Model, Stop, Taps};
-use crate::parametrization::Parametrization;
-use crate::{Error, Result, random};
+use crate::Result;
 
 const SIDE: usize = 28;
 /// The side of the generator's first map, and of the discriminator's last.
@@ -358,20 +357,9 @@ impl Generator {
     }
 }
 
-impl Parametrization for Generator {
-    fn start(&self, [batch, ..]: [usize; 4], seed: u64, first: usize, device: &Device) -> Tensor<4> {
-        let codes = (first..first + batch)
-            .flat_map(|image| random::normal(&mut random::stream(seed, image as u64), Self::CODE));
-        let codes: Vec<f32> = codes.collect();
-        Tensor::from_data(TensorData::new(codes, [batch, Self::CODE, 1, 1]), device)
-    }
-
-    fn encode(&self, _image: Tensor<4>) -> Result<Tensor<4>> {
-        let expected = "noise: a generator has no code for a given image";
-        Err(Error::invalid("the start of a generated image", expected, "an image"))
-    }
-
-    fn decode(&self, codes: Tensor<4>) -> Tensor<4> {
+impl Generator {
+    /// The pictures of these codes, `[batch, CODE, 1, 1]`.
+    pub(crate) fn generate(&self, codes: Tensor<4>) -> Tensor<4> {
         let batch = codes.dims()[0];
         // Of root mean square 1, whatever the length.
         let codes = unit(codes).reshape([batch, Self::CODE]);

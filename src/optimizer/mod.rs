@@ -1,5 +1,6 @@
 //! Minimises a weighted sum of losses by gradient descent on the image.
 
+pub(crate) mod callback;
 mod history;
 mod lbfgs;
 mod minimized;
@@ -8,23 +9,26 @@ mod steps;
 mod update;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use crate::callbacks::{Callback, GifGenerator, Print, ProgressBar};
 use crate::losses::Losses;
 use crate::model::{Model, Preset, UpdateRule};
 use crate::parametrization::Parametrization;
+use crate::progress::{Progress, Watcher};
 use crate::transforms::{Jitter, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
+pub use crate::gradient::modifier::GradientModifier;
+pub use callback::Step;
 pub use history::History;
 pub use lbfgs::Lbfgs;
 pub use minimized::Minimized;
-pub use steps::{Step, Steps};
-pub use update::{BurnUpdate, GradientModifier, Normalization, RmsProp, Update};
+pub use steps::Steps;
+pub use update::{BurnUpdate, Normalization, RmsProp, Update};
 
+use callback::Callback;
 use start::{Start, Written};
 
 /// Minimises a weighted sum of losses by gradient descent on the image.
@@ -61,13 +65,12 @@ pub struct Optimizer<'a> {
     modifier: Option<GradientModifier>,
     rule: Rule,
     warm_up: usize,
-    wrt: Option<String>,
-    progress_gif: Option<PathBuf>,
     written: Written,
     /// Those of a preset, which come before the others.
     preset_transforms: Vec<Box<dyn Transform>>,
     transforms: Vec<Box<dyn Transform>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
+    progress: Option<Watcher<'a>>,
     read_every: usize,
 }
 
@@ -95,12 +98,11 @@ impl<'a> Optimizer<'a> {
             modifier: None,
             rule: Rule::Plain,
             warm_up: 0,
-            wrt: None,
-            progress_gif: None,
             written: Written::ByPixels,
             preset_transforms: Vec::new(),
             transforms: Vec::new(),
             callbacks: Vec::new(),
+            progress: None,
             read_every: 1,
         }
     }
@@ -176,16 +178,7 @@ impl<'a> Optimizer<'a> {
 
     /// As [`batch`](Self::batch), where the first image takes the noise of image `first` of the seed: so a
     /// long list of pictures can be cut into batches without changing any of them.
-    ///
-    /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(0);
-    /// let (three, third) = (run().batch(3).minimize()?.image, run().batch_from(2, 1).minimize()?.image);
-    /// assert_eq!(vis::host::values(three.narrow(0, 2, 1)), vis::host::values(third));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn batch_from(mut self, first: usize, images: usize) -> Self {
+    pub(crate) fn batch_from(mut self, first: usize, images: usize) -> Self {
         let size = Some(self.start.size(self.model));
         self.start = Start::Noise { batch: images, first, size };
         self
@@ -355,30 +348,6 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Looks at a layer instead of changing the image: the losses are evaluated once at the start, no step is taken,
-    /// and [`gradient`](Minimized::gradient) and [`value`](Minimized::value) of the result are those of the
-    /// layer's activation. The gradient is zero where no loss depends on it.
-    ///
-    /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization, optimizer::Normalization};
-    /// # use vis::Model;
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let photo = model.input().zeros(&model.device());
-    /// let class = ActivationMaximization::new("logits", 2);
-    /// let at_conv2 = Optimizer::new(&model, class).seed_img(photo).wrt("conv2").normalize(Normalization::None);
-    /// let result = at_conv2.minimize()?;
-    /// assert_eq!(result.gradient.dims(), [1, 6, 4, 4]);
-    /// assert_eq!(result.value.dims(), [1, 6, 4, 4]);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    ///
-    /// [`Gradient::at_layer`](crate::gradient::Gradient::at_layer) is the same without the settings of a run.
-    #[doc(alias = "wrt_tensor")]
-    pub fn wrt(mut self, layer: impl Into<String>) -> Self {
-        self.wrt = Some(layer.into());
-        self
-    }
-
     /// Sets how the image is written down. Default: by its pixels.
     ///
     /// ```
@@ -447,48 +416,21 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Writes the losses of every step to standard error: [`Print`].
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the run after it, with its result.
     ///
     /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization};
+    /// use std::ops::ControlFlow;
+    /// use vis::{Optimizer, losses::TotalVariation};
     /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
-    /// assert_eq!(run().verbose(true).minimize()?.losses, run().minimize()?.losses); // the run is the same
+    /// let run = Optimizer::new(&model, TotalVariation::default()).progress(|now| {
+    ///     println!("{} of {}: loss {:?}", now.done, now.of, now.loss);
+    ///     if now.done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// });
+    /// assert_eq!(run.minimize()?.losses.steps(), 3);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn verbose(self, verbose: bool) -> Self {
-        if verbose { self.callback(Print::to_stderr()) } else { self }
-    }
-
-    /// Draws a progress bar on standard error if that is a terminal: [`ProgressBar`].
-    ///
-    /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
-    /// assert_eq!(run().progress_bar().minimize()?.losses, run().minimize()?.losses); // the run is the same
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn progress_bar(self) -> Self {
-        self.callback(ProgressBar::to_stderr())
-    }
-
-    /// Writes the image of every step to a GIF: [`GifGenerator`], which has more settings when added as a
-    /// [`callback`](Self::callback). The path is tried before the first step, so that one that can't be written costs no
-    /// time.
-    ///
-    /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let path = std::env::temp_dir().join("vis-progress-example.gif");
-    /// # let _ = std::fs::remove_file(&path);
-    /// let filter = ActivationMaximization::new("conv2", 0);
-    /// Optimizer::new(&model, filter).max_iter(3).progress_gif_path(&path).minimize()?;
-    /// assert!(path.exists());
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn progress_gif_path(mut self, path: impl Into<PathBuf>) -> Self {
-        self.progress_gif = Some(path.into());
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -579,30 +521,26 @@ impl<'a> Optimizer<'a> {
                 parametrization.start(shape, self.seed, first, &device)
             }
         };
-        if let Some(path) = self.progress_gif {
-            let gif = GifGenerator::create(path)?;
-            let gif = if parametrization.is_bounded() { gif.clipped_to(range) } else { gif };
-            self.callbacks.push(Box::new(gif));
-        }
-        let max_iter = if self.wrt.is_some() { 1 } else { self.max_iter };
-        Ok(Steps::new(steps::Run {
+        let bounds = parametrization.is_bounded().then_some(range);
+        Steps::begin(steps::Run {
             model: self.model,
             losses: self.losses,
             rule: self.rule,
             warm_up: self.warm_up,
-            wrt: self.wrt,
             parametrization,
             transforms,
             normalization: self.normalization,
             modifier: self.modifier,
             update: self.update,
             learning_rate: self.learning_rate,
-            max_iter,
+            max_iter: self.max_iter,
             read_every: self.read_every,
             callbacks: self.callbacks,
+            progress: self.progress,
+            bounds,
             random: crate::random::stream(self.seed, u64::MAX),
             variable,
-        }))
+        })
     }
 }
 

@@ -5,34 +5,16 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use ndarray::{Axis, s};
 
+use super::callback::{Begin, Callback, End, Step};
 use super::{GradientModifier, History, Minimized, Normalization, Update};
-use crate::callbacks::{Callback, End};
-use crate::gradient::{Gradient, LossValues};
+use crate::gradient::Gradient;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::parametrization::Parametrization;
+use crate::progress::Watcher;
 use crate::random::Stream;
 use crate::transforms::Transform;
 use crate::{Error, Result, Rule};
-
-/// One step of a run, as it was evaluated: before its update.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Step {
-    /// The number of the step, counted from 0.
-    pub index: usize,
-    /// The number of steps that the run will take at most.
-    pub of: usize,
-    /// The images, `[batch, channels, height, width]`, in the model's input range.
-    pub image: Tensor<4>,
-    /// The weighted losses of these images.
-    pub losses: LossValues,
-    /// The gradient as the update sees it: normalised and modified; with respect to [`value`](Self::value).
-    pub gradient: Tensor<4>,
-    /// What the gradient is with respect to: the image, or the variable that a
-    /// [`Parametrization`] decodes into it, or the layer given to [`Optimizer::wrt`](super::Optimizer::wrt).
-    pub value: Tensor<4>,
-}
 
 /// A run in progress: an iterator over its steps.
 ///
@@ -56,7 +38,6 @@ pub(super) struct Run<'a> {
     pub(super) losses: Losses,
     pub(super) rule: Rule,
     pub(super) warm_up: usize,
-    pub(super) wrt: Option<String>,
     pub(super) parametrization: Box<dyn Parametrization>,
     pub(super) transforms: Vec<Box<dyn Transform>>,
     pub(super) normalization: Normalization,
@@ -66,6 +47,9 @@ pub(super) struct Run<'a> {
     pub(super) max_iter: usize,
     pub(super) read_every: usize,
     pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
+    pub(super) progress: Option<Watcher<'a>>,
+    /// The range that the images can't leave.
+    pub(super) bounds: Option<(f32, f32)>,
     pub(super) random: Stream,
     pub(super) variable: Tensor<4>,
 }
@@ -79,9 +63,11 @@ struct Best {
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(run: Run<'a>) -> Self {
+    pub(super) fn begin(mut run: Run<'a>) -> Result<Self> {
+        let begin = Begin { of: run.max_iter, bounds: run.bounds };
+        run.callbacks.iter_mut().try_for_each(|callback| callback.on_begin(&begin))?;
         let (unread, read) = (Vec::new(), Vec::new());
-        Self { run, index: 0, over: false, best: None, steepest: None, unread, read }
+        Ok(Self { run, index: 0, over: false, best: None, steepest: None, unread, read })
     }
 
     /// Ends the run and gives the best images so far and the history of the steps taken.
@@ -154,12 +140,9 @@ impl<'a> Steps<'a> {
     fn advance(&mut self) -> Result<Step> {
         let run = &mut self.run;
         let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
-        let warming_up = self.index < run.warm_up && run.rule == Rule::Plain && run.wrt.is_none();
+        let warming_up = self.index < run.warm_up && run.rule == Rule::Plain;
         let rule = if warming_up { Rule::Redirected } else { run.rule };
-        let mut primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
-        if let Some(layer) = &run.wrt {
-            primitive = primitive.at_layer(layer);
-        }
+        let primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
         let evaluation = primitive.evaluate_through(run.variable.clone(), |variable| {
             let image = parametrization.decode(variable);
             let seen = transforms.iter().fold(image.clone(), |seen, t| t.apply(seen, random));
@@ -206,20 +189,20 @@ impl<'a> Steps<'a> {
             }
         });
 
-        let step = Step {
+        let mut step = Step {
             index: self.index,
             of: run.max_iter,
             image: evaluation.image,
             losses: evaluation.losses,
             gradient,
             value: evaluation.value,
+            loss: None,
         };
-        if run.wrt.is_none() {
-            run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
-        }
+        run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
         self.index += 1;
         if self.unread.len() >= self.run.read_every || self.index == self.run.max_iter {
             self.read_and_check()?;
+            step.loss = self.read.last().map(|row| row.slice(s![..-1, ..]).sum() / batch as f32);
         }
         self.tell(&step)?;
         Ok(step)
@@ -257,6 +240,11 @@ impl<'a> Steps<'a> {
                     return Err(Error::Stopped { step: step.index, source: Box::new(source), best });
                 }
             }
+        }
+        if let Some(progress) = &mut self.run.progress
+            && progress(&step.progress()).is_break()
+        {
+            self.over = true;
         }
         Ok(())
     }

@@ -116,39 +116,3 @@ impl Normalization {
         }
     }
 }
-
-/// A change of the normalised gradient before the update, by the words of keras-vis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GradientModifier {
-    /// `−g`: what would decrease the output.
-    Negate,
-    /// `|g|`: what would change it.
-    Absolute,
-    /// `1 / (g + 1e-7)`.
-    Invert,
-    /// `max(g, 0)`.
-    Relu,
-    /// `|1 / (g + 1e-7)|`: what keeps the output as it is.
-    SmallValues,
-}
-
-impl GradientModifier {
-    /// The modified gradient.
-    ///
-    /// ```
-    /// use burn::tensor::Tensor;
-    /// use vis::optimizer::GradientModifier;
-    /// let gradient = Tensor::<1>::from_floats([-2.0, 3.0], &Default::default());
-    /// let modified = GradientModifier::Absolute.apply(gradient);
-    /// assert_eq!(vis::host::values(modified), [2.0, 3.0]);
-    /// ```
-    pub fn apply<const D: usize>(self, gradient: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Negate => gradient.neg(),
-            Self::Absolute => gradient.abs(),
-            Self::Invert => (gradient + 1e-7).recip(),
-            Self::Relu => burn::tensor::activation::relu(gradient),
-            Self::SmallValues => (gradient + 1e-7).recip().abs(),
-        }
-    }
-}

@@ -8,6 +8,7 @@
 mod colour;
 mod fourier;
 mod framed;
+mod generated;
 
 use std::fmt;
 

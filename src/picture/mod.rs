@@ -33,6 +33,7 @@ mod colormap;
 mod deprocess;
 mod gif;
 mod grid;
+mod history;
 mod load;
 mod normalize;
 mod overlay;

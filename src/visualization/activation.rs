@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use ndarray::Axis;
 
-use super::activations::{Activation, Activations};
+use super::activations::{Activation, Activations, Unfinished};
 use crate::callbacks::{Print, ProgressBar};
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
 use crate::model::{Model, Preset};
 use crate::optimizer::{Minimized, Optimizer, Step};
+use crate::progress::{Progress, Watcher};
 use crate::{Error, Result};
 
 /// Makes one picture for each entry of a list of filters of a layer, or classes of a dense one: the image that
@@ -61,24 +62,8 @@ pub struct VisualizeActivation<'a> {
     memory_limit: usize,
     verbose: bool,
     progress_gif: Option<PathBuf>,
-    progress: Option<Box<dyn FnMut(Progress) -> ControlFlow<()> + Send + 'a>>,
-    configure: Option<Box<dyn Fn(Optimizer<'a>) -> Optimizer<'a> + 'a>>,
-}
-
-/// How far a run of several batches has come.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Pictures finished.
-    pub pictures: usize,
-    /// Pictures wanted.
-    pub of: usize,
-    /// Steps taken times pictures in the batch, over all batches.
-    pub done: usize,
-    /// What `done` will be at the end.
-    pub total: usize,
-    /// The total loss of the step, averaged over the batch.
-    pub loss: f32,
+    progress: Option<Watcher<'a>>,
+    configure: Option<Box<dyn Fn(Optimizer<'a>) -> Optimizer<'a> + Send + 'a>>,
 }
 
 impl<'a> VisualizeActivation<'a> {
@@ -335,19 +320,19 @@ impl<'a> VisualizeActivation<'a> {
         let mut bar = ProgressBar::to_stderr();
         self.progress(move |progress| {
             // A terminal that can't be written to is no reason to lose the pictures.
-            let _ = bar.show(progress.done, progress.total, || progress.loss);
+            let _ = bar.show(progress);
             ControlFlow::Continue(())
         })
     }
 
-    /// Is told of the progress after every step; breaking ends the run, and the pictures of the batches finished and
-    /// begun are kept.
+    /// Calls `progress` after every step, which counts once for each picture of its batch; [`ControlFlow::Break`] ends the
+    /// run, and the pictures of the batches finished and begun are the result.
     ///
     /// ```
     /// use std::ops::ControlFlow;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).max_iter(100);
-    /// let five_steps = |now: vis::visualization::Progress| match now.done {
+    /// let five_steps = |now: &vis::Progress| match now.done {
     ///     10.. => ControlFlow::Break(()), // five steps of two pictures
     ///     _ => ControlFlow::Continue(()),
     /// };
@@ -355,7 +340,7 @@ impl<'a> VisualizeActivation<'a> {
     /// assert_eq!((pictures.len(), pictures[0].losses.steps()), (2, 5));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
@@ -370,7 +355,7 @@ impl<'a> VisualizeActivation<'a> {
     /// assert_ne!(guided[0].image, run().run()?[0].image);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn configure(mut self, change: impl Fn(Optimizer<'a>) -> Optimizer<'a> + 'a) -> Self {
+    pub fn configure(mut self, change: impl Fn(Optimizer<'a>) -> Optimizer<'a> + Send + 'a) -> Self {
         self.configure = Some(Box::new(change));
         self
     }
@@ -382,16 +367,15 @@ impl<'a> VisualizeActivation<'a> {
     /// let pictures = vis::visualize_activation(&model, "conv2").max_iter(2).run()?;
     /// assert_eq!(pictures.len(), 6); // one for each filter of the layer
     /// let out_of_range = vis::visualize_activation(&model, "conv2").filter_indices([6]).run();
-    /// assert!(matches!(out_of_range, Err(vis::Error::OutOfRange { index: 6, len: 6, .. })));
+    /// assert!(matches!(*out_of_range.unwrap_err().source, vis::Error::OutOfRange { index: 6, len: 6, .. }));
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// An unknown layer, a filter out of range, a list of labels or seed images of another length than the
-    /// filters, settings out of range, and whatever stops the [`Optimizer`]. When pictures of earlier batches are
-    /// finished, [`Error::Unfinished`] has them ([`Error::finished`]) and what went wrong.
-    pub fn run(mut self) -> Result<Activations> {
+    /// filters, settings out of range, and whatever stops the [`Optimizer`], with the pictures of the batches before it.
+    pub fn run(mut self) -> Result<Activations, Unfinished> {
         let table = self.model.layers()?;
         let depth = table.iter().position(|layer| layer.name == self.layer).ok_or_else(|| {
             Error::unknown_layer(&self.layer, table.iter().map(|layer| layer.name.clone()).collect())
@@ -417,10 +401,9 @@ impl<'a> VisualizeActivation<'a> {
                         break;
                     }
                 }
-                Err(error) if pictures.is_empty() => return Err(error),
                 Err(error) => {
-                    let made = Box::new(Activations { layer: self.layer, pictures });
-                    return Err(Error::Unfinished { source: Box::new(error), made, of: filters.len() });
+                    let made = Activations { layer: self.layer, pictures };
+                    return Err(Unfinished { source: Box::new(error), made, of: filters.len() });
                 }
             }
         }
@@ -509,14 +492,12 @@ impl<'a> VisualizeActivation<'a> {
 
     fn report(&mut self, step: &Step, first: usize, batch: usize, of: usize) -> ControlFlow<()> {
         let Some(progress) = &mut self.progress else { return ControlFlow::Continue(()) };
-        let last = step.index + 1 == step.of;
-        let totals = step.losses.totals();
-        progress(Progress {
-            pictures: if last { first + batch } else { first },
-            of,
-            done: first * step.of + batch * (step.index + 1),
-            total: of * step.of,
-            loss: totals.iter().sum::<f32>() / totals.len() as f32,
+        let step = step.progress();
+        progress(&Progress {
+            stage: format!("pictures {} to {} of {of}", first + 1, first + batch),
+            done: first * step.of + batch * step.done,
+            of: of * step.of,
+            loss: step.loss,
         })
     }
 

@@ -1,15 +1,16 @@
 //! The pictures that filters were made to fire by, and how they are shown.
 
+use std::fmt;
 use std::path::Path;
 
 use image::RgbImage;
 use ndarray::Array3;
 
-use crate::Result;
 use crate::losses::Filters;
 use crate::model::Prior;
 use crate::optimizer::History;
 use crate::picture::{self, Grid};
+use crate::{Error, Result};
 
 /// The pictures made by [`visualize_activation`](super::visualize_activation), in the order of the filters asked for.
 #[derive(Debug, Clone)]
@@ -17,6 +18,60 @@ pub struct Activations {
     /// The layer.
     pub layer: String,
     pub(super) pictures: Vec<Activation>,
+}
+
+/// The error of [`visualize_activation`](super::visualize_activation), with the pictures that were finished before it.
+///
+/// `?` makes it an [`Error`], without the pictures.
+///
+/// ```
+/// # use burn::tensor::Tensor;
+/// # use vis::Model;
+/// # let model = vis::model::Tiny::new(&Default::default());
+/// let grey = model.input().zeros(&model.device()) + 100.0;
+/// let starts = Tensor::cat(vec![grey.clone(), grey * f32::NAN], 0);
+/// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).seed_img(starts).max_iter(2);
+/// let error = run.memory_limit(1).run().unwrap_err(); // one by one
+/// assert_eq!((error.made.len(), error.of), (1, 2));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// What failed.
+    pub source: Box<Error>,
+    /// The pictures finished before.
+    pub made: Activations,
+    /// The number of pictures asked for, or 0 if it failed before they were counted.
+    pub of: usize,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        match self.made.len() {
+            0 => Ok(()),
+            made => write!(f, "; the {made} of {} pictures finished before are kept in the error", self.of),
+        }
+    }
+}
+
+impl std::error::Error for Unfinished {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+impl From<Error> for Unfinished {
+    fn from(error: Error) -> Self {
+        let made = Activations { layer: String::new(), pictures: Vec::new() };
+        Self { source: Box::new(error), made, of: 0 }
+    }
+}
+
+impl From<Unfinished> for Error {
+    fn from(unfinished: Unfinished) -> Self {
+        *unfinished.source
+    }
 }
 
 /// One picture made by [`visualize_activation`](super::visualize_activation).

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{Tell, found, run, size_of};
+use super::descent::{Staged, found, run, size_of};
 use super::stages::Stages;
 use crate::losses::{Caricature, Losses};
 use crate::model::Model;
-use crate::optimizer::{BurnUpdate, Minimized, Optimizer, Step};
+use crate::optimizer::{BurnUpdate, Minimized, Optimizer};
 use crate::parametrization::Fourier;
+use crate::progress::{Progress, Watcher};
 use crate::transforms::Jitter;
 use crate::{Error, Result};
 
@@ -42,7 +43,7 @@ pub fn caricature(model: &dyn Model, photo: Tensor<4>) -> DrawCaricature<'_> {
         steps: 200,
         learning_rate: 0.05,
         seed: 0,
-        tell: None,
+        progress: None,
     }
 }
 
@@ -57,7 +58,7 @@ pub struct DrawCaricature<'a> {
     steps: usize,
     learning_rate: f64,
     seed: u64,
-    tell: Option<Tell<'a>>,
+    progress: Option<Watcher<'a>>,
 }
 
 impl<'a> DrawCaricature<'a> {
@@ -156,22 +157,22 @@ impl<'a> DrawCaricature<'a> {
         self
     }
 
-    /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the run, and the best image so far is the result.
     ///
     /// ```
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let drawn = caricature(&model, photo).steps(50).progress(|step| match step.index {
-    ///     4 => ControlFlow::Break(()),
+    /// let drawn = caricature(&model, photo).steps(50).progress(|now| match now.done {
+    ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
     /// assert_eq!(drawn.run()?.losses.steps(), 5);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
-        self.tell = Some(Box::new(tell));
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -226,7 +227,7 @@ impl<'a> DrawCaricature<'a> {
             .learning_rate(self.learning_rate)
             .seed(self.seed)
             .max_iter(self.steps);
-        Ok(found(run(optimizer, &mut self.tell)?))
+        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.steps))?))
     }
 }
 

@@ -8,7 +8,8 @@ use ndarray::Axis;
 
 use crate::losses::Losses;
 use crate::model::Model;
-use crate::optimizer::{BurnUpdate, History, Lbfgs, Minimized, Normalization, Optimizer, Step};
+use crate::optimizer::{BurnUpdate, History, Lbfgs, Minimized, Normalization, Optimizer};
+use crate::progress::{Progress, Watcher};
 use crate::transforms::Transform;
 use crate::{Error, Result};
 
@@ -37,8 +38,26 @@ pub enum Descent {
     Lbfgs,
 }
 
-/// The function told of every step; breaking ends the run with the best image so far.
-pub(super) type Tell<'a> = Box<dyn FnMut(&Step) -> ControlFlow<()> + 'a>;
+/// A run of several stages, and what follows it.
+pub(super) struct Staged<'a> {
+    watcher: Option<Watcher<'a>>,
+    /// The steps of the stages before this one.
+    before: usize,
+    /// The steps of all stages.
+    of: usize,
+}
+
+impl<'a> Staged<'a> {
+    pub(super) fn new(watcher: Option<Watcher<'a>>, of: usize) -> Self {
+        Self { watcher, before: 0, of }
+    }
+
+    fn report(&mut self, stage: Progress) -> ControlFlow<()> {
+        let of = self.of;
+        let now = Progress { done: self.before + stage.done, of, ..stage };
+        self.watcher.as_mut().map_or(ControlFlow::Continue(()), |watcher| watcher(&now))
+    }
+}
 
 /// One stage: minimises the losses from an image on, as the model sees it in a frame; breaks when the run is to end with it.
 pub(super) fn descend(
@@ -48,7 +67,7 @@ pub(super) fn descend(
     steps: usize,
     descent: Descent,
     frame: impl Transform + 'static,
-    tell: &mut Option<Tell<'_>>,
+    watched: &mut Staged<'_>,
 ) -> Result<ControlFlow<Minimized, Minimized>> {
     let (low, high) = model.input().range();
     let level = f64::from(high - low) / 255.0;
@@ -62,22 +81,24 @@ pub(super) fn descend(
             optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
         }
     };
-    run(optimizer.transform(frame), tell)
+    run(optimizer.transform(frame), watched)
 }
 
 /// All steps of an optimizer, or those up to where it was told to end.
 pub(super) fn run(
     optimizer: Optimizer<'_>,
-    tell: &mut Option<Tell<'_>>,
+    watched: &mut Staged<'_>,
 ) -> Result<ControlFlow<Minimized, Minimized>> {
     let mut steps = optimizer.steps()?;
-    let mut verdict = ControlFlow::Continue(());
+    let (mut count, mut verdict) = (0, ControlFlow::Continue(()));
     while verdict.is_continue() {
-        let Some(step) = steps.next() else { return Ok(ControlFlow::Continue(steps.finish()?)) };
-        let step = step?;
-        verdict = tell.as_mut().map_or(verdict, |tell| tell(&step));
+        let Some(step) = steps.next() else { break };
+        count += 1;
+        verdict = watched.report(step?.progress());
     }
-    Ok(ControlFlow::Break(steps.finish()?))
+    watched.before += count;
+    let found = steps.finish()?;
+    Ok(if verdict.is_break() { ControlFlow::Break(found) } else { ControlFlow::Continue(found) })
 }
 
 /// What was found, whether or not the run was ended early.
@@ -144,7 +165,7 @@ pub(super) fn resized(image: &Tensor<4>, (height, width): (usize, usize)) -> Ten
     let device = image.device();
     let images = crate::host::array4(image.clone().inner());
     let resized = images.axis_iter(Axis(0)).map(|image| {
-        let image = crate::host::resize(image, height, width);
+        let image = crate::resample::resize_smoothly(image, height, width);
         crate::host::tensor4(image.view().insert_axis(Axis(0)), &device)
     });
     debug_assert!(batch > 0, "an image has a batch");

@@ -6,10 +6,11 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView1, Axis};
 
 use super::stages::Stages;
+use crate::gradient::tiles::{TiledGradient, single};
 use crate::losses::{BestMatch, LayerEnergy, Losses};
 use crate::model::Model;
 use crate::optimizer::History;
-use crate::tiles::{TiledGradient, single};
+use crate::progress::{Progress, Watcher};
 use crate::{Error, Result};
 
 /// Deep dream: shows a network more of whatever it sees in a photo, at several scales.
@@ -49,7 +50,7 @@ pub fn deep_dream(model: &dyn Model, photo: Tensor<4>) -> DeepDream<'_> {
         tile: 512,
         overlap: 32,
         seed: 0,
-        tell: None,
+        progress: None,
     }
 }
 
@@ -67,11 +68,8 @@ pub struct DeepDream<'a> {
     tile: usize,
     overlap: usize,
     seed: u64,
-    tell: Option<Tell<'a>>,
+    progress: Option<Watcher<'a>>,
 }
-
-/// The function told of every step; breaking ends the dream.
-type Tell<'a> = Box<dyn FnMut(&DreamStep) -> ControlFlow<()> + 'a>;
 
 #[allow(clippy::large_enum_variant, reason = "a handful exist at a time")]
 enum Objective {
@@ -87,28 +85,12 @@ pub struct Dream {
     /// The image, of the size of the photo, `[1, channels, height, width]`: in the model's input range, which it
     /// may leave by a little; clip it for display.
     pub image: Tensor<4>,
-    /// Every step, in order.
-    pub steps: Vec<DreamStep>,
-    /// Every weighted loss before every step, in the same order.
+    /// Every weighted loss before every step.
     pub losses: History,
+    /// The height and width of the image at every step, those of its octave.
+    pub sizes: Vec<(usize, usize)>,
     /// The layers that were dreamt of: those named, or the one chosen.
     pub layers: Vec<String>,
-}
-
-/// One step of a dream.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct DreamStep {
-    /// The octave, counted from 0, the smallest.
-    pub octave: usize,
-    /// The step within the octave, counted from 0.
-    pub step: usize,
-    /// The number of steps in all octaves.
-    pub of: usize,
-    /// The height and width of the image in this octave.
-    pub size: (usize, usize),
-    /// The total loss before the step.
-    pub loss: f32,
 }
 
 impl<'a> DeepDream<'a> {
@@ -346,7 +328,7 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Tells every step to this function; breaking ends the dream, which is then the photo with what was dreamt so
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the dream, which is then the photo with what was dreamt so
     /// far.
     ///
     /// ```
@@ -354,16 +336,16 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 19, 15], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(9).progress(|step| {
-    ///     assert_eq!(step.of, 18);
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(9).progress(|now| {
+    ///     println!("{} of {} steps, at {}", now.done, now.of, now.stage);
     ///     // The first octave alone.
-    ///     if step.octave == 0 && step.step == 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    ///     if now.done == 9 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     /// });
-    /// assert_eq!(dream.run()?.steps.len(), 9);
+    /// assert_eq!(dream.run()?.losses.steps(), 9);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, tell: impl FnMut(&DreamStep) -> ControlFlow<()> + 'a) -> Self {
-        self.tell = Some(Box::new(tell));
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -378,8 +360,8 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let dream = deep_dream(&model, photo).layer("conv2").octaves(1).jitter(0).steps(5).run()?;
-    /// assert!(dream.steps[4].loss < dream.steps[0].loss);
-    /// assert_eq!(dream.losses.totals()[[4, 0]], dream.steps[4].loss);
+    /// let losses = dream.losses.totals();
+    /// assert!(losses[[4, 0]] < losses[[0, 0]]);
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///
@@ -396,26 +378,24 @@ impl<'a> DeepDream<'a> {
         let length = self.step_size * (high - low) / 255.0;
         let mut random = crate::random::stream(self.seed, 0);
 
-        let (mut steps, mut values) = (Vec::new(), Vec::new());
-        let dreamt = |image, steps: Vec<DreamStep>, values: Vec<Vec<f32>>| {
+        let (mut taken, mut values) = (Vec::new(), Vec::new());
+        let dreamt = |image, sizes, values: Vec<Vec<f32>>| {
             let rows: Vec<_> = values.iter().map(|row| ArrayView1::from(row).insert_axis(Axis(1))).collect();
             let history = History::from_steps(losses.names(), 1, &rows);
-            Dream { image, steps, losses: history, layers: losses.layers() }
+            Dream { image, losses: history, sizes, layers: losses.layers() }
         };
         let mut image = photo.clone();
         let mut detail: Option<Array3<f32>> = None;
         let sizes = self.sizes(&photo);
         let of = sizes.len() * self.steps;
         for (octave, (height, width)) in sizes.into_iter().enumerate() {
-            let base = crate::host::resize(photo.view(), height, width);
+            let base = crate::resample::resize_smoothly(photo.view(), height, width);
             image = base.clone();
             if let Some(detail) = detail.take() {
-                image += &crate::host::resize(detail.view(), height, width);
+                image += &crate::resample::resize_smoothly(detail.view(), height, width);
             }
             for step in 0..self.steps {
                 let evaluation = tiles.evaluate(image.view(), tiles.place(self.jitter, &mut random))?;
-                let index = steps.len();
-                let told = DreamStep { octave, step, of, size: (height, width), loss: evaluation.loss };
                 let mean = evaluation.gradient.iter().map(|value| f64::from(value.abs())).sum::<f64>()
                     / evaluation.gradient.len() as f64;
                 if !(mean.is_finite() && evaluation.loss.is_finite()) {
@@ -423,7 +403,7 @@ impl<'a> DeepDream<'a> {
                     let what = if mean.is_finite() { "the loss" } else { "the gradient" };
                     return Err(Error::NonFinite {
                         what: what.into(),
-                        step: index,
+                        step: taken.len(),
                         best: Some(Box::new(best)),
                     });
                 }
@@ -432,23 +412,25 @@ impl<'a> DeepDream<'a> {
                     break;
                 }
                 image.scaled_add(-length / mean as f32, &evaluation.gradient);
-                steps.push(told);
+                taken.push((height, width));
                 values.push(evaluation.losses);
-                if let Some(tell) = &mut self.tell
-                    && tell(&told).is_break()
+                let now = Progress::new(format!("{width}×{height}"), octave * self.steps + step + 1, of);
+                let now = Progress { loss: Some(evaluation.loss), ..now };
+                if let Some(progress) = &mut self.progress
+                    && progress(&now).is_break()
                 {
                     let (_, height, width) = photo.dim();
-                    let detail = crate::host::resize((&image - &base).view(), height, width);
-                    return Ok(dreamt(self.tensor(&(photo + &detail)), steps, values));
+                    let detail = crate::resample::resize_smoothly((&image - &base).view(), height, width);
+                    return Ok(dreamt(self.tensor(&(photo + &detail)), taken, values));
                 }
             }
             detail = Some(&image - &base);
         }
-        if steps.is_empty() && of > 0 {
+        if taken.is_empty() && of > 0 {
             let hint = "the layer sees nothing in the photo; try an earlier one".into();
             return Err(Error::ZeroGradient { what: "the dream".into(), hint });
         }
-        Ok(dreamt(self.tensor(&image), steps, values))
+        Ok(dreamt(self.tensor(&image), taken, values))
     }
 
     fn check(&self) -> Result<()> {
@@ -489,7 +471,7 @@ impl<'a> DeepDream<'a> {
                     let alone = LayerEnergy::new(&layer).into();
                     let tiles = TiledGradient::new(self.model, &alone).tile(self.tile).overlap(self.overlap);
                     let (height, width) = first.unwrap_or((photo.dim().1, photo.dim().2));
-                    let small = crate::host::resize(photo.view(), height, width);
+                    let small = crate::resample::resize_smoothly(photo.view(), height, width);
                     let energy = -tiles.evaluate(small.view(), Default::default())?.loss;
                     let weight = if energy > 0.0 { 1.0 / energy } else { 1.0 };
                     losses = losses.with(LayerEnergy::new(layer), weight);

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{found, run, size_of};
+use super::descent::{Staged, found, run, size_of};
 use crate::Result;
 use crate::losses::{Content, Losses, TotalVariation};
 use crate::model::Model;
-use crate::optimizer::{BurnUpdate, Minimized, Optimizer, Step};
+use crate::optimizer::{BurnUpdate, Minimized, Optimizer};
 use crate::parametrization::Fourier;
+use crate::progress::{Progress, Watcher};
 
 /// Inversion: an image, found from noise, in which a layer sees the same as in a photo, `[1, channels, height,
 /// width]`: so it shows what the layer still knows of the photo, and what it has forgotten.
@@ -46,7 +47,7 @@ pub fn invert<'a>(model: &'a dyn Model, photo: Tensor<4>, layer: impl Into<Strin
         steps: 200,
         learning_rate: 0.05,
         seed: 0,
-        tell: None,
+        progress: None,
     }
 }
 
@@ -60,7 +61,7 @@ pub struct Invert<'a> {
     steps: usize,
     learning_rate: f64,
     seed: u64,
-    tell: Option<super::descent::Tell<'a>>,
+    progress: Option<Watcher<'a>>,
 }
 
 impl<'a> Invert<'a> {
@@ -127,22 +128,22 @@ impl<'a> Invert<'a> {
         self
     }
 
-    /// Tells every step to this function; breaking ends the run, and the best image so far is the result.
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the run, and the best image so far is the result.
     ///
     /// ```
     /// # use vis::{Model, visualization::invert};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let inverted = invert(&model, photo, "conv1").steps(50).progress(|step| match step.index {
-    ///     4 => ControlFlow::Break(()),
+    /// let inverted = invert(&model, photo, "conv1").steps(50).progress(|now| match now.done {
+    ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
     /// assert_eq!(inverted.run()?.losses.steps(), 5);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
-        self.tell = Some(Box::new(tell));
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -174,7 +175,7 @@ impl<'a> Invert<'a> {
             .learning_rate(self.learning_rate)
             .seed(self.seed)
             .max_iter(self.steps);
-        Ok(found(run(optimizer, &mut self.tell)?))
+        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.steps))?))
     }
 }
 

@@ -13,12 +13,12 @@ mod stages;
 mod style;
 mod texture;
 
-pub use activation::{Progress, VisualizeActivation, visualize_activation};
-pub use activations::{Activation, Activations};
+pub use activation::{VisualizeActivation, visualize_activation};
+pub use activations::{Activation, Activations, Unfinished};
 pub use cam::{VisualizeCam, visualize_cam};
 pub use caricature::{DrawCaricature, caricature};
 pub use descent::Descent;
-pub use dream::{DeepDream, Dream, DreamStep, deep_dream};
+pub use dream::{DeepDream, Dream, deep_dream};
 pub use heatmap::Heatmap;
 pub use invert::{Invert, invert};
 pub use saliency::{VisualizeSaliency, visualize_saliency};

@@ -6,9 +6,9 @@ use burn::tensor::Tensor;
 
 use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
 use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
+use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
-use crate::optimizer::GradientModifier;
 use crate::picture::{self, ColorMap, SALIENCY_PERCENTILE};
 use crate::{Result, Rule};
 

@@ -4,11 +4,14 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, following, found, resized, scaled, size_of, sizes, with_steps};
+use super::descent::{
+    Descent, Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps,
+};
 use super::stages::Stages;
 use crate::losses::{Content, Losses, Style, TotalVariation};
 use crate::model::Model;
-use crate::optimizer::{Minimized, Step};
+use crate::optimizer::Minimized;
+use crate::progress::{Progress, Watcher};
 use crate::random::noise;
 use crate::transforms::Mirror;
 use crate::{Error, Result};
@@ -61,7 +64,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         descent: Descent::default(),
         style_scale: 1.0,
         seed: 0,
-        tell: None,
+        progress: None,
     }
 }
 
@@ -83,7 +86,7 @@ pub struct StyleTransfer<'a> {
     descent: Descent,
     style_scale: f32,
     seed: u64,
-    tell: Option<Tell<'a>>,
+    progress: Option<Watcher<'a>>,
 }
 
 /// Where a [`style_transfer`] starts.
@@ -375,7 +378,7 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the run, and what was reached so far is the result, at the
     /// size of its stage.
     ///
     /// ```
@@ -386,16 +389,15 @@ impl<'a> StyleTransfer<'a> {
     /// use std::ops::ControlFlow;
     /// // Half of the loss is enough.
     /// let mut first = None;
-    /// let transfer = style_transfer(&model, photo, painting).steps(50).progress(|step| {
-    ///     let loss = step.losses.totals()[0];
-    ///     let enough = loss < 0.5 * *first.get_or_insert(loss);
+    /// let transfer = style_transfer(&model, photo, painting).steps(50).progress(|now| {
+    ///     let enough = now.loss < first.get_or_insert(now.loss).map(|loss| 0.5 * loss);
     ///     if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     /// });
     /// assert!(transfer.run()?.losses.steps() < 50);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
-        self.tell = Some(Box::new(tell));
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -457,7 +459,9 @@ impl<'a> StyleTransfer<'a> {
         // A network of one size has no room for it.
         let frame = Mirror { pixels: self.model.input().smallest().map_or(0, |_| Self::FRAME) };
         let mut painted: Option<Minimized> = None;
-        for (size, steps) in with_steps(sizes(self.model, size, self.from), self.steps) {
+        let stages = with_steps(sizes(self.model, size, self.from), self.steps);
+        let mut watched = Staged::new(self.progress.take(), stages.iter().map(|(_, steps)| steps).sum());
+        for (size, steps) in stages {
             let content = resized(&whole, size);
             let mut scaled_paintings = Vec::new();
             for (painting, share) in &paintings {
@@ -484,7 +488,7 @@ impl<'a> StyleTransfer<'a> {
                     noise(content.dims(), (low, high), self.seed, 0, &self.model.device())
                 }
             };
-            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut self.tell)?;
+            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut watched)?;
             let over = done.is_break();
             painted = Some(following(painted.as_ref(), found(done)));
             if over {

@@ -4,11 +4,14 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{Descent, Tell, descend, following, found, resized, scaled, size_of, sizes, with_steps};
+use super::descent::{
+    Descent, Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps,
+};
 use super::stages::Stages;
 use crate::losses::{Losses, Style};
 use crate::model::Model;
-use crate::optimizer::{Minimized, Step};
+use crate::optimizer::Minimized;
+use crate::progress::{Progress, Watcher};
 use crate::random::noise;
 use crate::transforms::Wrap;
 use crate::{Error, Result};
@@ -48,7 +51,7 @@ pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
         steps: 200,
         descent: Descent::default(),
         seed: 0,
-        tell: None,
+        progress: None,
     }
 }
 
@@ -63,7 +66,7 @@ pub struct Texture<'a> {
     steps: usize,
     descent: Descent,
     seed: u64,
-    tell: Option<Tell<'a>>,
+    progress: Option<Watcher<'a>>,
 }
 
 impl<'a> Texture<'a> {
@@ -191,7 +194,7 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Tells every step to this function; breaking ends the run, and what was reached so far is the result, at the
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the run, and what was reached so far is the result, at the
     /// size of its stage.
     ///
     /// ```
@@ -199,15 +202,15 @@ impl<'a> Texture<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let woven = texture(&model, sample).steps(50).progress(|step| match step.index {
-    ///     4 => ControlFlow::Break(()),
+    /// let woven = texture(&model, sample).steps(50).progress(|now| match now.done {
+    ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
     /// assert_eq!(woven.run()?.losses.steps(), 5);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, tell: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
-        self.tell = Some(Box::new(tell));
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -273,7 +276,9 @@ impl<'a> Texture<'a> {
             let (height, width) = of_sample(stage);
             stage == size || height.min(width) >= least
         });
-        for ((height, width), steps) in with_steps(stages, self.steps) {
+        let stages = with_steps(stages, self.steps);
+        let mut watched = Staged::new(self.progress.take(), stages.iter().map(|(_, steps)| steps).sum());
+        for ((height, width), steps) in stages {
             let sample = [(resized(&sample, of_sample((height, width))), 1.0)];
             let loss = Style::blend(self.model, sample, layers.clone(), 2)?.relative();
             let start = match &woven {
@@ -282,7 +287,7 @@ impl<'a> Texture<'a> {
             };
             let losses = Losses::from(loss);
             let frame = Wrap { pixels: wrap };
-            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut self.tell)?;
+            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut watched)?;
             let over = done.is_break();
             woven = Some(following(woven.as_ref(), found(done)));
             if over {

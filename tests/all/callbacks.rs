@@ -166,8 +166,8 @@ fn a_run_that_fails_or_is_left_leaves_the_frames_so_far_and_one_of_no_steps_no_f
 
     let error = run("failed").callback(fail_at(4)).minimize().unwrap_err();
     assert!(error.best_image().is_some());
-    // Callbacks are told in the order in which they were added, and the GIF comes last: step 5 failed before it.
-    assert_eq!(decode(&path("failed.gif")).0.len(), 4);
+    // Callbacks are called in the order in which they were added: step 5 failed after its frame was written.
+    assert_eq!(decode(&path("failed.gif")).0.len(), 5);
 
     let mut steps = run("left.gif").steps().unwrap();
     steps.by_ref().take(3).for_each(|step| drop(step.unwrap()));
@@ -220,17 +220,15 @@ fn pictures_finished_before_one_fails_are_in_the_error() {
     let said = error.to_string();
     assert!(said.contains("run-2.gif") && said.contains("the 1 of 3 pictures finished before"), "{said}");
     let alone = run().run().unwrap();
-    let kept = error.finished().unwrap();
-    assert_eq!((kept.len(), &kept[0].image), (1, &alone[0].image));
-    match error {
-        Error::Unfinished { source, of: 3, .. } => assert!(matches!(*source, Error::Io { .. }), "{source}"),
-        other => panic!("{other}"),
-    }
+    assert_eq!((error.made.len(), error.of, &error.made[0].image), (1, 3, &alone[0].image));
+    assert!(matches!(*error.source, Error::Io { .. }), "{error}");
     // Where nothing is finished, the error is what failed.
     std::fs::remove_file(&gif).unwrap();
     std::fs::create_dir(&gif).unwrap();
     let error = run().memory_limit(1).progress_gif_path(&gif).run().unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(*error.source, Error::Io { .. }) && error.made.is_empty(), "{error}");
+    assert_eq!(error.to_string(), error.source.to_string());
+    assert!(matches!(Error::from(error), Error::Io { .. }));
 }
 
 #[test]
@@ -321,7 +319,7 @@ fn a_history_that_cannot_be_written_is_refused_before_the_run() {
 fn a_progress_bar_that_is_dropped_ends_its_line() {
     let mut drawn = Vec::new();
     let mut bar = ProgressBar::to(&mut drawn);
-    bar.show(1, 4, || 1.0).unwrap();
+    bar.tell(1, 4, String::new).unwrap();
     drop(bar);
     let mut silent = Vec::new();
     drop(ProgressBar::to(&mut silent));

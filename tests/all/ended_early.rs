@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use vis::model::Tiny;
-use vis::optimizer::{Minimized, Step};
+use vis::optimizer::Minimized;
 use vis::visualization::{caricature, deep_dream, invert, style_transfer, texture};
-use vis::{host, random};
+use vis::{Progress, host, random};
 
 use crate::support::device;
 
@@ -15,8 +15,8 @@ fn photo(side: usize) -> Tensor<4> {
 }
 
 /// Goes on after the first step and ends after the second.
-fn two_steps(step: &Step) -> ControlFlow<()> {
-    if step.index == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+fn two_steps(now: &Progress) -> ControlFlow<()> {
+    if now.done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 #[test]
@@ -56,11 +56,10 @@ fn a_dream_that_is_ended_in_a_small_octave_is_the_photo_with_what_was_dreamt() {
     let model = Tiny::new(&device());
     let photo = photo(16);
     let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(2).steps(3);
-    let dream = dream
-        .progress(|step| if step.step == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    let dream = dream.progress(two_steps);
     let dream = dream.run().unwrap();
-    assert_eq!((dream.steps.len(), dream.layers), (2, vec!["conv2".to_owned()]));
-    assert!(dream.steps.iter().all(|step| step.octave == 0 && step.of == 2 * 3));
+    assert_eq!((dream.losses.steps(), dream.layers), (2, vec!["conv2".to_owned()]));
+    assert_eq!(dream.sizes, [(11, 11); 2]); // 16/1.4
     assert_eq!(dream.image.dims(), [1, 3, 16, 16]);
     let change = (dream.image - photo).abs();
     let (mean, most) = (change.clone().mean().into_scalar::<f32>(), change.max().into_scalar::<f32>());

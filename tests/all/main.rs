@@ -20,5 +20,6 @@ mod optimizer;
 mod parametrization;
 mod rectifiers;
 mod taps;
+mod threads;
 mod transforms;
 mod weights;

@@ -260,7 +260,8 @@ fn a_batch_equals_as_many_single_runs() {
             (ActivationMaximization::per_image("conv2", filters.clone()), 1.0),
             (TotalVariation::default(), 0.01),
         ];
-        let run = Optimizer::new(&model, losses).batch_from(first, filters.len()).jitter(0.2);
+        let noise = vis::random::noise([filters.len(), 3, 8, 8], (0.0, 255.0), 0, first, &device());
+        let run = Optimizer::new(&model, losses).seed_img(noise).jitter(0.2);
         run.max_iter(10).minimize().unwrap()
     };
     let together = run(vec![5, 0, 2], 0).array();

@@ -1,8 +1,7 @@
 //! Transforms: identities, adjoints, known answers.
 
-use burn::tensor::Tensor;
 use vis::random::{noise, stream};
-use vis::transforms::{Jitter, Pad, Rotate, Scale, Transform, Wrap, resize};
+use vis::transforms::{Jitter, Pad, Rotate, Scale, Transform, Wrap};
 
 use crate::support::{assert_close, device, tensor};
 
@@ -90,16 +89,6 @@ fn zooming_by_two_stretches_a_ramp_about_its_centre() {
     assert_close(&vis::host::values(zoomed), &[1.0, 1.5, 2.0, 2.5, 3.0], 1e-6);
     let shrunk = Scale(vec![0.5]).apply(tensor(&ramp, [1, 1, 1, 5]), &mut stream(0, 0));
     assert_close(&vis::host::values(shrunk), &[0.0, 0.0, 2.0, 4.0, 4.0], 1e-6);
-}
-
-#[test]
-fn resizing_keeps_flat_images_flat_and_has_half_pixel_centres() {
-    let flat = resize(Tensor::ones([1, 3, 5, 4], &device()) * 3.0, 9, 11);
-    assert_eq!(flat.dims(), [1, 3, 9, 11]);
-    assert_close(&vis::host::values(flat), &[3.0; 297], 1e-5);
-    // As PyTorch's interpolate(align_corners=False): 2 → 4 samples at −0.25, 0.25, 0.75, 1.25.
-    let wide = resize(tensor(&[0.0, 1.0, 10.0, 11.0], [1, 1, 2, 2]), 2, 4);
-    assert_close(&vis::host::values(wide), &[0.0, 0.25, 0.75, 1.0, 10.0, 10.25, 10.75, 11.0], 1e-6);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vis::Error;
 use vis::model::{Layer, Model, Preset};
 use vis::optimizer::Normalization;
-use vis::visualization::{Activations, visualize_activation};
+use vis::visualization::{Activations, Unfinished, visualize_activation};
 
 use crate::class;
 use crate::failure::{Failure, Outcome};
@@ -203,17 +203,20 @@ impl ActivationOptions {
 
         let work = Work::begin();
         let line = work.line();
-        let made =
-            run.progress(move |now| line.at(now.done, now.total, || format!("loss {:.2}", now.loss))).run();
+        let made = run
+            .progress(move |now| {
+                line.at(now.done, now.of, || format!("loss {:.2}", now.loss.unwrap_or_default()))
+            })
+            .run();
         let ended = work.end();
         // What was finished before a failure is written as well.
         let (pictures, failure) = match made {
             Ok(pictures) => (pictures, None),
-            Err(Error::Unfinished { source, made, of }) => {
+            Err(Unfinished { source, made, of, .. }) if !made.is_empty() => {
                 let kept = format!("the {} of {of} pictures finished before are written", made.len());
-                (*made, Some(Failure::from(*source).but(&kept)))
+                (made, Some(Failure::from(*source).but(&kept)))
             }
-            Err(error) => return Err(error.into()),
+            Err(unfinished) => return Err(Error::from(unfinished).into()),
         };
         self.settle(&mut report, &preset);
         self.tell(&mut report, &pictures, filters.len());

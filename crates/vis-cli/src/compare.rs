@@ -10,6 +10,7 @@ use image::RgbImage;
 use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use vis::Progress;
 use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
     Target, channel_sum, magnitude,
@@ -102,10 +103,10 @@ struct Cut(Arc<AtomicBool>);
 
 impl Cut {
     /// A callback that ends a method when Ctrl-C asks for it.
-    fn asker(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
+    fn asker(&self) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static {
         let cut = self.clone();
-        move |done, of| {
-            if done < of && progress::is_interrupted() {
+        move |now| {
+            if now.done < now.of && progress::is_interrupted() {
                 cut.0.store(true, Ordering::SeqCst);
                 return ControlFlow::Break(());
             }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use vis::optimizer::{Minimized, Step};
+use vis::Progress;
+use vis::optimizer::Minimized;
 use vis::visualization::{caricature, deep_dream, invert};
 
 use crate::failure::Outcome;
@@ -114,20 +115,14 @@ impl DreamOptions {
 
         let work = Work::begin();
         let line = work.line();
-        let mut done = 0;
-        let dreamt = dream
-            .progress(|step| {
-                done += 1;
-                let (height, width) = step.size;
-                line.at(done, step.of, || format!("{width}×{height}  loss {:.2}", step.loss))
-            })
-            .run();
+        let dreamt = dream.progress(|now| told(&line, now)).run();
         let ended = work.end();
         let dream = dreamt?;
         report.say(format!("dreamt at {}", dream.layers.join(", ")));
         report.set("layers", dream.layers.clone());
-        if let (Some(first), Some(last)) = (dream.steps.first(), dream.steps.last()) {
-            report.say(format!("loss {:.4} → {:.4} in {} steps", first.loss, last.loss, dream.steps.len()));
+        let losses = dream.losses.totals();
+        if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+            report.say(format!("loss {first:.4} → {last:.4} in {} steps", dream.losses.steps()));
         }
         report.set("losses", report::losses(&dream.losses));
         report.set("interrupted", ended.interrupted);
@@ -280,7 +275,7 @@ impl CaricatureOptions {
         report.set("layer", layer);
         let work = Work::begin();
         let line = work.line();
-        let drawn = drawing.progress(|step| told(&line, step)).run();
+        let drawn = drawing.progress(|now| told(&line, now)).run();
         let ended = work.end();
         finish(report, &self.redraw.outputs, &opened, &drawn?, ended)
     }
@@ -297,19 +292,15 @@ impl InvertOptions {
             .seed(self.redraw.seed);
         let work = Work::begin();
         let line = work.line();
-        let inverted = inversion.progress(|step| told(&line, step)).run();
+        let inverted = inversion.progress(|now| told(&line, now)).run();
         let ended = work.end();
         finish(report, &self.redraw.outputs, &opened, &inverted?, ended)
     }
 }
 
 /// Draws the line of a step.
-pub(crate) fn told(line: &Line, step: &Step) -> std::ops::ControlFlow<()> {
-    let [_, _, height, width] = step.image.dims();
-    line.at(step.index + 1, step.of, || {
-        let loss: f32 = step.losses.totals().iter().sum();
-        format!("{width}×{height}  loss {loss:.3}")
-    })
+pub(crate) fn told(line: &Line, now: &Progress) -> std::ops::ControlFlow<()> {
+    line.at(now.done, now.of, || format!("{}  loss {:.3}", now.stage, now.loss.unwrap_or_default()))
 }
 
 /// Reports and writes what a run found.

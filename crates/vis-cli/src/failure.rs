@@ -65,7 +65,6 @@ impl From<vis::Error> for Failure {
                     *best = None;
                     source
                 }
-                vis::Error::Unfinished { source, .. } => source,
                 _ => break,
             };
         }

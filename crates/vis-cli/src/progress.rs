@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
+use vis::Progress;
 use vis::callbacks::ProgressBar;
 
 use crate::failure::{Failure, INTERRUPTED, Outcome};
@@ -138,9 +139,9 @@ impl Line {
     }
 
     /// A callback for work that can be ended early.
-    pub(crate) fn teller(&self) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
+    pub(crate) fn teller(&self) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static {
         let line = self.clone();
-        move |done, of| line.at(done, of, String::new)
+        move |now| line.at(now.done, now.of, String::new)
     }
 
     /// Ends the line.

@@ -179,7 +179,7 @@ impl StyleOptions {
         report.set("style_layers", weighted(style_layers));
         let work = Work::begin();
         let line = work.line();
-        let painted = transfer.progress(|step| told(&line, step)).run();
+        let painted = transfer.progress(|now| told(&line, now)).run();
         let ended = work.end();
         finish(report, &self.outputs, &opened, &painted?, ended)
     }
@@ -279,7 +279,7 @@ impl TextureOptions {
         report.set("layers", weighted(weaving.chosen_layers()?));
         let work = Work::begin();
         let line = work.line();
-        let woven = weaving.progress(|step| told(&line, step)).run();
+        let woven = weaving.progress(|now| told(&line, now)).run();
         let ended = work.end();
         finish(report, &self.outputs, &opened, &woven?, ended)
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
-use crate::transforms;
+use crate::resample;
 
 /// A class activation map at the size of its layer.
 #[derive(Debug, Clone)]
@@ -77,12 +77,12 @@ impl ClassActivationMap {
     pub fn resized(&self, interpolation: Interpolation) -> Tensor<4> {
         let [height, width] = self.size;
         match interpolation {
-            Interpolation::Bilinear => transforms::resize(self.map.clone(), height, width),
+            Interpolation::Bilinear => resample::resize(self.map.clone(), height, width),
             Interpolation::Nearest => {
                 let [_, _, from_height, from_width] = self.map.dims();
                 let places = |from: usize, to: usize| (0..to).map(|index| index * from / to).collect();
                 let (rows, columns) = (places(from_height, height), places(from_width, width));
-                transforms::gather(self.map.clone(), rows, columns)
+                resample::gather(self.map.clone(), rows, columns)
             }
         }
     }

@@ -11,11 +11,11 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::progress::Progress;
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
 use crate::gradient::Gradient;
+use crate::gradient::modifier::GradientModifier;
 use crate::model::{Model, Taps, run};
-use crate::optimizer::GradientModifier;
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, Rule};
 
 pub use formulas::Formula;
@@ -54,7 +54,7 @@ pub struct Cam {
     baseline: Baseline,
     max_channels: Option<usize>,
     batch_size: usize,
-    progress: Progress,
+    progress: SharedWatcher<'static>,
 }
 
 impl Cam {
@@ -78,7 +78,7 @@ impl Cam {
             baseline: Baseline::Black,
             max_channels: None,
             batch_size: 16,
-            progress: Progress::default(),
+            progress: SharedWatcher::default(),
         }
     }
 
@@ -198,7 +198,7 @@ impl Cam {
         self
     }
 
-    /// Tells `progress(done, total)` of the variations that Ablation-CAM and Score-CAM have run, of all images. When
+    /// Calls `progress` after each batch of channels of Ablation-CAM and Score-CAM, counted over all images. When
     /// it returns [`ControlFlow::Break`], the map is that of the channels run so far: with as many
     /// [at most](Self::max_channels).
     ///
@@ -209,17 +209,14 @@ impl Cam {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let cam = || Cam::new(Formula::AblationCam).batch_size(2);
-    /// let ended = cam().progress(|_, _| ControlFlow::Break(()));
+    /// let ended = cam().progress(|_| ControlFlow::Break(()));
     /// let ended = ended.map(&model, image.clone(), &Target::class(2))?.map;
     /// let of_two = cam().max_channels(2).map(&model, image, &Target::class(2))?.map;
     /// assert_eq!(vis::host::values(ended), vis::host::values(of_two));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static,
-    ) -> Self {
-        self.progress = Progress::new(progress);
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
         self
     }
 
@@ -365,7 +362,7 @@ impl Cam {
             for variations in &mut variations {
                 done += variations.run(self.batch_size)?;
             }
-            if self.progress.report(done, total).is_break() {
+            if self.progress.report("channels", done, total).is_break() {
                 break;
             }
         }

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::super::{Target, refuse_non_finite};
 use crate::gradient::Gradient;
 use crate::model::{Model, Taps, run};
-use crate::{Result, transforms};
+use crate::{Result, resample};
 
 /// The variations of one image that a layer's channels give rise to, and their scores as far as they have been run.
 pub(super) struct Variations<'a> {
@@ -171,7 +171,7 @@ impl<'a> Variations<'a> {
         let indices =
             Tensor::<1, Int>::from_data(TensorData::new(indices, [some.len()]), &self.image.device());
         let masks = self.activation.clone().select(1, indices).swap_dims(0, 1);
-        let masks = transforms::resize(masks, height, width);
+        let masks = resample::resize(masks, height, width);
         let (low, high) = (masks.clone().min_dims(&[2, 3]), masks.clone().max_dims(&[2, 3]));
         let range = high - low.clone();
         let flat = range.clone().equal_elem(0.0);

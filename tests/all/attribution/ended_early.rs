@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
-use vis::Model;
 use vis::attribution::{
     Attribution, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency, SmoothGrad, Target,
 };
+use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck};
 use vis::model::Tiny;
+use vis::{Model, Progress};
 
 use super::networks::{Alone, OneConv};
 use super::{difference, random_image};
@@ -20,18 +21,17 @@ fn tiny() -> (Tiny, Tensor<4>) {
 }
 
 /// Ends when this many runs are done.
-fn until(enough: usize) -> impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static {
-    move |done, _| if done >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+fn until(enough: usize) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static {
+    move |now: &Progress| if now.done >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// A callback that notes what it is told, and the notes.
 #[allow(clippy::type_complexity)]
-fn noting() -> (impl FnMut(usize, usize) -> ControlFlow<()> + Send + 'static, Arc<Mutex<Vec<(usize, usize)>>>)
-{
+fn noting() -> (impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static, Arc<Mutex<Vec<(usize, usize)>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = told.clone();
-    let tell = move |done, total| {
-        told.lock().unwrap().push((done, total));
+    let tell = move |now: &Progress| {
+        told.lock().unwrap().push((now.done, now.of));
         ControlFlow::Continue(())
     };
     (tell, notes)
@@ -158,4 +158,32 @@ fn integrated_gradients_ended_early_are_a_mean_over_fewer_points_all_along_the_l
         |method: IntegratedGradients| method.attribute(&model, images.clone(), &Target::class(1)).unwrap();
     let off = difference(map(integrated().progress(until(256))), map(integrated()));
     assert!(off > 0.0 && off < 0.05, "{off}");
+}
+
+#[test]
+fn measures_ended_early_are_those_of_what_was_run() {
+    let (model, images) = tiny();
+    let target = Target::class(1);
+    let map = random_image([2, 1, 8, 8], -1.0..1.0, 3);
+    let fidelity = |mu: MuFidelity| mu.evaluate(&model, images.clone(), map.clone(), &target).unwrap();
+    let mu = || MuFidelity::new().batch_size(5);
+    assert_eq!(fidelity(mu().progress(until(20))), fidelity(mu().sets(10)));
+
+    let curves = |curve: PixelCurve| curve.evaluate(&model, images.clone(), map.clone(), &target).unwrap();
+    let insertion = || PixelCurve::insertion().steps(20).batch_size(4);
+    let (tell, notes) = noting();
+    let whole = curves(insertion().progress(tell));
+    assert_eq!(*notes.lock().unwrap(), [(8, 42), (16, 42), (24, 42), (32, 42), (40, 42), (42, 42)]);
+    for (ended, whole) in curves(insertion().progress(until(16))).iter().zip(&whole) {
+        assert_eq!(ended.scores(), &whole.scores()[..8]);
+    }
+
+    let (saliency, other) = (Saliency::new(), Tiny::new(&Default::default()));
+    let check = RandomizationCheck::new(&saliency).progress(|now| {
+        assert_eq!((now.stage.as_str(), now.done, now.of), ("first", 1, 3));
+        ControlFlow::Break(())
+    });
+    let stages = ["first", "second", "third"].map(|stage| (stage, &other));
+    let rows = check.run(&model, images.clone(), &target, stages).unwrap();
+    assert_eq!(rows.iter().map(|row| row.stage.as_str()).collect::<Vec<_>>(), ["first"]);
 }

@@ -1,5 +1,7 @@
 //! Deep dream.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use ndarray::{Array3, Axis};
 use vis::Error;
@@ -16,7 +18,7 @@ fn a_dream_of_zero_steps_is_the_photo() {
     let model = any_size();
     let image = photo(6, [3, 33, 47]);
     let dream = deep_dream(&model, image.clone()).layer("output").steps(0).run().unwrap();
-    assert!(dream.steps.is_empty());
+    assert_eq!((dream.losses.steps(), dream.sizes.len()), (0, 0));
     assert_eq!(vis::host::values(dream.image), vis::host::values(image));
 }
 
@@ -26,10 +28,11 @@ fn a_dream_lowers_the_loss_in_every_octave_and_keeps_odd_sizes() {
     let image = photo(6, [3, 33, 47]);
     let dream = deep_dream(&model, image).layer("output").octaves(3).steps(5).jitter(4).run().unwrap();
     assert_eq!(dream.image.dims(), [1, 3, 33, 47]);
-    assert_eq!(dream.steps.len(), 15);
-    assert_eq!(dream.steps[0].size, (17, 24)); // 33/1.96 and 47/1.96
-    for octave in dream.steps.chunks(5) {
-        assert!(octave[4].loss < octave[0].loss, "{octave:?}");
+    // 33/1.96 and 47/1.96, 33/1.4 and 47/1.4.
+    assert_eq!(dream.sizes, [[(17, 24); 5], [(24, 34); 5], [(33, 47); 5]].concat());
+    let losses = dream.losses.totals();
+    for octave in [0, 5, 10] {
+        assert!(losses[[octave + 4, 0]] < losses[[octave, 0]], "{losses}");
     }
 }
 
@@ -77,7 +80,7 @@ fn several_layers_are_dreamt_to_equal_parts() {
     let dream =
         deep_dream(&model, image).layers(["conv1", "conv2"]).octaves(1).steps(2).jitter(0).run().unwrap();
     // Each layer's energy is divided by what it is at the start.
-    assert_close(&[dream.steps[0].loss], &[-2.0], 1e-4);
+    assert_close(&[dream.losses.totals()[[0, 0]]], &[-2.0], 1e-4);
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn an_octave_that_sees_nothing_is_left_as_it_is() {
     let image = vis::host::tensor4(specks.view().insert_axis(Axis(0)), &device());
     let dream = deep_dream(&model, image).octaves(2).octave_scale(2.0).steps(3).jitter(0);
     let dream = dream.layer("output").run().unwrap();
-    assert_eq!(dream.steps.iter().map(|step| step.octave).collect::<Vec<_>>(), [1; 3]);
+    assert_eq!(dream.sizes, [(32, 32); 3]);
     let changed = array3(dream.image) - specks;
     let grew = changed.indexed_iter().all(|(at, change)| (*change > 0.0) == (speck(at) > 200.0));
     assert!(grew, "specks alone grow");
@@ -126,11 +129,17 @@ fn every_loss_of_a_dream_is_told_by_name() {
     let model = any_size();
     let losses = vis::losses![(LayerEnergy::new("output"), 2.0), (TotalVariation::default(), 0.01)];
     let image = photo(6, [3, 40, 48]);
-    let dream = deep_dream(&model, image.clone()).losses(losses).octaves(1).steps(3).jitter(0).run().unwrap();
+    let mut told = Vec::new();
+    let dream =
+        deep_dream(&model, image.clone()).losses(losses).octaves(1).steps(3).jitter(0).progress(|now| {
+            told.extend(now.loss);
+            ControlFlow::Continue(())
+        });
+    let dream = dream.run().unwrap();
     assert_eq!(dream.losses.names(), ["energy of output", "TV(2)"]);
     assert_eq!(dream.losses.values().dim(), (3, 2, 1));
     let totals: Vec<f32> = dream.losses.totals().into_iter().collect();
-    assert_eq!(totals, dream.steps.iter().map(|step| step.loss).collect::<Vec<_>>());
+    assert_eq!(totals, told);
     // The first row is that of the photo.
     let energy = LayerEnergy::new("output").into();
     let energy = 2.0 * Gradient::new(&model, &energy).values(image).unwrap().totals()[0];

@@ -77,7 +77,7 @@ fn no_jitter_is_too_large() {
     let model = any_size();
     let image = photo(3, [3, 32, 32]);
     let dream = deep_dream(&model, image.clone()).layer("output").octaves(1).steps(2).jitter(usize::MAX);
-    assert_eq!(dream.run().unwrap().steps.len(), 2);
+    assert_eq!(dream.run().unwrap().losses.steps(), 2);
     let drawn = caricature(&model, image).layer("output").steps(2).jitter(usize::MAX).run().unwrap();
     assert_eq!(drawn.losses.steps(), 2);
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use vis::gradient::Gradient;
-use vis::losses::{BestMatch, Caricature, Content, LayerEnergy, Losses, Realism, Style, gram};
+use vis::losses::{BestMatch, Caricature, Content, LayerEnergy, Losses, Realism, Style};
 use vis::model::{InputSpec, Taps, Tiny};
 use vis::{Error, Loss, Model, Scene};
 
@@ -27,11 +27,8 @@ fn value(loss: &dyn Loss, scene: &Scene) -> f32 {
 }
 
 #[test]
-fn the_gram_matrix_and_the_loss_of_gatys_have_their_closed_forms() {
+fn the_loss_of_gatys_has_its_closed_form() {
     // F = [[1, 2], [3, 4]]: F·Fᵀ = [[1+4, 3+8], [3+8, 9+16]] = [[5, 11], [11, 25]], over M = 2 positions.
-    let features = tensor(&[1.0, 2.0, 3.0, 4.0], [1, 2, 1, 2]);
-    assert_close(&vis::host::values(gram(features) * 2.0), &[5.0, 11.0, 11.0, 25.0], 0.0);
-
     // Against a black painting: (25 + 121 + 121 + 625) / (4·N²·M²) = 892 / (4·4·4).
     let model = identity([2, 1, 2]);
     let black = tensor(&[0.0; 4], [1, 2, 1, 2]);
@@ -219,4 +216,12 @@ fn channels_and_shapes_that_do_not_fit_are_named() {
         let layers = ["output", "output"].into_iter().zip(weights);
         assert!(Style::new(&model, photo(0, [3, 16, 16]), layers).is_err());
     }
+}
+
+#[test]
+fn average_pooling_passes_a_gradient_to_every_pixel() {
+    let image = photo(0, [1, 4, 4]).autodiff().require_grad();
+    let pooled = vis::model::layers::average_pool_2x2(image.clone(), &mut Taps::new());
+    let gradient = image.grad(&burn::tensor::activation::relu(pooled).sum().backward()).unwrap();
+    assert_close(&vis::host::values(gradient), &[0.25; 16], 1e-6);
 }

@@ -1,13 +1,11 @@
 //! Deep dream, caricature, inversion, style transfer, texture: the losses in closed form and by finite differences,
-//! tiles against the whole image, and what every method must keep.
+//! and what every method must keep.
 
 mod deep_dream;
 mod drawings;
 mod lbfgs;
 mod losses;
-mod resizing;
 mod style;
-mod tiles;
 
 use burn::tensor::{Tensor, TensorData, module, ops::ConvOptions, ops::MaxPoolOptions};
 use ndarray::{Array3, Axis};

@@ -7,7 +7,7 @@ use vis::gradient::Gradient;
 use vis::losses::{Losses, Style};
 use vis::model::{Tiny, Vgg16};
 use vis::visualization::{StyleStart, StyleTransfer, style_transfer, texture};
-use vis::{Error, Model};
+use vis::{Error, Model, Progress};
 
 use super::{any_size, array3, difference, photo};
 use crate::support::{assert_close, device};
@@ -18,6 +18,11 @@ fn in_stages(model: &dyn Model) -> StyleTransfer<'_> {
         .content_layer("output")
         .style_layers([("output", 1.0)])
         .from_size(20)
+}
+
+/// The width of the image that is being worked on.
+fn width_of(now: &Progress) -> usize {
+    now.stage.split_once('×').unwrap().0.parse().unwrap()
 }
 
 #[test]
@@ -39,8 +44,11 @@ fn style_transfer_of_zero_steps_is_the_photo_or_the_noise() {
 fn style_transfer_goes_from_coarse_to_fine_at_odd_sizes() {
     let model = any_size();
     let mut sizes = Vec::new();
-    let transfer = in_stages(&model).steps(8).progress(|step| {
-        sizes.push(step.image.dims()[3]);
+    let mut done = 0;
+    let transfer = in_stages(&model).steps(8).progress(|now| {
+        sizes.push(width_of(now));
+        done += 1;
+        assert_eq!((now.done, now.of), (done, 14), "counted over all sizes");
         ControlFlow::Continue(())
     });
     let painted = transfer.run().unwrap();
@@ -66,8 +74,8 @@ fn zero_steps_in_several_sizes_give_the_photo_and_one_step_is_taken_at_each() {
     assert_eq!(noise.image.dims(), [1, 3, 45, 71]);
 
     let mut sizes = Vec::new();
-    let transfer = in_stages(&model).steps(1).progress(|step| {
-        sizes.push(step.image.dims()[3]);
+    let transfer = in_stages(&model).steps(1).progress(|now| {
+        sizes.push(width_of(now));
         ControlFlow::Continue(())
     });
     assert_eq!(transfer.run().unwrap().losses.steps(), 3);
@@ -90,10 +98,13 @@ fn the_photos_detail_outlives_the_coarse_sizes() {
     let model = any_size();
     let painted = array3(in_stages(&model).steps(8).run().unwrap().image);
     let photo = array3(photo(1, [3, 45, 71]));
+    // What is left of a pixel when the mean of its block of four is taken away.
     let detail = |image: &Array3<f32>| {
         let (_, height, width) = image.dim();
-        let half = vis::host::resize(image.view(), height / 2, width / 2);
-        image - &vis::host::resize(half.view(), height, width)
+        let block = |at: usize, side: usize| at / 2 * 2..(at / 2 * 2 + 2).min(side);
+        Array3::from_shape_fn(image.dim(), |(c, y, x)| {
+            image[[c, y, x]] - image.slice(s![c, block(y, height), block(x, width)]).mean().unwrap()
+        })
     };
     let (painted, photo) = (detail(&painted), detail(&photo));
     let dot = |a: &Array3<f32>, b: &Array3<f32>| (a * b).sum();
@@ -157,8 +168,8 @@ fn sizes_at_which_a_texture_has_no_sample_take_none_of_its_steps() {
     let weave = texture(&model, photo(2, [3, 12, 12])).size(96, 96).from_size(12).layers([("output", 1.0)]);
     weave
         .steps(4)
-        .progress(|step| {
-            sizes.push(step.image.dims()[3]);
+        .progress(|now| {
+            sizes.push(width_of(now));
             ControlFlow::Continue(())
         })
         .run()

@@ -320,7 +320,7 @@ fn dream_gives_the_image_and_losses_of_the_library() {
     assert_same(&npy::read(&place.path("dream.npy")), &array(dream.image), "dream");
     let (names, rows) = csv(&place.path("dream.csv"));
     assert_eq!(names, ["step", "energy of block3_conv1", "total"]);
-    let losses: Vec<f32> = dream.steps.iter().map(|step| step.loss).collect();
+    let losses: Vec<f32> = dream.losses.totals().into_iter().collect();
     for column in [1, 2] {
         assert_eq!(rows.iter().map(|row| row[column]).collect::<Vec<_>>(), losses);
     }

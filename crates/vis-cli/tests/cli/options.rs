@@ -116,7 +116,7 @@ fn dream_takes_tiles_scales_steps_and_a_guide() {
 
     place.succeed(&format!("{common} --octaves 2 --tile 64 --octave-scale 1.7 --step-size 3"));
     let expected = dream().octaves(2).tile(64).octave_scale(1.7).step_size(3.0).run().unwrap();
-    assert_eq!(expected.steps[0].size, (56, 56)); // 96 / 1.7
+    assert_eq!(expected.sizes[0], (56, 56)); // 96 / 1.7
     assert_same(&place.path("d.npy"), expected.image);
 
     place.succeed(&format!("{common} --octaves 1 --guide cat.png"));

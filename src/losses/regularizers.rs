@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::losses::{Loss, Scene};
+use super::{Loss, Scene};
 use crate::{Error, Result};
 
 /// The loss that wants small pixel values, their p-norm over the image divided by its number of values:

@@ -3,11 +3,11 @@
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::Rng;
 
-use crate::gradient::Gradient;
+use super::Gradient;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::random::Stream;
-use crate::transforms::mirror;
+use crate::resample::mirror;
 use crate::{Error, Result};
 
 /// Tiles begin at multiples of this, where a network that halves the image up to five times sees the same grid
@@ -28,22 +28,9 @@ const STRIDE: usize = 32;
 /// tile is weighted by its share of the area. Losses that compare with a photo of the same size can't be
 /// tiled.
 ///
-/// ```
-/// use ndarray::Array3;
-/// use vis::losses::LayerEnergy;
-/// use vis::tiles::{Placement, TiledGradient};
-/// # let model = vis::model::Tiny::new(&Default::default());
-/// let losses = LayerEnergy::new("conv2").into();
-/// let photo = Array3::from_shape_fn((3, 21, 13), |(c, y, x)| (40 * c + 7 * y + 3 * x) as f32);
-/// // This network takes 8×8 pixels and nothing else: so these are the tiles.
-/// let evaluation = TiledGradient::new(&model, &losses).evaluate(photo.view(), Placement::default())?;
-/// assert_eq!(evaluation.gradient.dim(), (3, 21, 13));
-/// # Ok::<(), vis::Error>(())
-/// ```
-///
 /// Source: the TensorFlow tutorial *DeepDream*, which has no margins.
 #[derive(Clone)]
-pub struct TiledGradient<'a> {
+pub(crate) struct TiledGradient<'a> {
     model: &'a dyn Model,
     losses: &'a Losses,
     tile: usize,
@@ -52,24 +39,23 @@ pub struct TiledGradient<'a> {
 
 /// Where the image lies under the tiles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// How far the image is moved down and right before the model sees it, in pixels; what moves in is its mirror
     /// image. The gradient is moved back.
-    pub shift: [i64; 2],
+    pub(crate) shift: [i64; 2],
     /// How far the borders between tiles are moved up and left, in pixels; rounded down to a multiple of 32.
-    pub borders: [usize; 2],
+    pub(crate) borders: [usize; 2],
 }
 
 /// The total loss and its gradient.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct TiledEvaluation {
+pub(crate) struct TiledEvaluation {
     /// The mean of the tiles' totals, weighted by area.
-    pub loss: f32,
+    pub(crate) loss: f32,
     /// The same of each weighted loss, in the order of [`Losses::names`].
-    pub losses: Vec<f32>,
+    pub(crate) losses: Vec<f32>,
     /// The gradient with respect to the image, `[channels, height, width]`.
-    pub gradient: Array3<f32>,
+    pub(crate) gradient: Array3<f32>,
 }
 
 /// What is evaluated at once along one axis: `core` is kept of what is computed on `seen`.
@@ -81,48 +67,14 @@ struct Span {
 
 impl<'a> TiledGradient<'a> {
     /// The gradient of these losses by tiles of 512 pixels a side with margins of 32.
-    ///
-    /// ```
-    /// # use vis::{gradient::Gradient, losses::LayerEnergy, tiles::TiledGradient, Model};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let photo = ndarray::Array3::from_shape_fn((3, 8, 8), |(c, y, x)| (40 * c + y * x) as f32);
-    /// let losses = LayerEnergy::new("conv2").into();
-    /// let tiled = TiledGradient::new(&model, &losses).evaluate(photo.view(), Default::default())?;
-    /// // A photo of one tile has the gradient of the whole image.
-    /// let image = vis::host::tensor4(photo.view().insert_axis(ndarray::Axis(0)), &model.device());
-    /// let whole = vis::host::values(Gradient::new(&model, &losses).evaluate(image)?.gradient);
-    /// assert_eq!(tiled.gradient.as_slice(), Some(&whole[..]));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn new(model: &'a dyn Model, losses: &'a Losses) -> Self {
+    pub(crate) fn new(model: &'a dyn Model, losses: &'a Losses) -> Self {
         Self { model, losses, tile: 512, overlap: 32 }
     }
 
     /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs up to 0.7 GB.
     ///
     /// A network that takes images of one size only has tiles of that size.
-    ///
-    /// ```
-    /// # // Every pixel for itself: a network on which nothing depends on the tiles.
-    /// # use vis::model::{InputSpec, Model, Stop, Taps};
-    /// # struct Mirror(InputSpec);
-    /// # impl Model for Mirror {
-    /// #     fn input(&self) -> &InputSpec { &self.0 }
-    /// #     fn forward(&self, x: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
-    /// #         taps.layer("same", x).map(|_| ())
-    /// #     }
-    /// # }
-    /// # let model = Mirror(InputSpec::rgb(32, 32).with_any_size_from(8));
-    /// use vis::{losses::LayerEnergy, tiles::TiledGradient};
-    /// let losses = LayerEnergy::new("same").into();
-    /// let photo = ndarray::Array3::from_shape_fn((3, 100, 150), |(c, y, x)| (c + y * x % 7) as f32);
-    /// let by = |side| TiledGradient::new(&model, &losses).tile(side).evaluate(photo.view(), Default::default());
-    /// // Six tiles, or one: the same gradient, and less memory.
-    /// let difference = by(64)?.gradient - by(512)?.gradient;
-    /// assert!(difference.iter().all(|difference| difference.abs() < 1e-8));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn tile(mut self, side: usize) -> Self {
+    pub(crate) fn tile(mut self, side: usize) -> Self {
         self.tile = side;
         self
     }
@@ -130,45 +82,18 @@ impl<'a> TiledGradient<'a> {
     /// Sets the width of the margin, at most a quarter of a tile. Default 32.
     ///
     /// Wider margins cost more: a tile of side `t` with margins `m` computes `(t/(t−2m))²` times its share.
-    ///
-    /// ```
-    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// // The tiles of this network have 8 pixels a side: with margins of 2, the middle 4 count.
-    /// let losses = LayerEnergy::new("conv2").into();
-    /// let photo = ndarray::Array3::from_shape_fn((3, 16, 16), |(c, y, x)| (40 * c + y * x) as f32);
-    /// let by = |overlap| TiledGradient::new(&model, &losses).overlap(overlap).evaluate(photo.view(), Default::default());
-    /// let (bare, margins) = (by(0)?, by(2)?);
-    /// assert_ne!(bare.gradient, margins.gradient);
-    /// // At most a quarter of a tile:
-    /// assert_eq!(by(100)?.gradient, margins.gradient);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn overlap(mut self, pixels: usize) -> Self {
+    pub(crate) fn overlap(mut self, pixels: usize) -> Self {
         self.overlap = pixels;
         self
     }
 
     /// The loss and the gradient of one image, `[channels, height, width]`.
     ///
-    /// ```
-    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let photo = ndarray::Array3::from_shape_fn((3, 21, 13), |(c, y, x)| (40 * c + 7 * y + 3 * x) as f32);
-    /// let losses = LayerEnergy::new("conv2").into();
-    /// let tiles = TiledGradient::new(&model, &losses);
-    /// let before = tiles.evaluate(photo.view(), Default::default())?;
-    /// let after = tiles.evaluate((&photo - &before.gradient * 1e3).view(), Default::default())?;
-    /// assert!(after.loss < before.loss); // a step against the gradient
-    /// assert_eq!(before.losses, [before.loss]); // there is but one
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// [`Error::Shape`] for an image smaller than the model takes, [`Error::UnknownLayer`], and whatever a loss
     /// finds.
-    pub fn evaluate(&self, image: ArrayView3<f32>, placement: Placement) -> Result<TiledEvaluation> {
+    pub(crate) fn evaluate(&self, image: ArrayView3<f32>, placement: Placement) -> Result<TiledEvaluation> {
         let (channels, height, width) = image.dim();
         let input = self.model.input();
         let (tile_height, tile_width) = self.tile_size();
@@ -217,20 +142,7 @@ impl<'a> TiledGradient<'a> {
     }
 
     /// A random placement: a shift of up to `jitter` pixels each way, and borders anywhere.
-    ///
-    /// ```
-    /// # use vis::{losses::LayerEnergy, tiles::TiledGradient};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let losses = LayerEnergy::new("conv2").into();
-    /// let tiles = TiledGradient::new(&model, &losses);
-    /// let mut random = vis::random::stream(0, 0);
-    /// for _ in 0..20 {
-    ///     let placement = tiles.place(3, &mut random);
-    ///     assert!(placement.shift.iter().all(|shift| (-3..=3).contains(shift)));
-    ///     assert!(placement.borders.iter().all(|border| *border < 8)); // the side of this network's tiles
-    /// }
-    /// ```
-    pub fn place(&self, jitter: usize, random: &mut Stream) -> Placement {
+    pub(crate) fn place(&self, jitter: usize, random: &mut Stream) -> Placement {
         let (height, width) = self.tile_size();
         // A mirrored image repeats itself, so no larger shift gives anything new.
         let jitter = jitter.min(i32::MAX as usize) as i64;
@@ -300,3 +212,6 @@ pub(crate) fn single(what: &str, image: burn::tensor::Tensor<4>) -> Result<Array
     }
     Ok(crate::host::array4(image.inner()).index_axis_move(Axis(0), 0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,81 @@
 //! Tiles against the whole image.
 
-use ndarray::{Axis, array, s};
-use vis::Error;
-use vis::gradient::Gradient;
-use vis::losses::LayerEnergy;
-use vis::model::Tiny;
-use vis::tiles::{Placement, TiledGradient};
+use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions, ops::MaxPoolOptions};
+use ndarray::{Array3, Axis, array, s};
 
-use super::{any_size, array3, difference, photo};
-use crate::support::{assert_close, device, identity};
+use super::{Placement, TiledGradient};
+use crate::Error;
+use crate::gradient::Gradient;
+use crate::host::{array4, tensor4};
+use crate::losses::LayerEnergy;
+use crate::model::{InputSpec, Model, Stop, Taps, Tiny};
+
+/// A model that is any function of its image, tapped as `output`.
+struct Function<F>(InputSpec, F);
+
+impl<F: Fn(Tensor<4>, &mut Taps) -> Tensor<4> + Send + Sync> Model for Function<F> {
+    fn input(&self) -> &InputSpec {
+        &self.0
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        let x = (self.1)(image, taps);
+        taps.layer("output", x)?;
+        Ok(())
+    }
+}
+
+/// A model that does nothing, for losses that look at the image alone.
+fn identity(shape: [usize; 3]) -> impl Model {
+    Function(InputSpec::new(shape, (0.0, 255.0)).with_any_size_from(1), |x, _: &mut Taps| x)
+}
+
+/// A network that takes any size: two convolutions around a max pooling. A unit of its last layer reaches
+/// 1 + 1 + 2 = 4 pixels.
+fn any_size() -> impl Model {
+    let weights = |shape: [usize; 4], phase: f32| {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (1..=count).map(|k| (k as f32 * 0.618_034 + phase).fract() - 0.4).collect();
+        Tensor::<4>::from_data(TensorData::new(values, shape), &device())
+    };
+    let (first, second) = (weights([4, 3, 3, 3], 0.1), weights([5, 4, 3, 3], 0.7));
+    let same = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    Function(InputSpec::rgb(64, 64).with_any_size_from(8), move |x: Tensor<4>, taps: &mut Taps| {
+        let x = taps.relu(module::conv2d(x / 255.0, first.clone(), None, same()));
+        let x = module::max_pool2d(x, MaxPoolOptions::new([2, 2]));
+        taps.relu(module::conv2d(x, second.clone(), None, same()))
+    })
+}
+
+fn device() -> Device {
+    Device::default()
+}
+
+/// An image with structure at every pixel.
+fn photo(seed: u64, [channels, height, width]: [usize; 3]) -> Tensor<4> {
+    let noise = crate::random::noise([1, channels, height, width], (0.0, 255.0), seed, 0, &device());
+    (noise - 128.0) * 12.0 + 128.0
+}
+
+fn array3(image: Tensor<4>) -> Array3<f32> {
+    array4(image).index_axis_move(Axis(0), 0)
+}
+
+/// The largest difference, relative to the largest value of `b`, over the part that `within` accepts.
+fn difference(a: &Array3<f32>, b: &Array3<f32>, within: impl Fn(usize, usize) -> bool) -> f32 {
+    let largest = b.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let error =
+        a.indexed_iter().filter(|((_, y, x), _)| within(*y, *x)).map(|(at, value)| (value - b[at]).abs());
+    error.fold(0.0, f32::max) / largest
+}
+
+#[track_caller]
+fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), expected.len(), "lengths differ");
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= tolerance, "got {got}, expected {expected} within {tolerance}");
+    }
+}
 
 #[test]
 fn the_tiled_gradient_is_that_of_the_whole_image_where_the_margin_is_wide_enough() {
@@ -90,7 +157,7 @@ fn a_network_of_one_size_has_tiles_of_that_size() {
         TiledGradient::new(&model, &losses).overlap(0).evaluate(image.view(), Placement::default()).unwrap();
     // The first tile is the first 8 columns; its share of the area is 8/21.
     let first = image.slice(s![.., .., ..8]).to_owned().insert_axis(Axis(0));
-    let first = Gradient::new(&model, &losses).evaluate(vis::host::tensor4(first.view(), &device())).unwrap();
+    let first = Gradient::new(&model, &losses).evaluate(tensor4(first.view(), &device())).unwrap();
     let expected = array3(first.gradient) * (8.0 / 21.0);
     let got = tiled.gradient.slice(s![.., .., ..8]).to_owned();
     assert!(difference(&got, &expected, |_, _| true) < 1e-5);
