@@ -14,7 +14,17 @@ use vis::Model;
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{EfficientNetLite0, Vgg16};
-use vis::picture::{Grid, Plot};
+use vis::picture::Grid;
+
+// The library draws the losses of a run with it, and keeps it to itself.
+#[path = "../src/picture"]
+#[allow(dead_code, reason = "two files of the library, of which a figure needs a part")]
+mod picture {
+    mod caption;
+    pub(crate) mod plot;
+}
+use picture::plot::Plot;
+use vis::{Error, Result};
 
 const NETWORKS: [&str; 2] = ["VGG16", "EfficientNet-Lite0"];
 /// The sides of images are one to eight times this.

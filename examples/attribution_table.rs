@@ -175,7 +175,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             }
             let map = host::array4(map.clamp_min(0.0));
             let map = map.slice(ndarray::s![0, 0, .., ..]);
-            let map = picture::normalize_unsigned_clipped(map, 99.5)?;
+            let map = picture::normalize(map, picture::Sign::Unsigned, 99.5)?;
             pictures.push(if entry.by_size {
                 picture::colorize(map.view(), ColorMap::Inferno)
             } else {

@@ -22,7 +22,7 @@ use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{InputSpec, Stop, Taps};
 use vis::optimizer::GradientModifier;
-use vis::picture::{ColorMap, Grid, from_array, normalize_unsigned_clipped, overlay_heat};
+use vis::picture::{ColorMap, Grid, Sign, from_array, normalize, overlay_heat};
 use vis::{Model, Optimizer};
 
 const HEIGHT: usize = 48;
@@ -190,7 +190,7 @@ fn main() -> vis::Result<()> {
             captions.push(name.to_owned());
             pictures.push(overlay_heat(
                 &photo,
-                normalize_unsigned_clipped(map.view(), 99.0)?.view(),
+                normalize(map.view(), Sign::Unsigned, 99.0)?.view(),
                 ColorMap::Inferno,
                 0.7,
             )?);

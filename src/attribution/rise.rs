@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
+use ndarray::ArrayView3;
 use rand::Rng;
 
 use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
+use crate::resample::{self, Weights};
 use crate::{Error, Result, random};
 
 /// Randomised input sampling: the mean of random smooth masks, weighted by the score of the image under each.
@@ -210,24 +212,13 @@ impl Rise {
         // The grid is enlarged to one cell more than the image, and a window of the image's size cut out.
         let (cell_height, cell_width) = (height.div_ceil(cells), width.div_ceil(cells));
         let (down, right) = (stream.random_range(0..cell_height), stream.random_range(0..cell_width));
-        let places = |cell: usize, shift: usize, side: usize| -> Vec<(usize, usize, f32)> {
+        let along = |cell: usize, shift: usize, side: usize| {
             let ratio = cells as f32 / ((cells + 1) * cell) as f32;
-            let last = cells as f32 - 1.0;
-            let place = |pixel: usize| (((pixel + shift) as f32 + 0.5) * ratio - 0.5).clamp(0.0, last);
-            let around = |place: f32| (place as usize, (place as usize + 1).min(cells - 1), place.fract());
-            (0..side).map(place).map(around).collect()
+            Weights::at(cells, side, |pixel| ((pixel + shift) as f32 + 0.5) * ratio - 0.5)
         };
-        let columns = places(cell_width, right, width);
-        let mut mask = Vec::with_capacity(height * width);
-        for (top, bottom, lower) in places(cell_height, down, height) {
-            for (left, right, further) in &columns {
-                let along = |row: usize| {
-                    grid[row * cells + left] * (1.0 - further) + grid[row * cells + right] * further
-                };
-                mask.push(along(top) * (1.0 - lower) + along(bottom) * lower);
-            }
-        }
-        mask
+        let grid = ArrayView3::from_shape((1, cells, cells), &grid).expect("a square of cells");
+        let mask = resample::array(grid, &along(cell_height, down, height), &along(cell_width, right, width));
+        mask.into_raw_vec_and_offset().0
     }
 }
 

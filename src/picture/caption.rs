@@ -6,8 +6,6 @@ use std::sync::LazyLock;
 use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
 use image::{Rgb, RgbImage};
 
-use super::overlay::mix;
-
 /// Ubuntu for reading, Hack for what Ubuntu lacks (mathematics, arrows, boxes); emoji are in neither.
 static FONTS: LazyLock<Vec<FontRef<'static>>> = LazyLock::new(|| {
     use epaint_default_fonts::{HACK_REGULAR, UBUNTU_LIGHT};
@@ -19,21 +17,15 @@ static FONTS: LazyLock<Vec<FontRef<'static>>> = LazyLock::new(|| {
 const STROKE_GAMMA: f32 = 0.7;
 
 /// How words are drawn.
-///
-/// ```
-/// use vis::picture::TextStyle;
-/// let style = TextStyle { size: 20.0, ..TextStyle::default() };
-/// assert_eq!(style.color.0, [255; 3]);
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TextStyle {
+pub(crate) struct TextStyle {
     /// The height of a line in pixels, from the top of the highest letter to the bottom of the lowest: 1 to
     /// 1000. From about 11 small letters can be read.
-    pub size: f32,
+    pub(crate) size: f32,
     /// The colour of the letters.
-    pub color: Rgb<u8>,
+    pub(crate) color: Rgb<u8>,
     /// The colour of a rim around the letters that keeps them readable on any ground, or none.
-    pub halo: Option<Rgb<u8>>,
+    pub(crate) halo: Option<Rgb<u8>>,
 }
 
 impl Default for TextStyle {
@@ -43,37 +35,17 @@ impl Default for TextStyle {
     }
 }
 
-/// A corner of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Corner {
-    /// Top left.
-    #[default]
-    TopLeft,
-    /// Top right.
-    TopRight,
-    /// Bottom left.
-    BottomLeft,
-    /// Bottom right.
-    BottomRight,
-}
-
 /// Text broken and shortened to fit a width: what [`fit_text`] returns.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FittedText {
+pub(crate) struct FittedText {
     /// The size at which every line fits.
-    pub size: f32,
+    pub(crate) size: f32,
     /// The lines, at least one.
-    pub lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 /// The width in pixels of one line of text at a size ([`TextStyle::size`]).
-///
-/// ```
-/// use vis::picture::measure_text;
-/// assert_eq!(measure_text("", 16.0), 0.0);
-/// assert!(measure_text("wide", 16.0) > measure_text("i", 16.0));
-/// ```
-pub fn measure_text(text: &str, size: f32) -> f32 {
+pub(crate) fn measure_text(text: &str, size: f32) -> f32 {
     text.chars().map(|letter| advance(letter, size)).sum()
 }
 
@@ -81,14 +53,7 @@ pub fn measure_text(text: &str, size: f32) -> f32 {
 ///
 /// A character that the fonts lack becomes an empty box, a tab or line break a space; accents that are
 /// characters of their own and scripts whose letters change shape are not composed.
-///
-/// ```
-/// use vis::picture::{TextStyle, draw_text};
-/// let mut picture = image::RgbImage::new(100, 20);
-/// draw_text(&mut picture, "tabby, 97 %", (2, 1), &TextStyle::default());
-/// assert!(picture.pixels().any(|pixel| pixel[0] > 200));
-/// ```
-pub fn draw_text(picture: &mut RgbImage, text: &str, (x, y): (i32, i32), style: &TextStyle) {
+pub(crate) fn draw_text(picture: &mut RgbImage, text: &str, (x, y): (i32, i32), style: &TextStyle) {
     let size = style.size.clamp(1.0, 1000.0);
     let halo = style.halo.map(|color| (color, (size / 12.0).clamp(1.0, 4.0)));
     // All of the halo lies under all of the letters.
@@ -110,17 +75,7 @@ pub fn draw_text(picture: &mut RgbImage, text: &str, (x, y): (i32, i32), style: 
 /// and the text is broken into at most `lines` lines, after a space or one of `_-/,.:;` where possible; what
 /// still does not fit loses its middle to an ellipsis, for names often differ at their ends. Line breaks in the
 /// text are kept, each line counting for itself. A width too small for even an ellipsis gives empty lines.
-///
-/// ```
-/// use vis::picture::{fit_text, measure_text};
-/// let name = "mixed_4e_3x3_bottleneck_pre_relu channel 476";
-/// for width in [400.0, 150.0, 80.0, 20.0, 1.0] {
-///     let fitted = fit_text(name, width, 12.0..=20.0, 2);
-///     assert!(fitted.lines.iter().all(|line| measure_text(line, fitted.size) <= width));
-/// }
-/// assert_eq!(fit_text(name, 80.0, 12.0..=20.0, 1).lines, ["mixed_…el 476"]);
-/// ```
-pub fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize) -> FittedText {
+pub(crate) fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize) -> FittedText {
     let (smallest, largest) = (sizes.start().clamp(1.0, 1000.0), sizes.end().clamp(1.0, 1000.0));
     let hard_lines: Vec<&str> = text.split('\n').map(str::trim).collect();
     let widest = hard_lines.iter().map(|line| measure_text(line, 1000.0)).fold(0.0, f32::max);
@@ -145,35 +100,28 @@ pub fn fit_text(text: &str, width: f32, sizes: RangeInclusive<f32>, lines: usize
     FittedText { size: smallest, lines: broken }
 }
 
-/// Draws a short text, such as the number of a step, into a corner of a picture: white with a black halo, its
+/// Draws a short text, such as the number of a step, into the top left corner of a picture: white with a black halo, its
 /// size chosen by the picture's, and never wider than it.
-///
-/// ```
-/// let mut frame = image::RgbImage::from_pixel(224, 224, image::Rgb([127; 3]));
-/// vis::picture::stamp(&mut frame, "128", vis::picture::Corner::TopLeft);
-/// assert!(frame.get_pixel(0, 223).0 == [127; 3] && frame.pixels().any(|pixel| pixel[0] > 200));
-/// ```
-pub fn stamp(picture: &mut RgbImage, text: &str, corner: Corner) {
+pub(crate) fn stamp(picture: &mut RgbImage, text: &str) {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let size = (height.min(width) * 0.09).clamp(11.0, 48.0);
     let margin = (size * 0.25).ceil();
     let fitted = fit_text(&text.replace('\n', " "), width - 2.0 * margin, 6.0..=size, 1);
     let Some(line) = fitted.lines.first() else { return };
-    let right = (width - margin - measure_text(line, fitted.size)).floor() as i32;
-    let bottom = (height - margin - fitted.size).floor() as i32;
-    let (x, y) = match corner {
-        Corner::TopLeft => (margin as i32, margin as i32),
-        Corner::TopRight => (right, margin as i32),
-        Corner::BottomLeft => (margin as i32, bottom),
-        Corner::BottomRight => (right, bottom),
-    };
-    draw_text(picture, line, (x, y), &TextStyle { size: fitted.size, ..TextStyle::default() });
+    let margin = margin as i32;
+    draw_text(picture, line, (margin, margin), &TextStyle { size: fitted.size, ..TextStyle::default() });
 }
 
 /// Black or white, whichever can be read on a ground.
 pub(super) fn ink_on(ground: Rgb<u8>) -> Rgb<u8> {
     let [red, green, blue] = ground.0.map(f32::from);
     if 0.299 * red + 0.587 * green + 0.114 * blue > 140.0 { Rgb([25; 3]) } else { Rgb([255; 3]) }
+}
+
+/// `share` of `other` in `one`.
+pub(super) fn mix(one: Rgb<u8>, other: Rgb<u8>, share: f32) -> Rgb<u8> {
+    let mix = |one: u8, other: u8| (f32::from(one) * (1.0 - share) + f32::from(other) * share).round() as u8;
+    Rgb([mix(one[0], other[0]), mix(one[1], other[1]), mix(one[2], other[2])])
 }
 
 /// The character to show for one in a text, and none for what has no shape of its own.
@@ -352,8 +300,8 @@ mod tests {
                 draw_text(&mut picture, odd, (x, y), &TextStyle { size, ..TextStyle::default() });
             }
         }
-        stamp(&mut RgbImage::new(0, 0), odd, Corner::BottomRight);
-        stamp(&mut RgbImage::new(3, 1), odd, Corner::TopRight);
+        stamp(&mut RgbImage::new(0, 0), odd);
+        stamp(&mut RgbImage::new(3, 1), odd);
         assert!(fit_text(odd, 30.0, 8.0..=9.0, 2).lines.len() >= 2);
     }
 
@@ -425,18 +373,10 @@ mod tests {
 
     #[test]
     fn a_stamp_lies_in_its_corner() {
-        for (corner, left, top) in [
-            (Corner::TopLeft, true, true),
-            (Corner::TopRight, false, true),
-            (Corner::BottomLeft, true, false),
-            (Corner::BottomRight, false, false),
-        ] {
-            let mut picture = RgbImage::from_pixel(200, 200, Rgb([90; 3]));
-            stamp(&mut picture, "128", corner);
-            let changed: Vec<_> = picture.enumerate_pixels().filter(|(_, _, pixel)| pixel[0] != 90).collect();
-            assert!(changed.iter().any(|(_, _, pixel)| pixel[0] > 200), "{corner:?}");
-            let inside = |x: u32, y: u32| (x < 60) == left && (x > 140) != left && (y < 40) == top;
-            assert!(changed.iter().all(|(x, y, _)| inside(*x, *y)), "{corner:?}");
-        }
+        let mut picture = RgbImage::from_pixel(200, 200, Rgb([90; 3]));
+        stamp(&mut picture, "128");
+        let changed: Vec<_> = picture.enumerate_pixels().filter(|(_, _, pixel)| pixel[0] != 90).collect();
+        assert!(changed.iter().any(|(_, _, pixel)| pixel[0] > 200));
+        assert!(changed.iter().all(|(x, y, _)| *x < 60 && *y < 40));
     }
 }

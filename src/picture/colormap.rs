@@ -132,8 +132,8 @@ impl FromStr for ColorMap {
 
 /// A map of numbers `[rows, columns]` as a picture, pixel by pixel.
 ///
-/// The numbers must be normalised: to `0..=1` ([`normalize_unsigned`](super::normalize_unsigned)) or, for a
-/// diverging colour map, to `-1..=1` ([`normalize_signed`](super::normalize_signed)). Numbers outside are
+/// The numbers must be normalised: to `0..=1` or, for a
+/// diverging colour map, to `-1..=1`, by [`normalize`](super::normalize). Numbers outside are
 /// clipped; NaN is coloured as 0.
 ///
 /// ```

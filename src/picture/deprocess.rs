@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The contrast of [`deprocess`]: values one standard deviation apart come to lie a tenth of the way from black
 /// to white apart, so five deviations either side of the mean are shown. The choice of keras-vis.
-pub const DEFAULT_CONTRAST: f32 = 0.1;
+pub(crate) const DEFAULT_CONTRAST: f32 = 0.1;
 
 /// An array `[channels, height, width]` of any range as a picture that can be looked at.
 ///
@@ -38,17 +38,7 @@ pub fn deprocess(values: ArrayView3<'_, f32>) -> Result<RgbImage> {
 /// # Errors
 /// [`Error::Shape`] unless there are 1 or 3 channels; [`Error::InvalidParameter`] if the contrast is not a
 /// number above 0.
-///
-/// ```
-/// # fn main() -> vis::Result<()> {
-/// let values = ndarray::array![[[-1.0, 1.0]]]; // mean 0, deviation 1
-/// let picture = vis::picture::deprocess_with(values.view(), 0.3)?;
-/// // 255 · (0.5 − 0.3) = 51 and 255 · (0.5 + 0.3) = 204
-/// assert_eq!(picture.pixels().map(|pixel| pixel[0]).collect::<Vec<_>>(), [51, 204]);
-/// # Ok(())
-/// # }
-/// ```
-pub fn deprocess_with(values: ArrayView3<'_, f32>, contrast: f32) -> Result<RgbImage> {
+pub(crate) fn deprocess_with(values: ArrayView3<'_, f32>, contrast: f32) -> Result<RgbImage> {
     if !(contrast > 0.0 && contrast.is_finite()) {
         return Err(Error::invalid("the contrast", "a number above 0", contrast));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::gif::{Encoder, Frame, Repeat};
 use image::RgbImage;
 
-use super::caption::{Corner, stamp};
+use super::caption::stamp;
 use super::palette::palette;
 use super::save::{Place, check_writable, temporary_in};
 use crate::{Error, Result};
@@ -195,7 +195,7 @@ impl GifWriter {
     /// ```
     pub fn numbered_frame(&mut self, picture: &RgbImage, step: usize) -> Result<()> {
         let mut picture = picture.clone();
-        stamp(&mut picture, &step.to_string(), Corner::TopLeft);
+        stamp(&mut picture, &step.to_string());
         self.frame(&picture)
     }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use image::RgbImage;
 use ndarray::Axis;
 
-use super::{Plot, write_atomically};
+use super::plot::Plot;
+use super::write_atomically;
 use crate::Result;
 use crate::optimizer::History;
 

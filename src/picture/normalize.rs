@@ -4,81 +4,51 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::{Error, Result};
 
-/// The percentile at which saliency maps are usually clipped: a few pixels far above the rest would otherwise
-/// leave the rest black.
-pub const SALIENCY_PERCENTILE: f32 = 99.0;
-
-/// A map brought to `0..=1`, smallest value to 0 and largest to 1.
-///
-/// A constant map becomes all zeros. NaN becomes 0 and infinities 0 or 1; they do not count as extremes.
-///
-/// ```
-/// use vis::picture::normalize_unsigned;
-/// let map = ndarray::array![[-1.0, 0.0], [1.0, 3.0]];
-/// assert_eq!(normalize_unsigned(map.view()), ndarray::array![[0.0, 0.25], [0.5, 1.0]]);
-/// assert_eq!(normalize_unsigned(ndarray::array![[5.0, 5.0]].view()), ndarray::array![[0.0, 0.0]]);
-/// ```
-pub fn normalize_unsigned(map: ArrayView2<'_, f32>) -> Array2<f32> {
-    let (low, high) = extremes(map);
-    spread(map, low, high)
+/// What becomes of the signs of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// Values are spread over `0..=1`, the smallest to 0 and the largest to 1.
+    Unsigned,
+    /// Values are divided by the largest magnitude, to `-1..=1`: 0 stays 0, and signs stay signs.
+    Signed,
 }
 
-/// [`normalize_unsigned`] with the largest values clipped: 1 is the given percentile (0 to 100, usually
-/// [`SALIENCY_PERCENTILE`]) of the map, as in Google's PAIR saliency library.
+/// A map of any range brought to one that has colours.
 ///
-/// The percentile interpolates linearly between values, as NumPy's. Where it equals the smallest value (a map
-/// that is almost everywhere 0) nothing is clipped, so that what there is stays visible. Sorts the map once.
+/// The largest values (for [`Sign::Signed`] magnitudes) are clipped at the given percentile, 0 to 100. With 100 none is;
+/// 99 is usual for saliency, where a few pixels far above the rest would leave the rest black, as in Google's PAIR saliency
+/// library. It interpolates linearly between values, as NumPy's. Where it is no larger than the smallest value (a map
+/// that is almost everywhere 0) nothing is clipped, so that what there is stays visible.
+///
+/// A constant map without signs and a map of zeros become zeros. NaN becomes 0 and infinities the ends; they do not count
+/// as extremes. Sorts the map once.
 ///
 /// # Errors
+///
 /// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
 ///
 /// ```
-/// # fn main() -> vis::Result<()> {
-/// let map = ndarray::array![[0.0, 1.0, 2.0, 3.0, 100.0]];
-/// // The 75th percentile of five values is the fourth: 3.
-/// let clipped = vis::picture::normalize_unsigned_clipped(map.view(), 75.0)?;
-/// assert_eq!(clipped, ndarray::array![[0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]]);
-/// # Ok(())
-/// # }
+/// use ndarray::array;
+/// use vis::picture::{Sign, normalize};
+/// let map = array![[-1.0, 0.0], [1.0, 3.0]];
+/// assert_eq!(normalize(map.view(), Sign::Unsigned, 100.0)?, array![[0.0, 0.25], [0.5, 1.0]]);
+/// // The 75th percentile of five magnitudes is the fourth: 4.
+/// let map = array![[0.0, -1.0, 2.0, -4.0, 100.0]];
+/// assert_eq!(normalize(map.view(), Sign::Signed, 75.0)?, array![[0.0, -0.25, 0.5, -1.0, 1.0]]);
+/// # Ok::<(), vis::Error>(())
 /// ```
-pub fn normalize_unsigned_clipped(map: ArrayView2<'_, f32>, percentile: f32) -> Result<Array2<f32>> {
-    let clip = percentile_of(map.iter().copied(), percentile)?;
-    let (low, high) = extremes(map);
-    Ok(spread(map, low, if clip > low { clip } else { high }))
-}
-
-/// A map brought to `-1..=1` by its largest absolute value; 0 stays 0 and signs stay signs.
-///
-/// A map of zeros stays zeros. NaN becomes 0 and infinities ±1; they do not count as extremes.
-///
-/// ```
-/// use vis::picture::normalize_signed;
-/// assert_eq!(normalize_signed(ndarray::array![[-4.0, 0.0, 1.0]].view()), ndarray::array![[-1.0, 0.0, 0.25]]);
-/// assert_eq!(normalize_signed(ndarray::array![[0.0, 0.0]].view()), ndarray::array![[0.0, 0.0]]);
-/// ```
-pub fn normalize_signed(map: ArrayView2<'_, f32>) -> Array2<f32> {
-    spread_signed(map, largest(map))
-}
-
-/// [`normalize_signed`] with the largest values clipped: ±1 is the given percentile (0 to 100, usually
-/// [`SALIENCY_PERCENTILE`]) of the absolute values.
-///
-/// Where that is 0 (a map that is almost everywhere 0) nothing is clipped.
-///
-/// # Errors
-/// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
-///
-/// ```
-/// # fn main() -> vis::Result<()> {
-/// let map = ndarray::array![[0.0, -1.0, 2.0, -4.0, 100.0]];
-/// let clipped = vis::picture::normalize_signed_clipped(map.view(), 75.0)?;
-/// assert_eq!(clipped, ndarray::array![[0.0, -0.25, 0.5, -1.0, 1.0]]);
-/// # Ok(())
-/// # }
-/// ```
-pub fn normalize_signed_clipped(map: ArrayView2<'_, f32>, percentile: f32) -> Result<Array2<f32>> {
-    let clip = percentile_of(map.iter().map(|value| value.abs()), percentile)?;
-    Ok(spread_signed(map, if clip > 0.0 { clip } else { largest(map) }))
+pub fn normalize(map: ArrayView2<'_, f32>, sign: Sign, percentile: f32) -> Result<Array2<f32>> {
+    Ok(match sign {
+        Sign::Unsigned => {
+            let clip = percentile_of(map.iter().copied(), percentile)?;
+            let (low, high) = extremes(map);
+            spread(map, low, if clip > low { clip } else { high })
+        }
+        Sign::Signed => {
+            let clip = percentile_of(map.iter().map(|value| value.abs()), percentile)?;
+            spread_signed(map, if clip > 0.0 { clip } else { largest(map) })
+        }
+    })
 }
 
 fn spread(map: ArrayView2<'_, f32>, low: f32, high: f32) -> Array2<f32> {
@@ -134,39 +104,58 @@ mod tests {
     fn a_constant_map_normalises_to_zeros() {
         for value in [0.0, 3.5, -2.0, f32::MAX, f32::MIN_POSITIVE] {
             let map = Array2::from_elem((3, 4), value);
-            assert_eq!(normalize_unsigned(map.view()), Array2::<f32>::zeros((3, 4)), "{value}");
             assert_eq!(
-                normalize_unsigned_clipped(map.view(), 99.0).unwrap(),
+                normalize(map.view(), Sign::Unsigned, 100.0).unwrap(),
+                Array2::<f32>::zeros((3, 4)),
+                "{value}"
+            );
+            assert_eq!(
+                normalize(map.view(), Sign::Unsigned, 99.0).unwrap(),
                 Array2::<f32>::zeros((3, 4)),
                 "{value}"
             );
         }
-        assert_eq!(normalize_signed(Array2::zeros((3, 4)).view()), Array2::<f32>::zeros((3, 4)));
         assert_eq!(
-            normalize_signed_clipped(Array2::zeros((3, 4)).view(), 99.0).unwrap(),
+            normalize(Array2::zeros((3, 4)).view(), Sign::Signed, 100.0).unwrap(),
+            Array2::<f32>::zeros((3, 4))
+        );
+        assert_eq!(
+            normalize(Array2::zeros((3, 4)).view(), Sign::Signed, 99.0).unwrap(),
             Array2::<f32>::zeros((3, 4))
         );
     }
 
     #[test]
     fn the_widest_and_the_narrowest_ranges_of_f32_are_spread_evenly() {
-        assert_eq!(normalize_unsigned(array![[f32::MIN, 0.0, f32::MAX]].view()), array![[0.0, 0.5, 1.0]]);
+        assert_eq!(
+            normalize(array![[f32::MIN, 0.0, f32::MAX]].view(), Sign::Unsigned, 100.0).unwrap(),
+            array![[0.0, 0.5, 1.0]]
+        );
         let tiny = f32::from_bits(1);
-        assert_eq!(normalize_unsigned(array![[0.0, tiny, 2.0 * tiny]].view()), array![[0.0, 0.5, 1.0]]);
-        assert_eq!(normalize_signed(array![[-tiny, 2.0 * tiny]].view()), array![[-0.5, 1.0]]);
+        assert_eq!(
+            normalize(array![[0.0, tiny, 2.0 * tiny]].view(), Sign::Unsigned, 100.0).unwrap(),
+            array![[0.0, 0.5, 1.0]]
+        );
+        assert_eq!(
+            normalize(array![[-tiny, 2.0 * tiny]].view(), Sign::Signed, 100.0).unwrap(),
+            array![[-0.5, 1.0]]
+        );
     }
 
     #[test]
     fn nan_becomes_zero_and_infinities_the_ends() {
         let map = array![[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0, 4.0]];
-        assert_eq!(normalize_unsigned(map.view()), array![[0.0, 1.0, 0.0, 0.0, 1.0]]);
-        assert_eq!(normalize_signed(map.view()), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
-        assert_eq!(normalize_signed_clipped(map.view(), 100.0).unwrap(), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
+        assert_eq!(normalize(map.view(), Sign::Unsigned, 100.0).unwrap(), array![[0.0, 1.0, 0.0, 0.0, 1.0]]);
+        assert_eq!(normalize(map.view(), Sign::Signed, 100.0).unwrap(), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
+        assert_eq!(normalize(map.view(), Sign::Signed, 100.0).unwrap(), array![[0.0, 1.0, -1.0, 0.5, 1.0]]);
         let nothing = array![[f32::NAN, f32::INFINITY]];
-        for map in [normalize_unsigned(nothing.view()), normalize_signed(nothing.view())] {
+        for map in [
+            normalize(nothing.view(), Sign::Unsigned, 100.0).unwrap(),
+            normalize(nothing.view(), Sign::Signed, 100.0).unwrap(),
+        ] {
             assert_eq!(map, array![[0.0, 0.0]]);
         }
-        assert!(normalize_unsigned_clipped(Array2::zeros((0, 0)).view(), 99.0).unwrap().is_empty());
+        assert!(normalize(Array2::zeros((0, 0)).view(), Sign::Unsigned, 99.0).unwrap().is_empty());
     }
 
     #[test]
@@ -186,8 +175,8 @@ mod tests {
     fn a_map_that_is_almost_everywhere_zero_keeps_what_it_has() {
         let mut map = Array2::zeros((20, 20));
         map[[3, 4]] = 2.0;
-        assert_eq!(normalize_unsigned_clipped(map.view(), 99.0).unwrap()[[3, 4]], 1.0);
+        assert_eq!(normalize(map.view(), Sign::Unsigned, 99.0).unwrap()[[3, 4]], 1.0);
         map[[3, 4]] = -2.0;
-        assert_eq!(normalize_signed_clipped(map.view(), 99.0).unwrap()[[3, 4]], -1.0);
+        assert_eq!(normalize(map.view(), Sign::Signed, 99.0).unwrap()[[3, 4]], -1.0);
     }
 }

@@ -1,8 +1,9 @@
 //! A map laid over the photo it was computed for.
 
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use ndarray::ArrayView2;
 
+use super::caption::mix;
 use super::colormap::ColorMap;
 use crate::{Error, Result};
 
@@ -103,12 +104,6 @@ fn check(photo: &RgbImage, what: &str, (width, height): (u32, u32), alpha: f32) 
         });
     }
     Ok(())
-}
-
-/// `share` of `other` in `one`.
-pub(super) fn mix(one: Rgb<u8>, other: Rgb<u8>, share: f32) -> Rgb<u8> {
-    let mix = |one: u8, other: u8| (f32::from(one) * (1.0 - share) + f32::from(other) * share).round() as u8;
-    Rgb([mix(one[0], other[0]), mix(one[1], other[1]), mix(one[2], other[2])])
 }
 
 #[cfg(test)]

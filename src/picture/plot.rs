@@ -2,8 +2,7 @@
 
 use image::{Rgb, RgbImage, imageops};
 
-use super::caption::{TextStyle, draw_text, fit_text, measure_text};
-use super::overlay::mix;
+use super::caption::{TextStyle, draw_text, fit_text, measure_text, mix};
 use crate::{Error, Result};
 
 const WHITE: Rgb<u8> = Rgb([255; 3]);
@@ -20,120 +19,54 @@ const HALF_STROKE: f32 = 1.0;
 
 /// A line plot of one or more series over their index, such as loss histories over steps.
 ///
-/// A value that is NaN or infinite (or not above 0 on a logarithmic scale) leaves a gap. A constant series is a
+/// A value that is NaN or infinite leaves a gap. A constant series is a
 /// level line, a single value a dot; without any value there are axes and the words "no data".
-///
-/// ```
-/// # fn main() -> vis::Result<()> {
-/// use vis::picture::Plot;
-/// let total = [8.0, 4.0, 2.0, 1.0, 0.5];
-/// let variation = [3.0, 2.0, 1.5, f32::NAN, 1.0];
-/// let plot = Plot::new("Losses").x_label("step").series("total", &total).series("variation", &variation);
-/// assert_eq!(plot.logarithmic(true).size(640, 400).render()?.dimensions(), (640, 400));
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a plot draws nothing until `render`"]
-pub struct Plot {
+pub(crate) struct Plot {
     title: String,
     x_label: String,
     y_label: String,
     series: Vec<(String, Vec<f32>)>,
-    logarithmic: bool,
     width: u32,
     height: u32,
 }
 
 impl Plot {
     /// A plot without series, 720 by 440 pixels. An empty title takes no room.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss");
-    /// assert_eq!(plot.render()?.dimensions(), (720, 440));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn new(title: impl Into<String>) -> Self {
+    pub(crate) fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
             x_label: String::new(),
             y_label: String::new(),
             series: Vec::new(),
-            logarithmic: false,
             width: 720,
             height: 440,
         }
     }
 
     /// What the horizontal axis counts; nothing unless set.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss").x_label("step");
-    /// assert_eq!(plot.render()?.dimensions(), (720, 440));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn x_label(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
         self
     }
 
     /// What the vertical axis measures; nothing unless set.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss").y_label("loss");
-    /// assert_eq!(plot.render()?.dimensions(), (720, 440));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn y_label(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn y_label(mut self, label: impl Into<String>) -> Self {
         self.y_label = label.into();
         self
     }
 
     /// Adds a series, drawn in the next of ten colours. Its first value stands at 0. An empty name leaves it out
     /// of the legend.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss").series("total", &[3.0, 2.0, 1.5]).series("", &[1.0, 1.0, 1.0]);
-    /// assert_eq!(plot.render()?.dimensions(), (720, 440));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn series(mut self, name: impl Into<String>, values: &[f32]) -> Self {
+    pub(crate) fn series(mut self, name: impl Into<String>, values: &[f32]) -> Self {
         self.series.push((name.into(), values.to_vec()));
         self
     }
 
-    /// Makes the vertical scale logarithmic, or linear again.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss").series("total", &[100.0, 10.0, 1.0]).logarithmic(true);
-    /// assert_eq!(plot.render()?.dimensions(), (720, 440));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn logarithmic(mut self, logarithmic: bool) -> Self {
-        self.logarithmic = logarithmic;
-        self
-    }
-
     /// The size of the picture in pixels, 160 × 120 to 10000 × 10000.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let plot = vis::picture::Plot::new("Loss").size(300, 200);
-    /// assert_eq!(plot.render()?.dimensions(), (300, 200));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn size(mut self, width: u32, height: u32) -> Self {
+    #[allow(dead_code, reason = "for the figure of `benches/scaling.rs`, which takes this file")]
+    pub(crate) fn size(mut self, width: u32, height: u32) -> Self {
         (self.width, self.height) = (width, height);
         self
     }
@@ -142,18 +75,15 @@ impl Plot {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] if the size is out of its range.
-    ///
-    /// ```
-    /// assert!(vis::picture::Plot::new("").size(5, 5).render().is_err());
-    /// ```
-    pub fn render(&self) -> Result<RgbImage> {
+    pub(crate) fn render(&self) -> Result<RgbImage> {
         if !(160..=10_000).contains(&self.width) || !(120..=10_000).contains(&self.height) {
             let got = format!("{} × {}", self.width, self.height);
-            return Err(Error::invalid("the size of a plot", "160 × 120 to 10000 × 10000", got));
+            let expected = "160 × 120 to 10000 × 10000".to_owned();
+            return Err(Error::InvalidParameter { name: "the size of a plot", expected, got });
         }
         let mut canvas = RgbImage::from_pixel(self.width, self.height, WHITE);
         let values = self.values();
-        let scale = Scale::of(&values, self.logarithmic);
+        let scale = Scale::of(&values);
         let longest = self.series.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
         let last_index = longest.saturating_sub(1).max(1) as f64;
 
@@ -186,11 +116,10 @@ impl Plot {
         Ok(canvas)
     }
 
-    /// What is to be shown of each series: finite values, as logarithms if so wanted.
+    /// What is to be shown of each series: finite values.
     fn values(&self) -> Vec<Vec<Option<f64>>> {
         let shown = |value: &f32| {
             let value = f64::from(*value);
-            let value = if self.logarithmic { value.log10() } else { value };
             value.is_finite().then_some(value)
         };
         self.series.iter().map(|(_, values)| values.iter().map(shown).collect()).collect()
@@ -278,8 +207,8 @@ struct Scale {
 }
 
 impl Scale {
-    /// A scale that holds all values (logarithms, if so told) with a little air.
-    fn of(values: &[Vec<Option<f64>>], logarithmic: bool) -> Self {
+    /// A scale that holds all values with a little air.
+    fn of(values: &[Vec<Option<f64>>]) -> Self {
         let all = || values.iter().flatten().flatten();
         let (mut low, mut high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(*value), high.max(*value))
@@ -288,35 +217,14 @@ impl Scale {
             (low, high) = (0.0, 1.0);
         }
         // A constant gets a range of its own size around it; f32 has seven digits, and less is noise.
-        let least = if logarithmic { 0.2 } else { low.abs().max(high.abs()) * 1e-6 };
+        let least = low.abs().max(high.abs()) * 1e-6;
         let air = match high - low {
-            0.0 if logarithmic => 0.5,
             0.0 if low == 0.0 => 1.0,
             0.0 => low.abs() * 0.5,
             range => range.max(least) * 0.05,
         };
         let (low, high) = (low - air, high + air);
-        let ticks = if logarithmic && high - low >= 2.5 {
-            let step = ((high - low) / 6.0).ceil().max(1.0);
-            let step = if step > 5.0 { (step / 5.0).ceil() * 5.0 } else { step };
-            multiples(low, high, step).into_iter().map(|decade| (decade, power_of_ten(decade))).collect()
-        } else if logarithmic && high - low >= 1.0 {
-            // So few decades leave room for twice and five times each.
-            let decades = multiples(low - 1.0, high, 1.0).into_iter();
-            let marks = decades.flat_map(|decade| [1.0_f64, 2.0, 5.0].map(|times| (decade, times)));
-            let placed =
-                marks.map(|(decade, times)| (decade + times.log10(), multiple_of_power(times, decade)));
-            placed.filter(|(at, _)| (low..=high).contains(at)).collect()
-        } else if logarithmic {
-            let (bottom, top) = (10_f64.powf(low), 10_f64.powf(high));
-            ticks(bottom, top)
-                .into_iter()
-                .filter(|(at, _)| *at > 0.0)
-                .map(|(at, text)| (at.log10(), text))
-                .collect()
-        } else {
-            ticks(low, high)
-        };
+        let ticks = ticks(low, high);
         Self { low, high, ticks }
     }
 
@@ -350,18 +258,6 @@ fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {
     let (first, last) = ((low / step).ceil(), (high / step).floor());
     let count = (last - first).clamp(-1.0, 100.0) + 1.0;
     (0..count as usize).map(|index| (first + index as f64) * step + 0.0).collect()
-}
-
-fn power_of_ten(decade: f64) -> String {
-    multiple_of_power(1.0, decade)
-}
-
-fn multiple_of_power(times: f64, decade: f64) -> String {
-    if (-4.0..=5.0).contains(&decade) {
-        format!("{:.*}", (-decade).max(0.0) as usize, times * 10_f64.powf(decade))
-    } else {
-        format!("{times}e{decade}").replace('-', "−")
-    }
 }
 
 fn draw_ticks(canvas: &mut RgbImage, frame: &Frame, scale: &Scale, last_index: f64) {
@@ -489,20 +385,6 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_scale_is_marked_by_decades_or_within_them() {
-        let scale = Scale::of(&[vec![Some(-3.0), Some(2.0)]], true);
-        assert_eq!(texts(&scale.ticks), ["0.001", "0.01", "0.1", "1", "10", "100"]);
-        // Half a decade on either side of 1 to 10: one, two and five times each.
-        let scale = Scale::of(&[vec![Some(-0.5), Some(1.5)]], true);
-        assert_eq!(texts(&scale.ticks), ["0.5", "1", "2", "5", "10", "20"]);
-        // From 2 to 8 there is no decade; round numbers stand where they belong.
-        let scale = Scale::of(&[vec![Some(2_f64.log10()), Some(8_f64.log10())]], true);
-        assert!(scale.ticks.iter().any(|(at, text)| text == "4" && (at - 4_f64.log10()).abs() < 1e-12));
-        let scale = Scale::of(&[vec![Some(-40.0), Some(30.0)]], true);
-        assert_eq!(texts(&scale.ticks), ["1e−30", "1e−15", "1", "1e15", "1e30"]);
-    }
-
-    #[test]
     fn higher_values_stand_higher_and_later_ones_further_right() {
         let picture = Plot::new("").series("", &[0.0, 1.0, 2.0, 3.0]).render().unwrap();
         let curve = of_color(&picture, 0);
@@ -525,8 +407,8 @@ mod tests {
             let share = of_color(&broken, 0).len() as f64 / of_color(&whole, 0).len() as f64;
             assert!((share - 0.5).abs() < 0.02, "{share}");
         }
-        // On a logarithmic scale so does zero; a value alone between gaps is a dot.
-        let lonely = Plot::new("").series("", &[0.0, 5.0, 0.0]).logarithmic(true).render().unwrap();
+        // A value alone between gaps is a dot.
+        let lonely = Plot::new("").series("", &[f32::NAN, 5.0, f32::NAN]).render().unwrap();
         let dot = of_color(&lonely, 0);
         assert!((9..60).contains(&dot.len()), "{}", dot.len());
     }
@@ -547,14 +429,14 @@ mod tests {
         let nothing: [f32; 0] = [];
         let wide = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, -0.0];
         let long: Vec<f32> = (0..100_000).map(|step| (step as f32 * 0.01).sin()).collect();
-        for logarithmic in [false, true] {
+        {
             for values in [&nothing[..], &[1.0], &[f32::NAN; 3], &wide, &long, &[f32::INFINITY, 1.0]] {
                 for (width, height) in [(160, 120), (720, 440)] {
                     let name = "a rather long name 中".repeat(4);
                     let plot = (0..14).fold(Plot::new(&*name).x_label(&*name).y_label(&*name), |plot, _| {
                         plot.series(&*name, values)
                     });
-                    plot.logarithmic(logarithmic).size(width, height).render().unwrap();
+                    plot.size(width, height).render().unwrap();
                 }
             }
         }

@@ -1,8 +1,7 @@
-//! Another size: of a photo, to what a network takes; of a map, to the photo it lies over.
+//! A photo at the size that a network takes.
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
-use ndarray::{Array2, ArrayView2};
 
 use crate::{Error, Result};
 
@@ -70,69 +69,10 @@ fn kept(side: u32, visible: f64) -> u32 {
     (plenty + (side - plenty) % 2).min(side)
 }
 
-/// A map `[rows, columns]` at another size, by bilinear interpolation.
-///
-/// Pixels are squares whose values sit at their centres, and beyond the outermost centres the map is constant:
-/// `align_corners=False` in PyTorch, `INTER_LINEAR` in OpenCV. Shrinking samples and does not average, as
-/// there. The same size returns the map itself.
-///
-/// # Errors
-/// [`Error::Shape`] if the map is empty; [`Error::InvalidParameter`] if the size is.
-///
-/// ```
-/// # fn main() -> vis::Result<()> {
-/// let map = ndarray::array![[0.0, 1.0]];
-/// // The centres of four pixels lie at −0.25, 0.25, 0.75 and 1.25 of the two.
-/// let wide = vis::picture::resize_map(map.view(), 1, 4)?;
-/// assert_eq!(wide, ndarray::array![[0.0, 0.25, 0.75, 1.0]]);
-/// # Ok(())
-/// # }
-/// ```
-pub fn resize_map(map: ArrayView2<'_, f32>, height: usize, width: usize) -> Result<Array2<f32>> {
-    if width == 0 || height == 0 {
-        let got = format!("{height} × {width}");
-        return Err(Error::invalid("the size of a map", "at least 1 × 1", got));
-    }
-    if map.is_empty() {
-        return Err(Error::Shape {
-            what: "the map".to_owned(),
-            expected: "at least one value".to_owned(),
-            got: map.shape().to_vec(),
-        });
-    }
-    if map.dim() == (height, width) {
-        return Ok(map.to_owned());
-    }
-    let rows = neighbours(map.nrows(), height);
-    let columns = neighbours(map.ncols(), width);
-    Ok(Array2::from_shape_fn((height, width), |(y, x)| {
-        let ((top, bottom, down), (left, right, across)) = (rows[y], columns[x]);
-        let between = |row: usize| mix(map[[row, left]], map[[row, right]], across);
-        mix(between(top), between(bottom), down)
-    }))
-}
-
-fn mix(one: f32, other: f32, share: f32) -> f32 {
-    one * (1.0 - share) + other * share
-}
-
-/// For each position of the new axis: the two old ones it lies between, and how far it is towards the second.
-fn neighbours(old: usize, new: usize) -> Vec<(usize, usize, f32)> {
-    let scale = old as f64 / new as f64;
-    (0..new)
-        .map(|index| {
-            let at = ((index as f64 + 0.5) * scale - 0.5).clamp(0.0, (old - 1) as f64);
-            let first = at.floor() as usize;
-            (first, (first + 1).min(old - 1), (at - first as f64) as f32)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use image::Rgb;
-    use ndarray::array;
 
     #[test]
     fn a_photo_of_the_right_size_passes_through_untouched() {
@@ -188,40 +128,5 @@ mod tests {
             Err(Error::InvalidParameter { .. })
         ));
         assert!(matches!(resize_to_cover_and_crop(&RgbImage::new(0, 4), 4, 4), Err(Error::Shape { .. })));
-        assert!(matches!(resize_map(Array2::zeros((0, 3)).view(), 2, 2), Err(Error::Shape { .. })));
-        assert!(matches!(
-            resize_map(Array2::zeros((3, 3)).view(), 2, 0),
-            Err(Error::InvalidParameter { .. })
-        ));
-    }
-
-    #[test]
-    fn a_map_is_enlarged_as_by_pytorch_with_align_corners_false() {
-        // [[0, 1], [2, 3]] is 2·row + column, which is linear: at the clamped centres c = 0, ¼, ¾, 1 of the four
-        // new rows and columns the value is 2·c(row) + c(column).
-        let map = array![[0.0, 1.0], [2.0, 3.0]];
-        let expected = array![
-            [0.0, 0.25, 0.75, 1.0],
-            [0.5, 0.75, 1.25, 1.5],
-            [1.5, 1.75, 2.25, 2.5],
-            [2.0, 2.25, 2.75, 3.0]
-        ];
-        assert_eq!(resize_map(map.view(), 4, 4).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_map_is_shrunk_by_sampling_at_half_pixel_centres() {
-        // Four to two: centres at 0.5 and 2.5, halfway between neighbours. Three to two: at 0.25 and 1.75.
-        let four = resize_map(array![[0.0, 10.0, 20.0, 50.0]].view(), 1, 2).unwrap();
-        assert_eq!(four, array![[5.0, 35.0]]);
-        let three = resize_map(array![[0.0], [4.0], [8.0]].view(), 2, 1).unwrap();
-        assert_eq!(three, array![[1.0], [7.0]]);
-    }
-
-    #[test]
-    fn one_value_fills_any_size_and_the_same_size_changes_nothing() {
-        assert_eq!(resize_map(array![[0.3]].view(), 3, 5).unwrap(), Array2::from_elem((3, 5), 0.3));
-        let map = Array2::from_shape_fn((7, 7), |(y, x)| (y as f32 * 0.37 + x as f32 * 1.1).sin());
-        assert_eq!(resize_map(map.view(), 7, 7).unwrap(), map);
     }
 }

@@ -9,7 +9,7 @@ use crate::attribution::{Cam, Formula, Target};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
-use crate::picture::{self, ColorMap};
+use crate::picture::{self, ColorMap, Sign};
 use crate::{Result, Rule};
 
 /// Shows which places of a photo speak for a class, or for filters of any layer: its class activation map.
@@ -216,7 +216,7 @@ impl VisualizeCam<'_> {
         let cam = cam.map(self.model, image, &target)?;
         let rectified = first(cam.rectified().upsampled()).index_axis_move(ndarray::Axis(0), 0);
         Ok(Heatmap {
-            map: picture::normalize_signed(rectified.view()), // 0 stays 0
+            map: picture::normalize(rectified.view(), Sign::Signed, 100.0)?, // 0 stays 0
             raw: first(cam.map),
             label: label_of(self.model, &target),
             layer: Some(cam.layer),

@@ -9,7 +9,7 @@ use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
-use crate::picture::{self, ColorMap, SALIENCY_PERCENTILE};
+use crate::picture::{self, ColorMap, Sign};
 use crate::{Result, Rule};
 
 /// Shows which pixels of a photo would change the score of a class, or of filters of any layer, the most.
@@ -57,7 +57,7 @@ pub fn visualize_saliency(model: &dyn Model, image: Tensor<4>) -> VisualizeSalie
         target: None,
         rule: Rule::Plain,
         modifier: Some(GradientModifier::Absolute),
-        percentile: SALIENCY_PERCENTILE,
+        percentile: 99.0,
         blur: 0.0,
         samples: 1,
         noise: 0.15,
@@ -276,7 +276,7 @@ impl VisualizeSaliency<'_> {
         }
         let largest = first(largest).index_axis_move(ndarray::Axis(0), 0);
         Ok(Heatmap {
-            map: picture::normalize_unsigned_clipped(largest.view(), self.percentile)?,
+            map: picture::normalize(largest.view(), Sign::Unsigned, self.percentile)?,
             raw: first(gradient),
             label: label_of(self.model, &target),
             layer: None,

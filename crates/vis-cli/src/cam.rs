@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use vis::attribution::{Cam, Formula};
-use vis::picture::{ColorMap, normalize_signed};
+use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
@@ -121,7 +121,7 @@ impl CamOptions {
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
-            let map = normalize_signed(matrix(cam.rectified().upsampled()).view());
+            let map = normalize(matrix(cam.rectified().upsampled()).view(), Sign::Signed, 100.0)?;
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
         })?;
         outputs.write_raw(&mut report, raw.view())?;

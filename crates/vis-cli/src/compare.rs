@@ -16,9 +16,7 @@ use vis::attribution::{
     Target, channel_sum, magnitude,
 };
 use vis::model::Model;
-use vis::picture::{
-    ColorMap, Grid, SALIENCY_PERCENTILE, normalize_signed, normalize_unsigned, normalize_unsigned_clipped,
-};
+use vis::picture::{ColorMap, Grid, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, Explained, matrix};
 use crate::failure::{Failure, Outcome};
@@ -235,14 +233,14 @@ impl CompareOptions {
         let (map, colors): (Array2<f32>, _) = match shown {
             Shown::Magnitude => {
                 let map = matrix(magnitude(map));
-                (normalize_unsigned_clipped(map.view(), SALIENCY_PERCENTILE)?, ColorMap::Inferno)
+                (normalize(map.view(), Sign::Unsigned, 99.0)?, ColorMap::Inferno)
             }
             Shown::Rectified => {
                 let map = matrix(burn::tensor::activation::relu(map));
-                (normalize_signed(map.view()), ColorMap::Jet)
+                (normalize(map.view(), Sign::Signed, 100.0)?, ColorMap::Jet)
             }
-            Shown::Signed => (normalize_signed(matrix(map).view()), ColorMap::BlueRed),
-            Shown::Spread => (normalize_unsigned(matrix(map).view()), ColorMap::Jet),
+            Shown::Signed => (normalize(matrix(map).view(), Sign::Signed, 100.0)?, ColorMap::BlueRed),
+            Shown::Spread => (normalize(matrix(map).view(), Sign::Unsigned, 100.0)?, ColorMap::Jet),
         };
         draw.overlay(&photo, &map, colors)
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use vis::attribution::{Attribution, Occlusion, Rise, Target};
-use vis::picture::{ColorMap, normalize_signed, normalize_unsigned};
+use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::Outcome;
@@ -62,7 +62,7 @@ impl OcclusionOptions {
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
-            let map = normalize_signed(matrix(map).view());
+            let map = normalize(matrix(map).view(), Sign::Signed, 100.0)?;
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::BlueRed)
         })?;
         outputs.write_raw(&mut report, raw.view())?;
@@ -124,7 +124,7 @@ impl RiseOptions {
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
-            let map = normalize_unsigned(matrix(map).view());
+            let map = normalize(matrix(map).view(), Sign::Unsigned, 100.0)?;
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
         })?;
         outputs.write_raw(&mut report, raw.view())?;

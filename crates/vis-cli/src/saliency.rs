@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 use vis::attribution::{Attribution, IntegratedGradients, Saliency, SmoothGrad, magnitude};
-use vis::picture::{ColorMap, SALIENCY_PERCENTILE, normalize_unsigned_clipped};
+use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
@@ -116,7 +116,7 @@ impl SaliencyOptions {
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
-            let map = normalize_unsigned_clipped(matrix(magnitude(map)).view(), SALIENCY_PERCENTILE)?;
+            let map = normalize(matrix(magnitude(map)).view(), Sign::Unsigned, 99.0)?;
             self.draw.overlay(&explained.photo.picture, &map, ColorMap::Inferno)
         })?;
         outputs.write_raw(&mut report, raw.view())?;

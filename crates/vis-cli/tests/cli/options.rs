@@ -207,7 +207,7 @@ fn maps_are_drawn_in_the_colours_and_as_thickly_as_asked_for() {
     let image = picture::to_input(&seven, &model).unwrap();
     let map = Saliency::new().attribute(&model, image, &Target::class(7)).unwrap();
     let magnitude = host::array4(vis::attribution::magnitude(map)).into_shape_with_order((28, 28)).unwrap();
-    let map = picture::normalize_unsigned_clipped(magnitude.view(), picture::SALIENCY_PERCENTILE).unwrap();
+    let map = picture::normalize(magnitude.view(), picture::Sign::Unsigned, 99.0).unwrap();
     let drawn = draw("--alpha 1 --colors viridis");
     for ((y, x), value) in map.indexed_iter() {
         let expected = picture::ColorMap::Viridis.color(*value).0;
