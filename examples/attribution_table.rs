@@ -31,7 +31,11 @@ use vis::attribution::{
 use vis::metrics::{PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
 use vis::model::EfficientNetLite0;
 use vis::picture::{self, ColorMap, Grid};
-use vis::{Model, Result, host};
+use vis::{Model, Result};
+
+#[allow(dead_code, reason = "no example needs all of it")]
+#[path = "../src/host.rs"]
+mod host;
 
 struct Entry {
     name: &'static str,

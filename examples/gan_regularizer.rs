@@ -34,7 +34,7 @@ use vis::model::{Digits, Discriminator, Generator};
 use vis::optimizer::BurnUpdate;
 use vis::parametrization::Parametrization;
 use vis::picture::{Grid, from_tensor};
-use vis::{Model, Optimizer, host, losses};
+use vis::{Model, Optimizer, losses};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Default::default();
@@ -59,9 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:48} {:>10}   nearest real of 600 a class", "", "confidence");
     let (mut figure, mut nearest) = (Vec::new(), Vec::new());
     for (name, images) in rows {
-        let confidence = host::array2(softmax(model.classify(images.clone())?, 1));
+        let confidence = common::host::array2(softmax(model.classify(images.clone())?, 1));
         let confidence: Vec<f32> = (0..10).map(|digit| confidence[[digit, digit]]).collect();
-        let found: Vec<(f32, &Vec<f32>)> = host::values(images.clone())
+        let found: Vec<(f32, &Vec<f32>)> = common::host::values(images.clone())
             .chunks(784)
             .zip(&real)
             .map(|(image, real)| closest(image, real))

@@ -122,7 +122,7 @@ fn train(device: &Device) -> Layers {
     let (images, bends) = roads(1024, 1);
     for step in 0..400 {
         let first = 32 * (step % 32);
-        let images = vis::host::tensor4(images.slice(s![first..first + 32, .., .., ..]), &device);
+        let images = common::host::tensor4(images.slice(s![first..first + 32, .., .., ..]), &device);
         let bends = Tensor::<1>::from_floats(&bends[first..first + 32], &device).reshape([32, 1]);
         let error = (layers.forward(images) - bends).square().mean();
         if step % 100 == 0 || step == 399 {
@@ -147,7 +147,7 @@ fn main() -> vis::Result<()> {
 
     let (images, bends) = roads(64, 2);
     let steering = |images: &Array4<f32>| {
-        model.classify(vis::host::tensor4(images.view(), &device)).map(vis::host::values)
+        model.classify(common::host::tensor4(images.view(), &device)).map(common::host::values)
     };
     let errors = steering(&images)?.into_iter().zip(&bends).map(|(got, bend)| (got - bend).abs());
     println!("new roads: steering is off by {:.3} on average", errors.sum::<f32>() / 64.0);
@@ -164,7 +164,7 @@ fn main() -> vis::Result<()> {
         // The loss is minus the output, so its gradient is turned round first.
         let wanted = ActivationMaximization::new("steering", 0).into();
         let gradient = Gradient::new(&model, &wanted)
-            .evaluate(vis::host::tensor4(image.view(), &device))?
+            .evaluate(common::host::tensor4(image.view(), &device))?
             .gradient
             .neg();
         for (name, modifier) in [
@@ -177,7 +177,7 @@ fn main() -> vis::Result<()> {
                 GradientModifier::SmallValues => smooth(gradient.clone().abs()),
                 _ => smooth(gradient.clone()),
             };
-            let map = vis::host::array4(modifier.apply(gradient));
+            let map = common::host::array4(modifier.apply(gradient));
             // Over the colours, the largest; what is negative answers another question.
             let largest = |values: ndarray::ArrayView1<f32>| values.iter().fold(0.0_f32, |a, b| a.max(*b));
             let map: Array2<f32> = map.index_axis(Axis(0), 0).map_axis(Axis(0), largest);
@@ -201,7 +201,7 @@ fn main() -> vis::Result<()> {
             [("made to steer right", None), ("made to steer left", Some(GradientModifier::Negate))]
         {
             let wanted = ActivationMaximization::new("steering", 0);
-            let run = Optimizer::new(&model, wanted).seed_img(vis::host::tensor4(image.view(), &device));
+            let run = Optimizer::new(&model, wanted).seed_img(common::host::tensor4(image.view(), &device));
             let run = run.learning_rate(0.5).max_iter(20);
             let mut steps = match modifier {
                 Some(modifier) => run.gradient_modifier(modifier),
@@ -211,7 +211,7 @@ fn main() -> vis::Result<()> {
             // Under a modified gradient the loss need not fall: the last image counts, not the best.
             let mut last = image.clone();
             for step in &mut steps {
-                last = vis::host::array4(step?.image);
+                last = common::host::array4(step?.image);
             }
             captions.push(format!("{name}: {:+.2}", steering(&last)?[0]));
             pictures.push(from_array(last.index_axis(Axis(0), 0), (0.0, 255.0))?);

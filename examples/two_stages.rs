@@ -7,7 +7,7 @@
 
 mod common;
 
-use vis::host::tensor4;
+use common::host::tensor4;
 use vis::model::Vgg16;
 use vis::picture::panel;
 use vis::{Model, visualize_activation};

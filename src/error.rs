@@ -179,7 +179,7 @@ impl Error {
     /// // The first step leads so far away that the loss is infinite there.
     /// let run = Optimizer::new(&model, TotalVariation::default()).learning_rate(1e38);
     /// let error = run.minimize().unwrap_err();
-    /// assert!(vis::host::values(error.best_image().unwrap().clone()).iter().all(|value| value.is_finite()));
+    /// assert!(error.best_image().unwrap().clone().into_data().to_vec::<f32>().unwrap().iter().all(|value| value.is_finite()));
     /// ```
     pub fn best_image(&self) -> Option<&Tensor<4>> {
         match self {

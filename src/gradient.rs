@@ -85,7 +85,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// let losses = ActivationMaximization::new("conv2", 3).into();
     /// let at = Gradient::new(&model, &losses).evaluate(image.clone())?;
     /// assert_eq!(at.layer, None); // with respect to the image itself:
-    /// assert_eq!(vis::host::values(at.value), vis::host::values(image));
+    /// assert_eq!(at.value.into_data().to_vec::<f32>().unwrap(), image.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
@@ -335,7 +335,7 @@ impl LossValues {
     /// # let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let losses = vis::losses![(LPNorm::default(), 1.0), (TotalVariation::default(), 1.0)];
     /// let values = Gradient::new(&model, &losses).values(images)?;
-    /// assert_eq!(vis::host::values(values.total()), values.totals());
+    /// assert_eq!(values.total().into_data().to_vec::<f32>().unwrap(), values.totals());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn total(&self) -> Tensor<1> {

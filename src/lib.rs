@@ -69,7 +69,7 @@ mod convolution;
 pub mod error;
 pub mod for_keras_vis_users;
 pub mod gradient;
-pub mod host;
+mod host;
 pub mod losses;
 pub mod metrics;
 pub mod model;

@@ -42,7 +42,7 @@ pub(crate) fn normal(stream: &mut Stream, count: usize) -> Vec<f32> {
 ///
 /// ```
 /// let noise = vis::random::noise([2, 3, 4, 4], (0.0, 255.0), 0, 0, &Default::default());
-/// let values = vis::host::values(noise);
+/// let values = noise.into_data().to_vec::<f32>().unwrap();
 /// assert!(values.iter().all(|value| (117.0..139.0).contains(value)));
 /// ```
 pub fn noise(shape: [usize; 4], range: (f32, f32), seed: u64, first: usize, device: &Device) -> Tensor<4> {

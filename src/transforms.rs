@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// use vis::transforms::{Jitter, Transform};
 /// let image = vis::random::noise([1, 3, 8, 8], (0.0, 1.0), 0, 0, &Default::default());
 /// let still = Jitter::pixels(0).apply(image.clone(), &mut vis::random::stream(0, 0));
-/// assert_eq!(vis::host::values(still), vis::host::values(image));
+/// assert_eq!(still.into_data().to_vec::<f32>().unwrap(), image.into_data().to_vec::<f32>().unwrap());
 /// ```
 #[doc(alias = "InputModifier")]
 pub trait Transform: fmt::Debug + Send + Sync {
@@ -160,7 +160,7 @@ impl Transform for Pad {
 /// let row = burn::tensor::Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Default::default()).reshape([1, 1, 1, 3]);
 /// let wrapped = Wrap { pixels: 1 }.apply(row, &mut vis::random::stream(0, 0));
 /// assert_eq!(wrapped.dims(), [1, 1, 3, 5]);
-/// assert_eq!(vis::host::values(wrapped)[..5], [3.0, 1.0, 2.0, 3.0, 1.0]);
+/// assert_eq!(wrapped.into_data().to_vec::<f32>().unwrap()[..5], [3.0, 1.0, 2.0, 3.0, 1.0]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wrap {
@@ -195,7 +195,7 @@ impl Transform for Wrap {
 /// let row = burn::tensor::Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Default::default()).reshape([1, 1, 1, 3]);
 /// let mirrored = Mirror { pixels: 2 }.apply(row, &mut vis::random::stream(0, 0));
 /// assert_eq!(mirrored.dims(), [1, 1, 5, 7]);
-/// assert_eq!(vis::host::values(mirrored)[..7], [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
+/// assert_eq!(mirrored.into_data().to_vec::<f32>().unwrap()[..7], [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mirror {

@@ -1,6 +1,9 @@
 //! What several examples need.
 #![allow(dead_code, reason = "no example needs all of it")]
 
+#[path = "../../src/host.rs"]
+pub(crate) mod host;
+
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -72,7 +75,7 @@ pub(crate) fn feed_back(
         picture::save(&made.picture()?, &path)?;
         let seen = picture::to_tensor(&picture::load(&path)?, model)?;
         let shares = burn::tensor::activation::softmax(model.classify(seen)?, 1);
-        let shares = vis::host::values(shares);
+        let shares = host::values(shares);
         let best = (0..shares.len()).max_by(|a, b| shares[*a].total_cmp(&shares[*b])).unwrap_or_default();
         let name = model.class_name(best).unwrap_or_default();
         right += usize::from(wanted.contains(&best));

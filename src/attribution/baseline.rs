@@ -47,7 +47,7 @@ impl Baseline {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let grey = Baseline::Value(9.0).of(&model, &image)?;
-    /// assert!(vis::host::values(grey).iter().all(|value| *value == 9.0));
+    /// assert!(grey.into_data().to_vec::<f32>().unwrap().iter().all(|value| *value == 9.0));
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn of(&self, model: &dyn Model, images: &Tensor<4>) -> Result<Tensor<4>> {

@@ -16,7 +16,7 @@ use crate::{Result, random};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// let map = RandomMap { seed: 1 }.attribute(&model, model.input().zeros(&model.device()), &Target::class(0))?;
-/// assert!(vis::host::values(map).iter().all(|value| (0.0..1.0).contains(value)));
+/// assert!(map.into_data().to_vec::<f32>().unwrap().iter().all(|value| (0.0..1.0).contains(value)));
 /// # Ok::<(), vis::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Attribution for RandomMap {
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// let flat = Sobel.attribute(&model, model.input().zeros(&model.device()), &Target::class(0))?;
-/// assert!(vis::host::values(flat).iter().all(|value| *value == 0.0));
+/// assert!(flat.into_data().to_vec::<f32>().unwrap().iter().all(|value| *value == 0.0));
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///

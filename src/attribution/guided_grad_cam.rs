@@ -41,10 +41,10 @@ impl GuidedGradCam {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let region = Cam::new(Formula::GradCam).map(&model, image.clone(), &Target::class(2))?.rectified().upsampled();
     /// let guided = Saliency::guided().attribute(&model, image.clone(), &Target::class(2))?;
-    /// assert_eq!(map(&GuidedGradCam::new())?, vis::host::values(guided * region));
+    /// assert_eq!(map(&GuidedGradCam::new())?, (guided * region).into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new() -> Self {
@@ -58,7 +58,7 @@ impl GuidedGradCam {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_ne!(map(&GuidedGradCam::new().layer("conv1"))?, map(&GuidedGradCam::new())?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -74,7 +74,7 @@ impl GuidedGradCam {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let coarse = GuidedGradCam::new().interpolation(Interpolation::Nearest);
     /// assert_ne!(map(&coarse)?, map(&GuidedGradCam::new())?);
     /// # Ok::<(), vis::Error>(())

@@ -83,7 +83,7 @@ impl IntegratedGradients {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let method = || IntegratedGradients::new();
     /// assert_eq!(map(&method())?, map(&method().steps(64).quadrature(Quadrature::Midpoint).baseline(Baseline::Black))?);
     /// # Ok::<(), vis::Error>(())
@@ -129,7 +129,7 @@ impl IntegratedGradients {
     /// let method = IntegratedGradients::new().quadrature(Quadrature::Right).steps(1);
     /// let map = method.attribute(&model, image.clone(), &Target::class(2))?;
     /// let product = Saliency::new().times_input().attribute(&model, image, &Target::class(2))?;
-    /// let off = vis::host::values((map - product).abs().max())[0];
+    /// let off = (map - product).abs().max().into_data().to_vec::<f32>().unwrap()[0];
     /// assert!(off < 1e-5, "{off}");
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -145,7 +145,7 @@ impl IntegratedGradients {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // From the image itself there is no way to go.
     /// let method = IntegratedGradients::new().baseline(Baseline::Image(image.clone()));
     /// assert!(map(&method)?.iter().all(|value| *value == 0.0));
@@ -184,7 +184,7 @@ impl IntegratedGradients {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let (one, many) = (map(&IntegratedGradients::new().batch_size(1))?, map(&IntegratedGradients::new())?);
     /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
     /// # Ok::<(), vis::Error>(())
@@ -229,7 +229,7 @@ impl IntegratedGradients {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let found = IntegratedGradients::new().evaluate(&model, image, &Target::class(2))?;
-    /// let sum = vis::host::values(found.map.sum())[0];
+    /// let sum = found.map.sum().into_data().to_vec::<f32>().unwrap()[0];
     /// assert!((sum - found.difference[0] - found.residual[0]).abs() < 1e-4);
     /// # Ok::<(), vis::Error>(())
     /// ```

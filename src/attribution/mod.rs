@@ -114,7 +114,7 @@ impl<A: Attribution + ?Sized> Attribution for Box<A> {
 ///
 /// ```
 /// let map = burn::tensor::Tensor::<1>::from_floats([1.0, -3.0], &Default::default()).reshape([1, 2, 1, 1]);
-/// assert_eq!(vis::host::values(vis::attribution::magnitude(map)), [3.0]);
+/// assert_eq!(vis::attribution::magnitude(map).into_data().to_vec::<f32>().unwrap(), [3.0]);
 /// ```
 ///
 /// Source: Simonyan et al. 2013, arXiv 1312.6034, section 3.1.
@@ -127,7 +127,7 @@ pub fn magnitude(map: Tensor<4>) -> Tensor<4> {
 ///
 /// ```
 /// let map = burn::tensor::Tensor::<1>::from_floats([1.0, -3.0], &Default::default()).reshape([1, 2, 1, 1]);
-/// assert_eq!(vis::host::values(vis::attribution::channel_sum(map)), [-2.0]);
+/// assert_eq!(vis::attribution::channel_sum(map).into_data().to_vec::<f32>().unwrap(), [-2.0]);
 /// ```
 pub fn channel_sum(map: Tensor<4>) -> Tensor<4> {
     map.sum_dim(1)

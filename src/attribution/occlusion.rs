@@ -53,7 +53,7 @@ impl Occlusion {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&Occlusion::new([4, 2]))?, map(&Occlusion::new([4, 2]).stride([2, 1]))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -74,7 +74,7 @@ impl Occlusion {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // Windows side by side: every pixel of one has its drop.
     /// let map = map(&Occlusion::new([4, 4]).stride([4, 4]))?;
     /// assert!(map[..4].iter().all(|value| *value == map[0]) && map[4] != map[3]);
@@ -92,7 +92,7 @@ impl Occlusion {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // Nothing is lost when the window shows what it hides.
     /// let same = Occlusion::new([4, 4]).baseline(Baseline::Image(image.clone()));
     /// assert!(map(&same)?.iter().all(|value| value.abs() < 1e-5));
@@ -110,7 +110,7 @@ impl Occlusion {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let (one, many) = (map(&Occlusion::new([4, 4]).batch_size(1))?, map(&Occlusion::new([4, 4]).batch_size(9))?);
     /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
     /// # Ok::<(), vis::Error>(())
@@ -135,7 +135,7 @@ impl Occlusion {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let occlusion = Occlusion::new([2, 2]).stride([2, 2]).batch_size(4);
     /// let ended = occlusion.progress(|_| ControlFlow::Break(()));
-    /// let map = vis::host::values(ended.attribute(&model, image, &Target::class(2))?);
+    /// let map = ended.attribute(&model, image, &Target::class(2))?.into_data().to_vec::<f32>().unwrap();
     /// // 4 of the 16 windows, of 4 pixels each.
     /// assert_eq!(map.iter().filter(|value| **value != 0.0).count(), 16);
     /// # Ok::<(), vis::Error>(())

@@ -57,7 +57,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let rise = || Rise::new().masks(20);
     /// assert_eq!(map(&rise())?, map(&rise().cells(7).open(0.5).seed(0))?);
     /// # Ok::<(), vis::Error>(())
@@ -81,7 +81,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_ne!(map(&Rise::new().masks(10))?, map(&Rise::new().masks(20))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -97,7 +97,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // One cell: masks are open or closed as a whole, and the map is flat.
     /// let map = map(&Rise::new().masks(20).cells(1))?;
     /// assert!(map.iter().all(|value| (value - map[0]).abs() < 1e-4));
@@ -115,7 +115,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // With every cell open nothing is hidden: the score everywhere.
     /// let score = Target::class(2).scores(&model, image.clone())?[0];
     /// let map = map(&Rise::new().masks(20).open(1.0))?;
@@ -134,7 +134,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let rise = || Rise::new().masks(20).cells(4);
     /// assert_eq!(map(&rise().seed(1))?, map(&rise().seed(1))?);
     /// assert_ne!(map(&rise().seed(1))?, map(&rise().seed(2))?);
@@ -152,7 +152,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let rise = || Rise::new().masks(20).cells(4);
     /// assert_ne!(map(&rise().baseline(Baseline::Mean))?, map(&rise())?);
     /// # Ok::<(), vis::Error>(())
@@ -169,7 +169,7 @@ impl Rise {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let rise = || Rise::new().masks(20).cells(4);
     /// let (one, many) = (map(&rise().batch_size(1))?, map(&rise().batch_size(20))?);
     /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
@@ -195,7 +195,7 @@ impl Rise {
     /// let enough = |done, _| if done >= 24 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     /// let ended = rise(4000).progress(enough).attribute(&model, image.clone(), &target)?;
     /// let of_24 = rise(24).attribute(&model, image, &target)?;
-    /// assert_eq!(vis::host::values(ended), vis::host::values(of_24));
+    /// assert_eq!(ended.into_data().to_vec::<f32>().unwrap(), of_24.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {

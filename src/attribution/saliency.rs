@@ -55,7 +55,7 @@ impl Saliency {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&Saliency::new())?, map(&Saliency::new().rule(vis::Rule::Plain))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -70,7 +70,7 @@ impl Saliency {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&Saliency::guided())?, map(&Saliency::new().rule(vis::Rule::Guided))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -85,7 +85,7 @@ impl Saliency {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&Saliency::deconvolution())?, map(&Saliency::new().rule(vis::Rule::Deconvolution))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -101,7 +101,7 @@ impl Saliency {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_ne!(map(&Saliency::new().rule(vis::Rule::Guided))?, map(&Saliency::new())?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -119,9 +119,9 @@ impl Saliency {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let (product, gradient) = (map(&Saliency::new().times_input())?, map(&Saliency::new())?);
-    /// let pixels = vis::host::values(image);
+    /// let pixels = image.into_data().to_vec::<f32>().unwrap();
     /// assert!((0..pixels.len()).all(|pixel| product[pixel] == gradient[pixel] * pixels[pixel]));
     /// # Ok::<(), vis::Error>(())
     /// ```

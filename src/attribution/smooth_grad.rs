@@ -70,7 +70,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let method = || SmoothGrad::new(Saliency::new());
     /// assert_eq!(map(&method())?, map(&method().samples(25).noise(0.15).seed(0))?);
     /// # Ok::<(), vis::Error>(())
@@ -94,7 +94,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&SmoothGrad::new(Saliency::new()).samples(1))?, map(&Saliency::new())?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -110,7 +110,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // Without noise all copies are the image.
     /// let silent = SmoothGrad::new(Saliency::new()).noise(0.0).samples(5);
     /// let off = |(a, b): (f32, f32)| (a - b).abs();
@@ -130,7 +130,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
     /// assert_eq!(map(&smooth().seed(1))?, map(&smooth().seed(1))?);
     /// assert_ne!(map(&smooth().seed(1))?, map(&smooth().seed(2))?);
@@ -148,7 +148,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
     /// assert_eq!(map(&smooth().statistic(Statistic::Squared))?, map(&smooth().squared())?);
     /// # Ok::<(), vis::Error>(())
@@ -165,7 +165,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
     /// assert!(map(&smooth().squared())?.iter().all(|value| *value >= 0.0));
     /// # Ok::<(), vis::Error>(())
@@ -181,7 +181,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// // One copy has none.
     /// assert!(map(&SmoothGrad::new(Saliency::new()).samples(1).variance())?.iter().all(|value| *value == 0.0));
     /// # Ok::<(), vis::Error>(())
@@ -198,7 +198,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
     /// let (one, many) = (map(&smooth().batch_size(1))?, map(&smooth().batch_size(4))?);
     /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
@@ -222,7 +222,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// let ended = SmoothGrad::new(Saliency::new()).progress(|_| ControlFlow::Break(()));
     /// let ended = ended.attribute(&model, image.clone(), &Target::class(2))?;
     /// let gradient = Saliency::new().attribute(&model, image, &Target::class(2))?;
-    /// assert_eq!(vis::host::values(ended), vis::host::values(gradient));
+    /// assert_eq!(ended.into_data().to_vec::<f32>().unwrap(), gradient.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {

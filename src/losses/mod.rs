@@ -110,7 +110,7 @@ impl Scene {
     /// ```
     /// # let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
     /// let scene = vis::Scene::new(image.clone(), []);
-    /// assert_eq!(vis::host::values(scene.image()), vis::host::values(image));
+    /// assert_eq!(scene.image().into_data().to_vec::<f32>().unwrap(), image.into_data().to_vec::<f32>().unwrap());
     /// ```
     pub fn image(&self) -> Tensor<4> {
         self.image.clone()

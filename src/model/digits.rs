@@ -87,8 +87,8 @@ impl Digits {
     /// # let image = vis::random::noise([1, 1, 28, 28], (0.0, 1.0), 0, 0, &device);
     /// let scores = |seed| Digits::with_random_weights(seed, &device)?.classify(image.clone());
     /// let (once, again, other) = (scores(0)?, scores(0)?, scores(1)?);
-    /// assert_eq!(vis::host::values(once.clone()), vis::host::values(again));
-    /// assert_ne!(vis::host::values(once), vis::host::values(other));
+    /// assert_eq!(once.clone().into_data().to_vec::<f32>().unwrap(), again.into_data().to_vec::<f32>().unwrap());
+    /// assert_ne!(once.into_data().to_vec::<f32>().unwrap(), other.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///

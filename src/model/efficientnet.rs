@@ -126,8 +126,8 @@ impl EfficientNetLite0 {
     /// # let image = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 0, 0, &device);
     /// let stem = |seed| EfficientNetLite0::with_random_weights(seed, &device)?.activation(image.clone(), "stem");
     /// let (once, again, other) = (stem(0)?, stem(0)?, stem(1)?);
-    /// assert_eq!(vis::host::values(once.clone()), vis::host::values(again));
-    /// assert_ne!(vis::host::values(once), vis::host::values(other));
+    /// assert_eq!(once.clone().into_data().to_vec::<f32>().unwrap(), again.into_data().to_vec::<f32>().unwrap());
+    /// assert_ne!(once.into_data().to_vec::<f32>().unwrap(), other.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///

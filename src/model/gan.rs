@@ -323,7 +323,7 @@ impl Generator {
     /// // Without any weights every code gives the middle of the range.
     /// let generator = Generator::from_flat(Tensor::zeros([Generator::PARAMETERS], &Default::default()));
     /// let image = generator.decode(Tensor::ones([1, Generator::CODE, 1, 1], &Default::default()));
-    /// assert!(vis::host::values(image).iter().all(|pixel| *pixel == 0.5));
+    /// assert!(image.into_data().to_vec::<f32>().unwrap().iter().all(|pixel| *pixel == 0.5));
     /// ```
     pub fn from_flat(weights: Tensor<1>) -> Self {
         Self { weights: Weights::new(weights, GENERATOR) }

@@ -15,8 +15,8 @@
 //! let image = Tensor::<4>::from_floats([[[[0.0, 0.0, 5.0, 5.0], [0.0, 0.0, 5.0, 5.0]]]], &device);
 //! let mut taps = Taps::new();
 //! let x = edge.rectified(image, &mut taps, Rectifier::Relu);
-//! assert_eq!(vis::host::values(x.clone()), [0.0, 5.0, 5.0, 0.0, 0.0, 5.0, 5.0, 0.0]);
-//! assert_eq!(vis::host::values(max_pool_2x2(x, &mut taps)), [5.0, 5.0]);
+//! assert_eq!(x.clone().into_data().to_vec::<f32>().unwrap(), [0.0, 5.0, 5.0, 0.0, 0.0, 5.0, 5.0, 0.0]);
+//! assert_eq!(max_pool_2x2(x, &mut taps).into_data().to_vec::<f32>().unwrap(), [5.0, 5.0]);
 //! assert_eq!(taps.rectifiers(), 1);
 //! ```
 
@@ -63,7 +63,7 @@ impl Convolution {
     /// let device = Device::default();
     /// let sum = Convolution::new(Tensor::ones([1, 1, 2, 2], &device), None);
     /// let x = sum.forward(Tensor::ones([1, 1, 3, 3], &device), &mut Taps::new());
-    /// assert_eq!(vis::host::values(x), [4.0; 4]); // at the four places where it fits
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [4.0; 4]); // at the four places where it fits
     /// ```
     pub fn new(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl Convolution {
     /// let device = Device::default();
     /// let sum = Convolution::new(Tensor::ones([1, 1, 1, 3], &device), None).with_padding(Padding::Same);
     /// let x = sum.forward(Tensor::ones([1, 1, 1, 4], &device), &mut Taps::new());
-    /// assert_eq!(vis::host::values(x), [2.0, 3.0, 3.0, 2.0]); // zeros at both ends
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [2.0, 3.0, 3.0, 2.0]); // zeros at both ends
     /// ```
     pub fn with_padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
@@ -182,7 +182,7 @@ impl Convolution {
     /// let device = Device::default();
     /// let minus = Convolution::new(Tensor::ones([1, 1, 1, 1], &device).neg(), Some(Tensor::ones([1], &device)));
     /// let image = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &device).reshape([1, 1, 1, 3]);
-    /// assert_eq!(vis::host::values(minus.forward(image, &mut Taps::new())), [1.0, 0.0, -1.0]);
+    /// assert_eq!(minus.forward(image, &mut Taps::new()).into_data().to_vec::<f32>().unwrap(), [1.0, 0.0, -1.0]);
     /// ```
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         let sizes = self.describe(&x, taps);
@@ -204,7 +204,7 @@ impl Convolution {
     /// let minus = Convolution::new(Tensor::ones([1, 1, 1, 1], &device).neg(), Some(Tensor::ones([1], &device)));
     /// let image = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &device).reshape([1, 1, 1, 3]);
     /// let x = minus.rectified(image, &mut Taps::new(), Rectifier::Relu);
-    /// assert_eq!(vis::host::values(x), [1.0, 0.0, 0.0]);
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0]);
     /// ```
     pub fn rectified(&self, x: Tensor<4>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<4> {
         let sizes = self.describe(&x, taps);
@@ -291,7 +291,7 @@ impl Dense {
     /// let device = Device::default();
     /// let dense = Dense::new(Tensor::ones([5, 3], &device), Tensor::zeros([5], &device));
     /// let x = dense.forward(Tensor::ones([1, 3], &device), &mut Taps::new());
-    /// assert_eq!(vis::host::values(x), [3.0; 5]);
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [3.0; 5]);
     /// ```
     pub fn new(weight: Tensor<2>, bias: Tensor<1>) -> Self {
         Self { weight, bias }
@@ -329,7 +329,7 @@ impl Dense {
     /// let device = Device::default();
     /// let dense = Dense::new(Tensor::from_floats([[1.0, 2.0], [0.0, -1.0]], &device), Tensor::ones([2], &device));
     /// let x = dense.forward(Tensor::from_floats([[3.0, 4.0]], &device), &mut Taps::new());
-    /// assert_eq!(vis::host::values(x), [3.0 + 2.0 * 4.0 + 1.0, -4.0 + 1.0]);
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [3.0 + 2.0 * 4.0 + 1.0, -4.0 + 1.0]);
     /// ```
     pub fn forward(&self, x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
         taps.describe("dense", self.parameters());
@@ -344,7 +344,7 @@ impl Dense {
     /// let device = Device::default();
     /// let dense = Dense::new(Tensor::from_floats([[1.0, 2.0], [0.0, -1.0]], &device), Tensor::ones([2], &device));
     /// let x = dense.rectified(Tensor::from_floats([[3.0, 4.0]], &device), &mut Taps::new(), Rectifier::Relu);
-    /// assert_eq!(vis::host::values(x), [12.0, 0.0]);
+    /// assert_eq!(x.into_data().to_vec::<f32>().unwrap(), [12.0, 0.0]);
     /// ```
     pub fn rectified(&self, x: Tensor<2>, taps: &mut Taps, rectifier: Rectifier) -> Tensor<2> {
         let x = self.forward(x, taps);
@@ -358,7 +358,7 @@ impl Dense {
 /// use burn::tensor::{Device, Tensor};
 /// use vis::model::{Taps, layers::max_pool_2x2};
 /// let image = Tensor::<4>::from_floats([[[[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]]]], &Device::default());
-/// assert_eq!(vis::host::values(max_pool_2x2(image, &mut Taps::new())), [4.0]);
+/// assert_eq!(max_pool_2x2(image, &mut Taps::new()).into_data().to_vec::<f32>().unwrap(), [4.0]);
 /// ```
 pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("max pooling", 0);
@@ -371,7 +371,7 @@ pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
 /// use burn::tensor::{Device, Tensor};
 /// use vis::model::{Taps, layers::average_pool_2x2};
 /// let image = Tensor::<4>::from_floats([[[[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]]]], &Device::default());
-/// assert_eq!(vis::host::values(average_pool_2x2(image, &mut Taps::new())), [2.5]);
+/// assert_eq!(average_pool_2x2(image, &mut Taps::new()).into_data().to_vec::<f32>().unwrap(), [2.5]);
 /// ```
 pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("average pooling", 0);
@@ -385,7 +385,7 @@ pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
 /// use burn::tensor::{Device, Tensor};
 /// use vis::model::{Taps, layers::global_average_pool};
 /// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &Device::default());
-/// assert_eq!(vis::host::values(global_average_pool(two_channels, &mut Taps::new())), [1.5, 4.0]);
+/// assert_eq!(global_average_pool(two_channels, &mut Taps::new()).into_data().to_vec::<f32>().unwrap(), [1.5, 4.0]);
 /// ```
 pub fn global_average_pool(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("average pooling", 0);
@@ -400,7 +400,7 @@ pub fn global_average_pool(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
 /// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &Device::default());
 /// let row = flatten(two_channels, &mut Taps::new());
 /// assert_eq!(row.dims(), [1, 4]);
-/// assert_eq!(vis::host::values(row), [1.0, 2.0, 3.0, 5.0]);
+/// assert_eq!(row.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 5.0]);
 /// ```
 pub fn flatten(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("flatten", 0);
@@ -413,7 +413,7 @@ pub fn flatten(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
 /// use burn::tensor::{Device, Tensor};
 /// use vis::model::{Taps, layers::softmax};
 /// let scores = Tensor::<2>::from_floats([[0.0, 3.0_f32.ln()]], &Device::default());
-/// let probabilities = vis::host::values(softmax(scores, &mut Taps::new()));
+/// let probabilities = softmax(scores, &mut Taps::new()).into_data().to_vec::<f32>().unwrap();
 /// assert!((probabilities[0] - 0.25).abs() < 1e-6 && (probabilities[1] - 0.75).abs() < 1e-6);
 /// ```
 pub fn softmax(x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
@@ -436,7 +436,7 @@ impl Standardization {
     /// let device = Default::default();
     /// let grey = Standardization::new([0.5], [0.25], &device);
     /// let image = burn::tensor::Tensor::<4>::ones([1, 1, 2, 2], &device);
-    /// assert_eq!(vis::host::values(grey.forward(image)), [2.0; 4]);
+    /// assert_eq!(grey.forward(image).into_data().to_vec::<f32>().unwrap(), [2.0; 4]);
     /// ```
     pub fn new<const CHANNELS: usize>(
         mean: [f32; CHANNELS],
@@ -456,7 +456,7 @@ impl Standardization {
     /// let device = Device::default();
     /// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &device);
     /// let standardized = Standardization::new([1.0, 4.0], [1.0, 0.5], &device).forward(two_channels);
-    /// assert_eq!(vis::host::values(standardized), [0.0, 1.0, -2.0, 2.0]);
+    /// assert_eq!(standardized.into_data().to_vec::<f32>().unwrap(), [0.0, 1.0, -2.0, 2.0]);
     /// ```
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         (image - self.mean.clone()) / self.deviation.clone()

@@ -336,7 +336,7 @@ impl InputSpec {
     /// let input = vis::model::InputSpec::rgb(8, 8);
     /// let black = input.zeros(&Default::default());
     /// assert!(input.check(black.dims()).is_ok());
-    /// assert!(vis::host::values(black).iter().all(|value| *value == 0.0));
+    /// assert!(black.into_data().to_vec::<f32>().unwrap().iter().all(|value| *value == 0.0));
     /// ```
     pub fn zeros(&self, device: &Device) -> Tensor<4> {
         Tensor::zeros([1, self.channels, self.height, self.width], device)

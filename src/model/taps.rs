@@ -129,7 +129,7 @@ impl Taps {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let mut taps = Taps::new().record_last();
     /// run(&model, image, &mut taps)?;
-    /// let sum = vis::host::values(taps.last()?.sum())[0]; // the softmax
+    /// let sum = taps.last()?.sum().into_data().to_vec::<f32>().unwrap()[0]; // the softmax
     /// assert!((sum - 1.0).abs() < 1e-5);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -188,7 +188,7 @@ impl Taps {
     /// let strengths = burn::tensor::Tensor::<1>::from_floats([0.0, 1.0, 2.0], &model.device()).reshape([3, 1, 1, 1]);
     /// let mut taps = Taps::new().replace("conv2", move |x| x * strengths).record(["logits"]);
     /// run(&model, image, &mut taps)?;
-    /// let logits = vis::host::values(taps.activation("logits")?);
+    /// let logits = taps.activation("logits")?.into_data().to_vec::<f32>().unwrap();
     /// assert_eq!(logits[0], 0.0);
     /// assert!((logits[10] - 2.0 * logits[5]).abs() < 1e-4);
     /// # Ok::<(), vis::Error>(())
@@ -329,7 +329,7 @@ impl Taps {
     /// ```
     /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0], &Default::default());
     /// let mut taps = vis::model::Taps::new();
-    /// assert_eq!(vis::host::values(taps.relu(x)), [0.0, 2.0]);
+    /// assert_eq!(taps.relu(x).into_data().to_vec::<f32>().unwrap(), [0.0, 2.0]);
     /// assert_eq!(taps.rectifiers(), 1);
     /// ```
     pub fn relu<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
@@ -340,7 +340,7 @@ impl Taps {
     ///
     /// ```
     /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0, 9.0], &Default::default());
-    /// assert_eq!(vis::host::values(vis::model::Taps::new().relu6(x)), [0.0, 2.0, 6.0]);
+    /// assert_eq!(vis::model::Taps::new().relu6(x).into_data().to_vec::<f32>().unwrap(), [0.0, 2.0, 6.0]);
     /// ```
     pub fn relu6<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         self.rectify(x, Rectifier::Relu6)
@@ -350,7 +350,7 @@ impl Taps {
     ///
     /// ```
     /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0], &Default::default());
-    /// assert_eq!(vis::host::values(vis::model::Taps::new().leaky_relu(x, 0.25)), [-0.25, 2.0]);
+    /// assert_eq!(vis::model::Taps::new().leaky_relu(x, 0.25).into_data().to_vec::<f32>().unwrap(), [-0.25, 2.0]);
     /// ```
     pub fn leaky_relu<const D: usize>(&mut self, x: Tensor<D>, slope: f32) -> Tensor<D> {
         self.rectify(x, Rectifier::Leaky(slope))
@@ -365,7 +365,7 @@ impl Taps {
     /// let weights = Tensor::<1>::from_floats([3.0, 5.0, -7.0], &Device::default());
     /// let y = Taps::new().rule(Rule::Deconvolution).rectify(x.clone(), Rectifier::Relu);
     /// let gradient = x.grad(&(y * weights).sum().backward()).unwrap();
-    /// assert_eq!(vis::host::values(gradient), [3.0, 5.0, 0.0]); // positive cotangents
+    /// assert_eq!(gradient.into_data().to_vec::<f32>().unwrap(), [3.0, 5.0, 0.0]); // positive cotangents
     /// ```
     pub fn rectify<const D: usize>(&mut self, x: Tensor<D>, rectifier: Rectifier) -> Tensor<D> {
         backprop::rectify(x, rectifier, self.meet_rectifier())

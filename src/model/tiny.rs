@@ -33,7 +33,7 @@ impl Tiny {
     /// # let device = Default::default();
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &device);
     /// let [once, again] = [(); 2].map(|()| Tiny::new(&device).classify(image.clone()));
-    /// assert_eq!(vis::host::values(once?), vis::host::values(again?));
+    /// assert_eq!(once?.into_data().to_vec::<f32>().unwrap(), again?.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(device: &Device) -> Self {

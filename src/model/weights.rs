@@ -133,7 +133,7 @@ impl Parameters {
     /// ```
     /// use vis::model::weights::Parameters;
     /// let device = Default::default();
-    /// let drawn = |seed| Parameters::random(seed, &device).tensor("weight", [10, 6]).map(vis::host::values);
+    /// let drawn = |seed| Parameters::random(seed, &device).tensor("weight", [10, 6]).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert!(drawn(7)?.iter().all(|value| value.abs() <= 1.0)); // six inputs
     /// assert_eq!(drawn(7)?, drawn(7)?);
     /// assert_ne!(drawn(7)?, drawn(8)?);
@@ -161,7 +161,7 @@ impl Parameters {
     /// let units = file()?.shape(&name).unwrap_or_default()[0];
     /// // Random biases are 0.
     /// let bias = file()?.with_random_layers(&[layer], 0)?.tensor(&name, [units])?;
-    /// assert!(vis::host::values(bias).iter().all(|value| *value == 0.0));
+    /// assert!(bias.into_data().to_vec::<f32>().unwrap().iter().all(|value| *value == 0.0));
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn with_random_layers(mut self, layers: &[&str], seed: u64) -> Result<Self> {

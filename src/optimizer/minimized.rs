@@ -39,7 +39,7 @@ impl Minimized {
     /// use vis::{Optimizer, losses::TotalVariation};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let result = Optimizer::new(&model, TotalVariation::default()).max_iter(1).minimize()?;
-    /// assert_eq!(result.array().as_slice(), Some(&vis::host::values(result.image)[..]));
+    /// assert_eq!(result.array().as_slice(), Some(&result.image.into_data().to_vec::<f32>().unwrap()[..]));
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn array(&self) -> ndarray::Array4<f32> {

@@ -153,7 +153,7 @@ impl<'a> Optimizer<'a> {
     /// let grey = model.input().zeros(&model.device()) + 100.0;
     /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed_img(grey);
     /// let first = run.steps()?.next().unwrap()?;
-    /// assert!(vis::host::values(first.image).iter().all(|value| *value == 100.0));
+    /// assert!(first.image.into_data().to_vec::<f32>().unwrap().iter().all(|value| *value == 100.0));
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "seed_input")]
@@ -237,7 +237,7 @@ impl<'a> Optimizer<'a> {
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).seed_img(photo.clone());
     /// assert_eq!(run().max_iter(5).minimize()?.losses.steps(), 5);
-    /// assert_eq!(vis::host::values(run().max_iter(0).minimize()?.image), vis::host::values(photo));
+    /// assert_eq!(run().max_iter(0).minimize()?.image.into_data().to_vec::<f32>().unwrap(), photo.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "n_iter")]
@@ -356,7 +356,7 @@ impl<'a> Optimizer<'a> {
     /// let spectrum = Fourier::new([8, 8], model.input().range());
     /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).parametrization(spectrum);
     /// let result = run.learning_rate(0.05).max_iter(5).minimize()?;
-    /// assert!(vis::host::values(result.image.clone()).iter().all(|value| (0.0..=255.0).contains(value)));
+    /// assert!(result.image.clone().into_data().to_vec::<f32>().unwrap().iter().all(|value| (0.0..=255.0).contains(value)));
     /// assert_ne!(result.value.dims(), result.image.dims()); // frequencies, not pixels
     /// # Ok::<(), vis::Error>(())
     /// ```

@@ -130,7 +130,7 @@ impl<'a> Steps<'a> {
     /// let mut steps = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).steps()?;
     /// assert!(steps.best().is_none());
     /// let first = steps.next().unwrap()?;
-    /// assert_eq!(vis::host::values(steps.best().unwrap()), vis::host::values(first.image));
+    /// assert_eq!(steps.best().unwrap().into_data().to_vec::<f32>().unwrap(), first.image.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn best(&self) -> Option<Tensor<4>> {

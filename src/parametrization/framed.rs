@@ -14,7 +14,7 @@ use crate::{Error, Result, random};
 /// let framed = Framed::new(Pixels::new((0.0, 1.0)), 4, 0.0);
 /// let image = framed.decode(framed.start([1, 1, 28, 28], 0, 0, &Default::default()));
 /// assert_eq!(image.dims(), [1, 1, 28, 28]);
-/// assert_eq!(vis::host::array4(image)[[0, 0, 3, 20]], 0.0);
+/// assert_eq!(image.narrow(2, 0, 4).max().into_scalar::<f32>(), 0.0);
 /// ```
 #[derive(Debug)]
 pub struct Framed {
@@ -32,7 +32,7 @@ impl Framed {
     /// let framed = Framed::new(Pixels::new((0.0, 1.0)), 4, 0.5);
     /// let variable = framed.start([1, 1, 28, 28], 0, 0, &Default::default());
     /// assert_eq!(variable.dims(), [1, 1, 20, 20]);
-    /// assert_eq!(vis::host::array4(framed.decode(variable))[[0, 0, 27, 0]], 0.5);
+    /// assert_eq!(framed.decode(variable).narrow(2, 24, 4).max().into_scalar::<f32>(), 0.5);
     /// ```
     pub fn new(inside: impl Parametrization + 'static, pixels: usize, value: f32) -> Self {
         Self { inside: Box::new(inside), pixels, value }

@@ -27,7 +27,7 @@ pub use framed::Framed;
 /// let image = vis::random::noise([1, 3, 4, 4], (0.0, 255.0), 0, 0, &Default::default());
 /// let pixels = Pixels::new((0.0, 255.0));
 /// let again = pixels.decode(pixels.encode(image.clone())?);
-/// assert_eq!(vis::host::values(again), vis::host::values(image));
+/// assert_eq!(again.into_data().to_vec::<f32>().unwrap(), image.into_data().to_vec::<f32>().unwrap());
 /// # Ok::<(), vis::Error>(())
 /// ```
 pub trait Parametrization: fmt::Debug + Send + Sync {
@@ -63,7 +63,7 @@ impl Pixels {
     /// ```
     /// use vis::parametrization::{Parametrization, Pixels};
     /// let start = Pixels::new((-1.0, 1.0)).start([1, 3, 8, 8], 0, 0, &Default::default());
-    /// assert!(vis::host::values(start).iter().all(|value| value.abs() < 0.1)); // around the middle
+    /// assert!(start.into_data().to_vec::<f32>().unwrap().iter().all(|value| value.abs() < 0.1)); // around the middle
     /// ```
     pub fn new(range: (f32, f32)) -> Self {
         Self { range }

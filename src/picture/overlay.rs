@@ -108,6 +108,8 @@ fn check(photo: &RgbImage, what: &str, (width, height): (u32, u32), alpha: f32) 
 
 #[cfg(test)]
 mod tests {
+    use image::Rgb;
+
     use super::*;
     use crate::picture::colorize;
     use ndarray::{Array2, array};

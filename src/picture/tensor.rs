@@ -20,7 +20,7 @@ use crate::{Error, Result, host};
 /// let photo = RgbImage::from_pixel(20, 10, Rgb([10, 20, 30]));
 /// let image = vis::picture::to_input(&photo, &model)?;
 /// assert_eq!(image.dims(), [1, 3, 8, 8]);
-/// assert_eq!(vis::host::values(image)[0], 10.0);
+/// assert_eq!(image.into_data().to_vec::<f32>().unwrap()[0], 10.0);
 /// # Ok::<(), vis::Error>(())
 /// ```
 ///

@@ -224,7 +224,7 @@ impl<'a> DeepDream<'a> {
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let dream = |steps| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(steps).run();
     /// assert_eq!(dream(3)?.steps.len(), 3);
-    /// assert_eq!(vis::host::values(dream(0)?.image), vis::host::values(photo));
+    /// assert_eq!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), photo.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "iter_n")]
@@ -319,8 +319,8 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 0, 0, &model.device());
     /// let dream = |seed| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(2).seed(seed).run();
-    /// assert_eq!(vis::host::values(dream(0)?.image), vis::host::values(dream(0)?.image));
-    /// assert_ne!(vis::host::values(dream(0)?.image), vis::host::values(dream(1)?.image));
+    /// assert_eq!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), dream(0)?.image.into_data().to_vec::<f32>().unwrap());
+    /// assert_ne!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), dream(1)?.image.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn seed(mut self, seed: u64) -> Self {

@@ -228,8 +228,8 @@ impl<'a> StyleTransfer<'a> {
     /// # let [photo, painting] =
     /// #     [1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let begin = |start| style_transfer(&model, photo.clone(), painting.clone()).start(start).steps(0).run();
-    /// assert_eq!(vis::host::values(begin(StyleStart::Photo)?.image), vis::host::values(photo.clone()));
-    /// assert_ne!(vis::host::values(begin(StyleStart::Noise)?.image), vis::host::values(photo.clone()));
+    /// assert_eq!(begin(StyleStart::Photo)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
+    /// assert_ne!(begin(StyleStart::Noise)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn start(mut self, start: StyleStart) -> Self {
@@ -299,7 +299,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let paint = |steps| style_transfer(&model, photo.clone(), painting.clone()).steps(steps).run();
     /// assert_eq!(paint(5)?.losses.steps(), 5);
-    /// assert_eq!(vis::host::values(paint(0)?.image), vis::host::values(photo.clone()));
+    /// assert_eq!(paint(0)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn steps(mut self, steps: usize) -> Self {

@@ -153,7 +153,7 @@ impl<'a> Texture<'a> {
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let woven = vis::visualization::texture(&model, sample).steps(0).seed(3).run()?;
     /// let noise = vis::random::noise([1, 3, 8, 8], model.input().range(), 3, 0, &model.device());
-    /// assert_eq!(vis::host::values(woven.image), vis::host::values(noise));
+    /// assert_eq!(woven.image.into_data().to_vec::<f32>().unwrap(), noise.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn steps(mut self, steps: usize) -> Self {

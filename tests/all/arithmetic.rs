@@ -134,7 +134,7 @@ fn redirection_acts_on_the_dead_image_of_a_batch_and_leaves_the_others_plain() {
         let losses = ActivationMaximization::new("output", 0).into();
         let gradient = |images: Vec<Tensor<4>>, rule| {
             let gradient = Gradient::new(&model, &losses).rule(rule);
-            vis::host::values(gradient.evaluate(Tensor::cat(images, 0)).unwrap().gradient)
+            crate::host::values(gradient.evaluate(Tensor::cat(images, 0)).unwrap().gradient)
         };
         // Alive where nine pixels of 100 are seen, in the middle; dead everywhere.
         let alive = Tensor::<4>::full([1, 1, 4, 4], 100.0, &device());

@@ -98,7 +98,7 @@ fn a_gif_has_every_so_manieth_step_and_the_last() {
     let keep = images.clone();
     let run =
         Optimizer::new(&model, losses()).max_iter(10).callback(gif).callback(Each(move |step: &Step| {
-            keep.lock().unwrap().push(vis::host::array4(step.image.clone()));
+            keep.lock().unwrap().push(crate::host::array4(step.image.clone()));
             Ok(())
         }));
     run.minimize().unwrap();

@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use vis::model::Tiny;
 use vis::optimizer::Minimized;
 use vis::visualization::{caricature, deep_dream, invert, style_transfer, texture};
-use vis::{Progress, host, random};
+use vis::{Progress, random};
 
+use crate::host;
 use crate::support::device;
 
 fn photo(side: usize) -> Tensor<4> {

@@ -26,7 +26,7 @@ fn only_the_direction_of_a_code_counts() {
     let generator = Generator::with_random_weights(3, &device()).unwrap();
     let codes = generator.start([2, 1, 28, 28], 5, 0, &device());
     let (once, thrice) = (generator.decode(codes.clone()), generator.decode(codes * 3.0));
-    assert_close(&vis::host::values(once.clone()), &vis::host::values(thrice), 1e-4);
+    assert_close(&crate::host::values(once.clone()), &crate::host::values(thrice), 1e-4);
     let other = generator.decode(generator.start([2, 1, 28, 28], 6, 0, &device()));
     assert!((once - other).abs().max().into_scalar::<f32>() > 1e-3);
 }
@@ -36,7 +36,7 @@ fn a_code_does_not_depend_on_which_others_are_drawn_beside_it() {
     let generator = Generator::with_random_weights(3, &device()).unwrap();
     let three = generator.start([3, 1, 28, 28], 5, 0, &device());
     let last = generator.start([1, 1, 28, 28], 5, 2, &device());
-    assert_eq!(vis::host::values(three.narrow(0, 2, 1)), vis::host::values(last));
+    assert_eq!(crate::host::values(three.narrow(0, 2, 1)), crate::host::values(last));
 }
 
 #[test]
@@ -44,12 +44,12 @@ fn weights_in_a_row_and_by_name_are_the_same() {
     let discriminator = Discriminator::with_random_weights(1, &device()).unwrap();
     let row: Vec<f32> = discriminator.named().into_iter().flat_map(|(_, _, values)| values).collect();
     assert_eq!(row.len(), Discriminator::PARAMETERS);
-    assert_eq!(row, vis::host::values(discriminator.flat()));
+    assert_eq!(row, crate::host::values(discriminator.flat()));
     let again = Discriminator::from_flat(discriminator.flat());
     let image = digits(1);
     assert_eq!(
-        vis::host::values(again.classify(image.clone()).unwrap()),
-        vis::host::values(discriminator.classify(image).unwrap())
+        crate::host::values(again.classify(image.clone()).unwrap()),
+        crate::host::values(discriminator.classify(image).unwrap())
     );
     for (name, shape, values) in Generator::with_random_weights(1, &device()).unwrap().named() {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}");
@@ -65,10 +65,10 @@ fn the_gradient_through_the_generator_equals_finite_differences() {
         let batch = codes.dims()[0];
         generator.decode(codes).narrow(3, 0, 14).mean_dims(&[1, 2, 3]).reshape([batch])
     };
-    let point = vis::host::values(generator.start([1, 1, 28, 28], 9, 0, &device()));
+    let point = crate::host::values(generator.start([1, 1, 28, 28], 9, 0, &device()));
     let leaf = tensor(&point, [1, 32, 1, 1]).autodiff().require_grad();
     let gradient = leaf.grad(&along(leaf.clone()).sum().backward()).unwrap();
-    let error = gradient_error(along, &vis::host::values(gradient), &point, [32, 1, 1], 3e-3);
+    let error = gradient_error(along, &crate::host::values(gradient), &point, [32, 1, 1], 3e-3);
     assert!(error < 2e-2, "{error}");
 }
 
@@ -77,7 +77,7 @@ fn the_weights_of_the_discriminator_get_gradients() {
     let row = Discriminator::with_random_weights(1, &device()).unwrap().flat();
     let leaf = row.autodiff().require_grad();
     let score = Discriminator::from_flat(leaf.clone()).classify(digits(2).autodiff()).unwrap();
-    let gradient = vis::host::values(leaf.grad(&score.sum().backward()).unwrap());
+    let gradient = crate::host::values(leaf.grad(&score.sum().backward()).unwrap());
     let moved = gradient.iter().filter(|value| **value != 0.0).count();
     assert!(moved > Discriminator::PARAMETERS / 2, "{moved}");
 }
@@ -85,7 +85,7 @@ fn the_weights_of_the_discriminator_get_gradients() {
 #[test]
 fn the_bundled_discriminator_rates_digits_above_what_is_none() {
     let discriminator = Discriminator::bundled(&device()).unwrap();
-    let score = |images: Tensor<4>| vis::host::values(discriminator.classify(images).unwrap());
+    let score = |images: Tensor<4>| crate::host::values(discriminator.classify(images).unwrap());
     let real = score(digits(100));
     let above = |others: Vec<f32>| {
         let pairs = real.iter().flat_map(|a| others.iter().map(move |b| a > b));
@@ -110,7 +110,7 @@ fn a_digit_by_the_generator_is_read_as_what_was_asked_for() {
         .unwrap();
     let classes = model.classify(found.image.clone()).unwrap().argmax(1);
     assert_eq!(classes.into_data().convert::<i64>().as_slice::<i64>().unwrap(), [3, 7]);
-    assert!(vis::host::values(found.image).iter().all(|value| (0.0..=1.0).contains(value)));
+    assert!(crate::host::values(found.image).iter().all(|value| (0.0..=1.0).contains(value)));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use vis::attribution::{Attribution, Cam, Formula, Saliency, SmoothGrad, Target};
 use vis::model::{EfficientNetLite0, Tiny};
 use vis::optimizer::GradientModifier;
 use vis::picture::{self, ColorMap};
-use vis::{Error, Model, Rule, host, visualize_cam, visualize_saliency};
+use vis::{Error, Model, Rule, visualize_cam, visualize_saliency};
+
+use crate::host;
 
 fn tiny() -> (Tiny, Tensor<4>) {
     let model = Tiny::new(&Default::default());

@@ -38,11 +38,11 @@ fn a_run_of_keras_vis_is_reproduced() {
         (TotalVariation::default(), 10.0),
     ];
     let seed = npy("vgg_seed.npy").into_dimensionality().unwrap();
-    let seed = vis::host::tensor4(seed.view(), &device());
+    let seed = crate::host::tensor4(seed.view(), &device());
 
     // Every second row and column of the gradient is kept.
     let gradient = Gradient::new(&model, &losses).evaluate(seed.clone()).unwrap().gradient;
-    let (got, expected) = (vis::host::array4(gradient), npy("vgg_gradient0_half.npy"));
+    let (got, expected) = (crate::host::array4(gradient), npy("vgg_gradient0_half.npy"));
     let off = magnitude(&(&got.slice(s![.., .., ..;2, ..;2]).into_dyn() - &expected));
     assert!(off < 1e-3 * magnitude(&expected), "{off} of {}", magnitude(&expected));
 
@@ -71,7 +71,7 @@ fn a_run_of_keras_vis_is_reproduced() {
     }
     // RMSprop divides by the size of the gradient, so tiny gradients of uncertain sign make whole steps, and later
     // steps drift apart: the image is compared loosely. It has moved by 9 pixel values on average.
-    let (got, expected) = (vis::host::array4(image.unwrap()), npy("vgg_image_20_half.npy"));
+    let (got, expected) = (crate::host::array4(image.unwrap()), npy("vgg_image_20_half.npy"));
     let apart = (&got.slice(s![.., .., ..;2, ..;2]).into_dyn() - &expected).mapv(f32::abs).mean().unwrap();
     assert!(apart < 1.0, "{apart}");
     let (got, expected) = (history.totals()[[19, 0]], npy("vgg_losses_20.npy")[[19, 3]]);
@@ -107,9 +107,9 @@ fn wrt_a_layer_is_the_gradient_at_it_with_its_value() {
     let losses = ActivationMaximization::new("output", 0).into();
     let at = |layer| Gradient::new(&model, &losses).at_layer(layer).evaluate(image.clone());
     let result = at("features").unwrap();
-    assert_close(&vis::host::values(result.gradient), &[-4.0 / 3.0, 8.0 / 3.0, -4.0], 1e-6);
-    assert_close(&vis::host::values(result.value), &[2.0, -4.0, 6.0], 1e-6);
-    assert_close(&vis::host::values(result.image), &[1.0, -2.0, 3.0], 0.0);
+    assert_close(&crate::host::values(result.gradient), &[-4.0 / 3.0, 8.0 / 3.0, -4.0], 1e-6);
+    assert_close(&crate::host::values(result.value), &[2.0, -4.0, 6.0], 1e-6);
+    assert_close(&crate::host::values(result.image), &[1.0, -2.0, 3.0], 0.0);
     assert_close(&result.losses.totals(), &[-56.0 / 3.0], 1e-5);
     assert!(matches!(at("feature"), Err(Error::UnknownLayer { .. })));
 }
@@ -122,14 +122,14 @@ fn guided_descent_follows_the_evidence_for_and_not_against() {
         let run = Optimizer::new(&model, ActivationMaximization::new("output", 0)).rule(rule);
         let run = run.seed_img(tensor(&[3.0, -1.0], [1, 1, 1, 2])).normalize(Normalization::None);
         let gradient = run.max_iter(1).minimize().unwrap().gradient;
-        assert_close(&vis::host::values(gradient), &[-0.5, closed], 1e-6);
+        assert_close(&crate::host::values(gradient), &[-0.5, closed], 1e-6);
     }
 }
 
 #[test]
 fn gradients_are_modified_as_their_names_say() {
     let modified =
-        |modifier: GradientModifier| vis::host::values(modifier.apply(tensor(&[-2.0, 0.0, 0.5], [3])));
+        |modifier: GradientModifier| crate::host::values(modifier.apply(tensor(&[-2.0, 0.0, 0.5], [3])));
     assert_close(&modified(GradientModifier::Negate), &[2.0, 0.0, -0.5], 0.0);
     assert_close(&modified(GradientModifier::Absolute), &[2.0, 0.0, 0.5], 0.0);
     assert_close(&modified(GradientModifier::Relu), &[0.0, 0.0, 0.5], 0.0);
@@ -174,7 +174,7 @@ fn a_second_run_starts_from_the_picture_of_the_first() {
     let run = || visualize_activation(&model, "conv2").filter_indices([3]).max_iter(30);
     let first = run().tv_weight(0.0).run().unwrap();
     let start = first[0].image.view().insert_axis(ndarray::Axis(0));
-    let second = run().tv_weight(1.0).seed_img(vis::host::tensor4(start, &device())).run().unwrap();
+    let second = run().tv_weight(1.0).seed_img(crate::host::tensor4(start, &device())).run().unwrap();
     // The first evaluation of the second run is of the very image with which the first run ended.
     assert_close(&[second[0].before], &[first[0].after], 1e-4);
     let variation = |history: &vis::optimizer::History| history.named("TV(2)").unwrap().to_owned();
@@ -193,7 +193,7 @@ fn the_displayed_pictures_of_digits_are_read_as_those_digits() {
         let path = folder.path().join("digit.png");
         picture::save(&pictures[digit].picture().unwrap(), &path).unwrap();
         let seen = picture::to_tensor(&picture::load(&path).unwrap(), &model).unwrap();
-        let scores = vis::host::values(model.classify(seen).unwrap());
+        let scores = crate::host::values(model.classify(seen).unwrap());
         (0..10).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap()
     };
     let right = (0..10).filter(|&digit| read(digit) == digit).count();
@@ -212,7 +212,7 @@ fn a_framed_image_comes_back_with_an_empty_frame() {
     let again = framed.decode(framed.encode(tensor(&image, [1, 1, 3, 4])).unwrap());
     let half = 0.5;
     let expected = [half, half, half, half, half, 5.0, 6.0, half, half, half, half, half];
-    assert_close(&vis::host::values(again), &expected, 0.0);
+    assert_close(&crate::host::values(again), &expected, 0.0);
     assert!(framed.encode(tensor(&image, [1, 1, 2, 6])).is_err());
 }
 

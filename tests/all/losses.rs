@@ -8,14 +8,14 @@ use vis::{Error, Loss, Model, Scene};
 use crate::support::{assert_close, device, device_is_slow, gradient_error, identity, tensor};
 
 fn value(loss: &dyn Loss, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
-    vis::host::values(loss.build_loss(&Scene::new(tensor(values, shape), [])).unwrap())
+    crate::host::values(loss.build_loss(&Scene::new(tensor(values, shape), [])).unwrap())
 }
 
 fn gradient(loss: impl Loss + 'static, values: &[f32], shape: [usize; 4]) -> Vec<f32> {
     let [_, channels, height, width] = shape;
     let losses = Losses::from(loss);
     let model = identity([channels, height, width]);
-    vis::host::values(Gradient::new(&model, &losses).evaluate(tensor(values, shape)).unwrap().gradient)
+    crate::host::values(Gradient::new(&model, &losses).evaluate(tensor(values, shape)).unwrap().gradient)
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_gradient_through_a_network_equals_finite_differences() {
     for layer in ["conv1", "conv2", "logits", "softmax"] {
         let losses = ActivationMaximization::new(layer, [1, 2]).into();
         let gradient = Gradient::new(&model, &losses);
-        let analytic = vis::host::values(gradient.evaluate(tensor(&image, [1, 3, 8, 8])).unwrap().gradient);
+        let analytic = crate::host::values(gradient.evaluate(tensor(&image, [1, 3, 8, 8])).unwrap().gradient);
         let along = |x| gradient.values(x).unwrap().total();
         let error = gradient_error(along, &analytic, &image, [3, 8, 8], 0.1);
         assert!(error < 1e-2, "{layer}: {error}");

@@ -1,6 +1,9 @@
 //! One binary for all integration tests: linking Burn once is enough.
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
+#[allow(dead_code, reason = "the library's own, of which tests need a part")]
+#[path = "../../src/host.rs"]
+mod host;
 mod support;
 
 mod activation;

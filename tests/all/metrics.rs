@@ -301,7 +301,7 @@ fn single_layers_of_a_bundled_network_can_be_drawn_anew_for_a_cascade() {
         |layers: &[&str]| EfficientNetLite0::bundled_with_random_layers(layers, 3, &device).unwrap();
     // What lies below a layer is as it was, what lies above is another.
     let activation =
-        |model: &dyn Model, layer: &str| vis::host::values(model.activation(image.clone(), layer).unwrap());
+        |model: &dyn Model, layer: &str| crate::host::values(model.activation(image.clone(), layer).unwrap());
     let top = redrawn(&["predictions"]);
     assert_eq!(activation(&top, "head"), activation(&model, "head"));
     assert_ne!(activation(&top, "predictions"), activation(&model, "predictions"));
@@ -310,7 +310,7 @@ fn single_layers_of_a_bundled_network_can_be_drawn_anew_for_a_cascade() {
     assert_ne!(activation(&block, "blocks.15.expand"), activation(&model, "blocks.15.expand"));
     // `blocks.1` does not mean `blocks.10` and on, whose weights stay those of the file.
     assert_eq!(
-        redrawn(&[]).classify(image.clone()).map(vis::host::values).unwrap(),
+        redrawn(&[]).classify(image.clone()).map(crate::host::values).unwrap(),
         activation(&model, "predictions")
     );
     let refused = EfficientNetLite0::bundled_with_random_layers(&["blocks.1x"], 0, &device).unwrap_err();

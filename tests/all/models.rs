@@ -8,7 +8,9 @@ use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::layers::{Convolution, Padding};
 use vis::model::{Digits, EfficientNetLite0, InputSpec, Stop, Taps, Vgg16, imagenet, run};
-use vis::{Error, Model, host};
+use vis::{Error, Model};
+
+use crate::host;
 
 /// A file under `tests/reference`.
 fn reference(file: &str) -> PathBuf {

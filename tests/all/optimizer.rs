@@ -44,7 +44,7 @@ fn rms_prop_takes_the_steps_of_keras_vis() {
     let (mut update, mut at) = (RmsProp::default(), one.zeros_like());
     for expected in [4.472_131, 3.202_561, 2.647_903, 2.321_856] {
         let moved = update.step(at.clone(), one.clone(), 1.0);
-        assert_close(&vis::host::values(at - moved.clone()), &[expected], 1e-4);
+        assert_close(&crate::host::values(at - moved.clone()), &[expected], 1e-4);
         at = moved;
     }
 }
@@ -60,7 +60,7 @@ fn gradients_are_normalised_by_root_mean_square_length_or_not_at_all() {
     ] {
         let run = Optimizer::new(&model, Bowl(0.0)).seed_img(tensor(&[3.0, 4.0], [1, 1, 1, 2]));
         let result = run.normalize(normalization).max_iter(1).minimize().unwrap();
-        assert_close(&vis::host::values(result.gradient), &[3.0 / scale, 4.0 / scale], 1e-5);
+        assert_close(&crate::host::values(result.gradient), &[3.0 / scale, 4.0 / scale], 1e-5);
     }
 }
 
@@ -82,7 +82,7 @@ fn the_bowl_is_descended_to_its_bottom_by_every_update() {
     ] {
         let result = run.max_iter(600).minimize().unwrap();
         assert!(result.best_loss[0] < 1.0, "{name}: {}", result.best_loss[0]);
-        assert_close(&vis::host::values(result.image), &[100.0; 4], 1.0);
+        assert_close(&crate::host::values(result.image), &[100.0; 4], 1.0);
     }
 }
 
@@ -94,7 +94,7 @@ fn sgd_of_burn_takes_the_steps_of_its_formula() {
     let run = Optimizer::new(&model, Bowl(0.0)).seed_img(tensor(&[10.0], [1, 1, 1, 1]));
     let run = run.update(BurnUpdate::new(momentum)).normalize(Normalization::None).learning_rate(0.1);
     let at: Vec<f32> =
-        run.max_iter(4).steps().unwrap().flat_map(|step| vis::host::values(step.unwrap().image)).collect();
+        run.max_iter(4).steps().unwrap().flat_map(|step| crate::host::values(step.unwrap().image)).collect();
     let (mut x, mut v, mut expected) = (10.0_f32, None, Vec::new());
     for _ in 0..4 {
         expected.push(x);
@@ -144,7 +144,7 @@ fn no_loss_that_is_not_finite_is_ever_the_best() {
             let mut seen = Vec::new();
             let error = loop {
                 match steps.next().unwrap() {
-                    Ok(step) => seen.push(vis::host::values(step.image)[0]),
+                    Ok(step) => seen.push(crate::host::values(step.image)[0]),
                     Err(error) => break error,
                 }
             };
@@ -155,9 +155,9 @@ fn no_loss_that_is_not_finite_is_ever_the_best() {
             assert_eq!(best.best_step, [expected], "{bad} at step {at}");
             assert!(best.best_loss[0].is_finite());
             if expected < seen.len() {
-                assert_eq!(vis::host::values(best.image), [seen[expected]]);
+                assert_eq!(crate::host::values(best.image), [seen[expected]]);
             }
-            assert_close(&[vis::host::values(best.value)[0].powi(2)], &best.best_loss, 1e-3);
+            assert_close(&[crate::host::values(best.value)[0].powi(2)], &best.best_loss, 1e-3);
         }
     }
 }
@@ -193,7 +193,7 @@ fn a_gradient_that_is_zero_everywhere_is_reported_image_by_image() {
     let run = || Optimizer::new(&model, ActivationMaximization::new("output", 0)).seed_img(start.clone());
     let result = run().max_iter(3).minimize().unwrap();
     assert_eq!(result.zero_gradient, [false, true]);
-    assert_eq!(vis::host::values(result.image)[2..], [-1.0, -2.0]);
+    assert_eq!(crate::host::values(result.image)[2..], [-1.0, -2.0]);
     // Redirected, the second has a gradient too; and of no step nothing is known.
     assert_eq!(run().warm_up(3).max_iter(3).minimize().unwrap().zero_gradient, [false, false]);
     assert_eq!(run().max_iter(0).minimize().unwrap().zero_gradient, [false, false]);
@@ -203,7 +203,7 @@ fn a_gradient_that_is_zero_everywhere_is_reported_image_by_image() {
 fn a_preset_given_twice_is_the_preset_and_the_order_of_settings_does_not_matter() {
     let model = identity([3, 8, 8]);
     let run = || Optimizer::new(&model, losses_of_images()).max_iter(6).seed(4);
-    let bytes = |run: Optimizer<'_>| vis::host::values(run.max_iter(6).minimize().unwrap().image);
+    let bytes = |run: Optimizer<'_>| crate::host::values(run.max_iter(6).minimize().unwrap().image);
     let robust = Preset::robust();
     assert_eq!(bytes(run().preset(&robust)), bytes(run().preset(&robust).preset(&robust)));
     // The last one counts.
@@ -278,7 +278,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_gives_other_pictures() {
     let model = Tiny::new(&device());
     let run = |seed| {
         let run = Optimizer::new(&model, losses()).preset(&Preset::robust()).seed(seed).max_iter(8);
-        vis::host::values(run.minimize().unwrap().image)
+        crate::host::values(run.minimize().unwrap().image)
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
@@ -291,7 +291,7 @@ fn jitter_with_a_step_size_of_zero_leaves_the_image_unchanged() {
     let run = Optimizer::new(&model, losses()).seed_img(image.clone()).jitter(4).learning_rate(0.0);
     let mut steps = run.max_iter(5).steps().unwrap();
     for step in &mut steps {
-        assert_eq!(vis::host::values(step.unwrap().image), vis::host::values(image.clone()));
+        assert_eq!(crate::host::values(step.unwrap().image), crate::host::values(image.clone()));
     }
 }
 
@@ -300,7 +300,7 @@ fn no_steps_return_the_start() {
     let model = Tiny::new(&device());
     let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &device());
     let result = Optimizer::new(&model, losses()).seed_img(image.clone()).max_iter(0).minimize().unwrap();
-    assert_eq!(vis::host::values(result.image), vis::host::values(image));
+    assert_eq!(crate::host::values(result.image), crate::host::values(image));
     assert_eq!(result.losses.values().dim(), (0, 3, 2));
 }
 
@@ -325,7 +325,7 @@ fn reading_the_losses_rarely_changes_nothing_but_when_they_are_read() {
     let (often, rarely) = (run(1), run(4));
     assert_eq!(often.losses, rarely.losses);
     assert_eq!(often.best_step, rarely.best_step);
-    assert_eq!(vis::host::values(often.image), vis::host::values(rarely.image));
+    assert_eq!(crate::host::values(often.image), crate::host::values(rarely.image));
 }
 
 /// Fine until a step, then NaN.
@@ -359,7 +359,7 @@ fn a_loss_that_turns_nan_stops_the_run_by_name_and_keeps_the_best() {
         matches!(&error, Error::NonFinite { what, step: 3, .. } if what == "the loss `spoiled`"),
         "{error}"
     );
-    let best = vis::host::values(error.best_image().unwrap().clone());
+    let best = crate::host::values(error.best_image().unwrap().clone());
     assert!(best.iter().all(|value| value.is_finite()));
     assert!(run(0).best_image().is_none());
 }
@@ -485,7 +485,7 @@ fn a_fourier_image_excites_its_filter_and_stays_in_range() {
     let wanted = ActivationMaximization::new("conv2", 3);
     let run = Optimizer::new(&model, wanted.clone()).preset(&Preset::robust()).max_iter(60);
     let result = run.minimize().unwrap();
-    let values = vis::host::values(result.image.clone());
+    let values = crate::host::values(result.image.clone());
     assert!(values.iter().all(|value| (0.0..=255.0).contains(value)));
     let grey = model.input().zeros(&device()) + 128.0;
     let loss = |image| Gradient::new(&model, &wanted.clone().into()).values(image).unwrap().totals()[0];

@@ -30,7 +30,7 @@ fn a_single_frequency_decodes_to_its_wave() {
     let image = fourier.decode(tensor(&variable, [1, 2, 4, 3]));
     let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     let row = [sigmoid(0.5), 0.5, sigmoid(-0.5), 0.5];
-    assert_close(&vis::host::values(image), &row.repeat(4), 1e-5);
+    assert_close(&crate::host::values(image), &row.repeat(4), 1e-5);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn the_first_and_last_bins_of_an_even_width_count_once() {
     let of = |bin: usize| {
         let mut variable = vec![0.0; 24];
         variable[bin] = 1.0;
-        vis::host::values(fourier.decode(tensor(&variable, [1, 2, 4, 3])))
+        crate::host::values(fourier.decode(tensor(&variable, [1, 2, 4, 3])))
     };
     assert_close(&of(0), &[sigmoid(0.25); 16], 1e-5);
     assert_close(&of(2), &[sigmoid(0.125), sigmoid(-0.125)].repeat(8), 1e-5);
@@ -50,7 +50,7 @@ fn the_first_and_last_bins_of_an_even_width_count_once() {
 #[test]
 fn light_is_grey_and_no_colour_changes_it() {
     // The second and third decorrelated colours are opponents: red against blue, green against the rest.
-    let colour = |values: [f32; 3]| vis::host::values(correlate(tensor(&values, [1, 3, 1, 1])));
+    let colour = |values: [f32; 3]| crate::host::values(correlate(tensor(&values, [1, 3, 1, 1])));
     assert_close(&colour([1.0, 0.0, 0.0]), &[0.562_829, 0.584_476, 0.584_476], 1e-5);
     let order = |values: [f32; 3]| {
         // Permuting rows of the matrix: red gets its first row.
@@ -67,12 +67,27 @@ fn the_gradient_through_the_spectrum_equals_finite_differences() {
     let weights = noise([1, 3, 3, 4], (-1.0, 1.0), 6, 0, &device());
     let leaf = variable.clone().autodiff().require_grad();
     let loss = (fourier.decode(leaf.clone()) * weights.clone()).sum();
-    let analytic = vis::host::values(leaf.grad(&loss.backward()).unwrap());
+    let analytic = crate::host::values(leaf.grad(&loss.backward()).unwrap());
     let along = |x: Tensor<4>| {
         let [batch, ..] = x.dims();
         (fourier.decode(x) * weights.clone()).sum_dims(&[1, 2, 3]).reshape([batch])
     };
-    let point = vis::host::values(variable);
+    let point = crate::host::values(variable);
     let error = crate::support::gradient_error(along, &analytic, &point, [6, 3, 3], 1e-2);
     assert!(error < 5e-3, "{error}");
+}
+
+#[test]
+fn a_larger_decay_starts_smoother() {
+    let start = |decay| {
+        let fourier = Fourier::new([16, 16], (0.0, 255.0)).with_decay(decay);
+        fourier.decode(fourier.start([1, 3, 16, 16], 0, 0, &device()))
+    };
+    // How much of the contrast is between neighbours.
+    let roughness = |decay| {
+        let image = crate::host::array4(start(decay));
+        let steps = &image.slice(ndarray::s![.., .., .., 1..]) - &image.slice(ndarray::s![.., .., .., ..-1]);
+        steps.std(0.0) / image.std(0.0)
+    };
+    assert!(roughness(2.0) < roughness(1.0) && roughness(1.0) < roughness(0.0));
 }

@@ -9,7 +9,7 @@ use crate::support::{device, tensor};
 fn pulled_back(rectifier: Rectifier, rule: Rule, x: &[f32], g: &[f32]) -> Vec<f32> {
     let x = tensor(x, [x.len()]).autodiff().require_grad();
     let gradients = (rectify(x.clone(), rectifier, rule) * tensor(g, [g.len()])).sum().backward();
-    vis::host::values(x.grad(&gradients).unwrap())
+    crate::host::values(x.grad(&gradients).unwrap())
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn the_forward_pass_is_the_rectifier_itself_under_every_rule() {
         ] {
             let plain = rectify(tensor(&x, [4]), rectifier, rule);
             let tracked = rectify(tensor(&x, [4]).autodiff().require_grad(), rectifier, rule);
-            assert_eq!(vis::host::values(plain), expected);
-            assert_eq!(vis::host::values(tracked.inner()), expected);
+            assert_eq!(crate::host::values(plain), expected);
+            assert_eq!(crate::host::values(tracked.inner()), expected);
         }
     }
 }
@@ -63,7 +63,7 @@ fn rules_reach_rectifiers_inside_residual_blocks() {
         let x = tensor(&[-2.0], [1]).autodiff().require_grad();
         let inner = rectify(x.clone(), Rectifier::Relu, rule);
         let gradients = rectify(inner - x.clone(), Rectifier::Relu, rule).sum().backward();
-        assert_eq!(vis::host::values(x.grad(&gradients).unwrap()), [expected], "{rule:?}");
+        assert_eq!(crate::host::values(x.grad(&gradients).unwrap()), [expected], "{rule:?}");
     }
     assert!(!device().is_autodiff());
 }
@@ -83,6 +83,6 @@ fn redirection_changes_only_images_of_which_nothing_gets_through() {
     let x = tensor(&[-1.0, 2.0, -3.0, -1.0, -2.0, -3.0], [2, 3]).autodiff().require_grad();
     let g = tensor(&[-5.0, -6.0, 7.0, -5.0, 6.0, -7.0], [2, 3]);
     let gradients = (rectify(x.clone(), Rectifier::Relu, Rule::Redirected) * g).sum().backward();
-    let gradient = vis::host::values(x.grad(&gradients).unwrap());
+    let gradient = crate::host::values(x.grad(&gradients).unwrap());
     assert_eq!(gradient, [0.0, -6.0, 0.0, -5.0, 0.0, -7.0]);
 }

@@ -69,7 +69,7 @@ pub fn gradient_error(
             batch.extend(moved);
         }
     }
-    let values = vis::host::values(f(tensor(&batch, [2 * count, channels, height, width])));
+    let values = crate::host::values(f(tensor(&batch, [2 * count, channels, height, width])));
     let largest = analytic.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let error = |index: usize| {
         let numeric = (values[index] - values[count + index]) / (2.0 * step);

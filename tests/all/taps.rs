@@ -88,7 +88,7 @@ fn a_replaced_layer_with_a_larger_batch_equals_a_run_for_each() {
     let output = |replacement: Tensor<4>| {
         let mut taps = Taps::new().replace("pool1", move |_| replacement).record(["logits"]);
         run(&model, image.clone(), &mut taps).unwrap();
-        vis::host::array4(taps.activation("logits").unwrap())
+        crate::host::array4(taps.activation("logits").unwrap())
     };
     let together = output(variations.clone());
     for index in 0..3 {
@@ -109,6 +109,6 @@ fn recording_every_layer_gives_what_recording_each_alone_gives() {
     assert_eq!(all.len(), 5);
     for (name, activation) in all {
         let alone = model.activation(image.clone(), &name).unwrap();
-        assert_eq!(vis::host::values(activation), vis::host::values(alone), "{name}");
+        assert_eq!(crate::host::values(activation), crate::host::values(alone), "{name}");
     }
 }

@@ -30,7 +30,7 @@ fn a_transform_that_moves_nothing_is_the_identity() {
     ];
     for transform in still {
         let moved = transform.apply(image.clone(), &mut stream(0, 0));
-        assert_eq!(vis::host::values(moved), vis::host::values(image.clone()), "{transform:?}");
+        assert_eq!(crate::host::values(moved), crate::host::values(image.clone()), "{transform:?}");
     }
 }
 
@@ -58,7 +58,7 @@ fn jitter_moves_every_pixel_alike_and_loses_none() {
     let mut offsets = std::collections::BTreeSet::new();
     for seed in 0..200 {
         let moved = Jitter::pixels(1).apply(tensor(&image, [1, 1, 5, 7]), &mut stream(seed, 0));
-        let moved = vis::host::values(moved);
+        let moved = crate::host::values(moved);
         let at = moved.iter().position(|value| *value == 0.0).unwrap();
         let (down, right) = (at / 7, at % 7);
         offsets.insert((down, right));
@@ -76,7 +76,8 @@ fn jitter_moves_every_pixel_alike_and_loses_none() {
 #[test]
 fn a_quarter_turn_equals_a_transposed_flip() {
     let image: Vec<f32> = (0..25).map(|k| k as f32).collect();
-    let turned = vis::host::values(Rotate(vec![90.0]).apply(tensor(&image, [1, 1, 5, 5]), &mut stream(0, 0)));
+    let turned =
+        crate::host::values(Rotate(vec![90.0]).apply(tensor(&image, [1, 1, 5, 5]), &mut stream(0, 0)));
     // out(i, j) samples in(c − (j − c), c + (i − c)) = in(4 − j, i), one of the two quarter turns.
     let expected: Vec<f32> = (0..25).map(|k| image[(4 - k % 5) * 5 + k / 5]).collect();
     assert_close(&turned, &expected, 1e-3);
@@ -86,9 +87,9 @@ fn a_quarter_turn_equals_a_transposed_flip() {
 fn zooming_by_two_stretches_a_ramp_about_its_centre() {
     let ramp = [0.0, 1.0, 2.0, 3.0, 4.0];
     let zoomed = Scale(vec![2.0]).apply(tensor(&ramp, [1, 1, 1, 5]), &mut stream(0, 0));
-    assert_close(&vis::host::values(zoomed), &[1.0, 1.5, 2.0, 2.5, 3.0], 1e-6);
+    assert_close(&crate::host::values(zoomed), &[1.0, 1.5, 2.0, 2.5, 3.0], 1e-6);
     let shrunk = Scale(vec![0.5]).apply(tensor(&ramp, [1, 1, 1, 5]), &mut stream(0, 0));
-    assert_close(&vis::host::values(shrunk), &[0.0, 0.0, 2.0, 4.0, 4.0], 1e-6);
+    assert_close(&crate::host::values(shrunk), &[0.0, 0.0, 2.0, 4.0, 4.0], 1e-6);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tempfile::TempDir;
 use vis::model::{InputSpec, Vgg16, Vgg19};
-use vis::{Error, Model, host};
+use vis::{Error, Model};
+
+use crate::host;
 
 /// What PyTorch answers to `image()`, by `small_networks.py`.
 const KERAS: [f32; 3] = [-24.825_016, -106.600_7, -42.898_952];

@@ -117,7 +117,7 @@ impl CamOptions {
         ended.tell(&mut report, "channels");
         report.say(format!("map at layer {}", cam.layer));
         report.set("layer", cam.layer.as_str());
-        let raw = vis::host::array4(cam.map.clone()).into_dyn();
+        let raw = crate::host::array4(cam.map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {

@@ -19,7 +19,7 @@ impl Scores {
     /// Runs the network on one image.
     pub(crate) fn of(opened: &Opened, image: Tensor<4>) -> Outcome<Self> {
         opened.class_layer()?;
-        let logits = vis::host::values(opened.model.classify(image)?);
+        let logits = crate::host::values(opened.model.classify(image)?);
         let names =
             (0..logits.len()).map(|class| opened.model.class_name(class).map(str::to_owned)).collect();
         Ok(Self { logits, names })

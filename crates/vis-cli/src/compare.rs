@@ -158,7 +158,7 @@ impl CompareOptions {
                     panel.push(self.draw(photo.picture.clone(), map.clone(), method.shown)?);
                     captions.push(name.clone());
                     layers.extend(layer.map(|layer| (name, Value::from(layer))));
-                    raws.push(vis::host::array4(channel_sum(map)));
+                    raws.push(crate::host::array4(channel_sum(map)));
                 }
                 // Some methods have nothing to say of some networks; the others have.
                 Err(error @ (vis::Error::ZeroGradient { .. } | vis::Error::NoSpatialLayer { .. })) => {

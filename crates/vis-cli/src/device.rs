@@ -81,7 +81,7 @@ fn probe(name: &str, device: &Device) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let answer = std::panic::catch_unwind(|| {
         let one = Tensor::<1>::ones([1], device);
-        vis::host::values(one.clone() + one)
+        crate::host::values(one.clone() + one)
     });
     std::panic::set_hook(hook);
     match answer {

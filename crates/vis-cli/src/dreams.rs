@@ -126,7 +126,7 @@ impl DreamOptions {
         }
         report.set("losses", report::losses(&dream.losses));
         report.set("interrupted", ended.interrupted);
-        let image = vis::host::array4(dream.image.clone()).into_dyn();
+        let image = crate::host::array4(dream.image.clone()).into_dyn();
         report.set("raw", described(&image.view()));
         let range = model.input().range();
         self.outputs.write_picture(&mut report, || drawn(dream.image, range))?;

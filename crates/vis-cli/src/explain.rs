@@ -134,5 +134,5 @@ impl DrawOptions {
 /// The map of one image with one channel, `[1, 1, height, width]`, as a matrix.
 pub(crate) fn matrix(map: burn::tensor::Tensor<4>) -> Array2<f32> {
     let [_, _, height, width] = map.dims();
-    vis::host::array2(map.reshape([height, width]))
+    crate::host::array2(map.reshape([height, width]))
 }

@@ -12,6 +12,7 @@ mod device;
 mod dreams;
 mod explain;
 mod failure;
+mod host;
 mod inspect;
 mod memory;
 mod network;

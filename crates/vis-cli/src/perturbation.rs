@@ -58,7 +58,7 @@ impl OcclusionOptions {
         let map = map?;
         ended.tell(&mut report, "windows");
         // Captum gives every channel that the window covers the same number.
-        let raw = vis::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
+        let raw = crate::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
@@ -120,7 +120,7 @@ impl RiseOptions {
         let ended = work.end();
         let map = map?;
         ended.tell(&mut report, "masks");
-        let raw = vis::host::array4(map.clone()).into_dyn();
+        let raw = crate::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {

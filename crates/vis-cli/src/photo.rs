@@ -98,7 +98,7 @@ pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>)
         let name = path.display();
         return Err(Failure::misuse(format!("--size contradicts {name}, which is {height} × {width}")));
     }
-    Ok(vis::host::tensor4(array.view(), &model.device()))
+    Ok(crate::host::tensor4(array.view(), &model.device()))
 }
 
 /// Refuses a photo that would have to be blown up.

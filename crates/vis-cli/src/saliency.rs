@@ -112,7 +112,7 @@ impl SaliencyOptions {
         let map = map?;
         let things = if self.method == Method::SmoothGrad { "samples" } else { "points" };
         ended.tell(&mut report, things);
-        let raw = vis::host::array4(map.clone()).into_dyn();
+        let raw = crate::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {

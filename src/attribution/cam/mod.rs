@@ -65,7 +65,7 @@ impl Cam {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// assert_eq!(map(&Cam::new(Formula::GradCam))?, map(&Cam::new(Formula::GradCam).layer("conv2"))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -131,7 +131,7 @@ impl Cam {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let cam = Cam::new(Formula::HiResCam);
     /// let against = cam.clone().gradient_modifier(GradientModifier::Negate);
-    /// let map = |cam: Cam| cam.map(&model, image.clone(), &Target::class(2)).map(|cam| vis::host::values(cam.map));
+    /// let map = |cam: Cam| cam.map(&model, image.clone(), &Target::class(2)).map(|cam| cam.map.into_data().to_vec::<f32>().unwrap());
     /// assert!(map(against)?.iter().zip(map(cam)?).all(|(against, speaks_for)| *against == -speaks_for));
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -150,8 +150,8 @@ impl Cam {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let over = |baseline| Cam::new(Formula::ScoreCam).baseline(baseline).map(&model, image.clone(), &Target::class(2));
     /// // Over the image itself no mask hides anything: all channels weigh the same.
-    /// let map = vis::host::values(over(Baseline::Image(image.clone()))?.map);
-    /// let mean = vis::host::values(model.activation(image.clone(), "conv2")?.mean_dim(1));
+    /// let map = over(Baseline::Image(image.clone()))?.map.into_data().to_vec::<f32>().unwrap();
+    /// let mean = model.activation(image.clone(), "conv2")?.mean_dim(1).into_data().to_vec::<f32>().unwrap();
     /// assert!(map.iter().zip(mean).all(|(map, mean)| (map - mean).abs() < 1e-5));
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -170,8 +170,8 @@ impl Cam {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// // One channel has all of the weight.
     /// let cam = Cam::new(Formula::ScoreCam).max_channels(1).map(&model, image.clone(), &Target::class(2))?;
-    /// let map = vis::host::values(cam.map);
-    /// let channels = vis::host::values(model.activation(image, "conv2")?);
+    /// let map = cam.map.into_data().to_vec::<f32>().unwrap();
+    /// let channels = model.activation(image, "conv2")?.into_data().to_vec::<f32>().unwrap();
     /// assert!(channels.chunks(16).any(|channel| channel == map));
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -187,7 +187,7 @@ impl Cam {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(vis::host::values);
+    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let cam = |size| Cam::new(Formula::AblationCam).batch_size(size);
     /// let (one, many) = (map(&cam(1))?, map(&cam(6))?);
     /// assert!(one.iter().zip(&many).all(|(one, many)| (one - many).abs() < 1e-4));
@@ -212,7 +212,7 @@ impl Cam {
     /// let ended = cam().progress(|_| ControlFlow::Break(()));
     /// let ended = ended.map(&model, image.clone(), &Target::class(2))?.map;
     /// let of_two = cam().max_channels(2).map(&model, image, &Target::class(2))?.map;
-    /// assert_eq!(vis::host::values(ended), vis::host::values(of_two));
+    /// assert_eq!(ended.into_data().to_vec::<f32>().unwrap(), of_two.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {

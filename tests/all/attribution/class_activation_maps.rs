@@ -30,7 +30,7 @@ fn grad_cam_before_the_rectifier_is_the_sum_of_its_known_channels() {
     let found = Gradient::new(&model, &score).at_layer("conv1").evaluate(OneConv::image()).unwrap();
     let channels = found.value * found.gradient.mean_dims(&[2, 3]);
     assert_map(channels.clone(), &[-3.75, 3.0, 23.25, 30.0, 15.0, 10.5, -3.0, -7.5], 1e-6);
-    let sum = vis::host::values(channels.sum_dim(1));
+    let sum = crate::host::values(channels.sum_dim(1));
     assert_map(one_conv(Formula::GradCam, "conv1"), &sum, 1e-6);
 }
 
@@ -125,14 +125,14 @@ fn ablation_cam_within_a_residual_block_is_what_running_each_channel_alone_gives
             });
         }
         run(&model, x.clone(), &mut taps).unwrap();
-        vis::host::array4(taps.activation("predictions").unwrap())[[0, 285, 0, 0]]
+        crate::host::array4(taps.activation("predictions").unwrap())[[0, 285, 0, 0]]
     };
     let cam = Cam::new(Formula::AblationCam).layer("blocks.4.expand").max_channels(5).batch_size(3);
     let map = cam.map(&model, x.clone(), &Target::class(285)).unwrap().map;
 
     let activation = model.activation(x.clone(), "blocks.4.expand").unwrap();
     let spread =
-        vis::host::values(activation.clone().max_dims(&[2, 3]) - activation.clone().min_dims(&[2, 3]));
+        crate::host::values(activation.clone().max_dims(&[2, 3]) - activation.clone().min_dims(&[2, 3]));
     let mut order: Vec<usize> = (0..spread.len()).collect();
     order.sort_by(|a, b| spread[*b].total_cmp(&spread[*a]));
     let whole = score(None);
@@ -295,12 +295,12 @@ fn at_the_pooled_layer_the_sum_of_the_map_is_the_logit_without_its_bias() {
     for seed in 0..5 {
         let model = Pooled::new(seed);
         let images = random_image([2, 3, 9, 7], 0.0..1.0, seed);
-        let logits = vis::host::array2(model.classify(images.clone()).unwrap());
+        let logits = crate::host::array2(model.classify(images.clone()).unwrap());
         for class in 0..4 {
             let cam = |formula| Cam::new(formula).map(&model, images.clone(), &Target::class(class)).unwrap();
             let grad_cam = cam(Formula::GradCam);
             assert_eq!(grad_cam.layer, "conv2", "the last layer with more than one position");
-            let sums = vis::host::values(grad_cam.map.clone().sum_dims(&[1, 2, 3]));
+            let sums = crate::host::values(grad_cam.map.clone().sum_dims(&[1, 2, 3]));
             for (sum, logits) in sums.iter().zip(logits.rows()) {
                 let evidence = logits[class] - model.bias[class];
                 assert!((sum - evidence).abs() < 1e-4, "{sum} of {evidence}");
@@ -353,14 +353,14 @@ fn a_rectified_map_has_lost_its_negative_values_and_a_negated_gradient_turns_it_
     let model = Pooled::new(3);
     let x = random_image([1, 3, 9, 7], 0.0..1.0, 0);
     let cam = Cam::new(Formula::HiResCam).map(&model, x.clone(), &Target::class(2)).unwrap();
-    let signed = vis::host::values(cam.map.clone());
+    let signed = crate::host::values(cam.map.clone());
     let expected: Vec<f32> = signed.iter().map(|value| value.max(0.0)).collect();
     assert_map(cam.rectified().map, &expected, 0.0);
     let against = Cam::new(Formula::HiResCam).gradient_modifier(GradientModifier::Negate);
     let expected: Vec<f32> = signed.iter().map(|value| -value).collect();
     assert_map(against.map(&model, x, &Target::class(2)).unwrap().map, &expected, 1e-6);
     // Enlarged to the image, half a place from each border the values are those of the corner places.
-    let large = vis::host::array4(cam.upsampled());
+    let large = crate::host::array4(cam.upsampled());
     assert_eq!(large.dim(), (1, 1, 9, 7));
     assert!((large[[0, 0, 0, 0]] - signed[0]).abs() < 1e-6);
     assert!((large[[0, 0, 8, 6]] - signed[14]).abs() < 1e-6);

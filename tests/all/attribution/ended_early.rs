@@ -38,7 +38,7 @@ fn noting() -> (impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static, Arc<M
 }
 
 fn values(method: &dyn Attribution, model: &dyn Model, images: Tensor<4>) -> Vec<f32> {
-    vis::host::values(method.attribute(model, images, &Target::class(1)).unwrap())
+    crate::host::values(method.attribute(model, images, &Target::class(1)).unwrap())
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn integrated_gradients_ended_early_are_a_mean_over_fewer_points_all_along_the_l
         for enough in [8, 16, 24, 32, 40, 48, 56] {
             let method = IntegratedGradients::new().quadrature(quadrature).baseline(zero()).batch_size(8);
             let found = method.progress(until(enough)).evaluate(&model, x.clone(), &square).unwrap();
-            let map = vis::host::values(found.map)[0];
+            let map = crate::host::values(found.map)[0];
             // The rules that take one end of each interval are off by half an interval of 64 themselves.
             let off = 2.0 / enough as f32 + 1.0 / 64.0;
             assert!((map - 1.0).abs() < off, "{quadrature:?}: {map} after {enough}");

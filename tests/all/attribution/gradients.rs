@@ -171,7 +171,7 @@ fn integrated_gradients_of_the_one_conv_network_are_complete_and_exact() {
     // 64 steps misplace each of the five openings by half a step at most, worth s/128 each.
     let found = IntegratedGradients::new().evaluate(&OneConv::new(), OneConv::image(), &0.into()).unwrap();
     assert!(found.residual[0].abs() < (54.0 + 2.0 * 81.0 + 2.0 * 90.0) / 128.0, "{:?}", found.residual);
-    let sum: f32 = vis::host::values(found.map).iter().sum();
+    let sum: f32 = crate::host::values(found.map).iter().sum();
     assert!((sum - 54.0 - found.residual[0]).abs() < 1e-4);
 }
 
@@ -224,7 +224,7 @@ fn smooth_grad_with_noise_too_small_to_matter_is_the_gradient_and_has_no_varianc
     let of = |method: &dyn Attribution| {
         method.attribute(&OneConv::new(), OneConv::image(), &Target::class(0)).unwrap()
     };
-    let gradient = vis::host::values(of(&Saliency::new()));
+    let gradient = crate::host::values(of(&Saliency::new()));
     assert_map(of(&smooth()), &gradient, 1e-6);
     let square: Vec<f32> = gradient.iter().map(|value| value * value).collect();
     assert_map(of(&smooth().squared()), &square, 1e-6);
@@ -245,14 +245,14 @@ fn smooth_grad_is_the_mean_and_the_variance_over_its_noise() {
     let smooth = || SmoothGrad::new(Saliency::new()).noise(sigma).samples(samples).batch_size(50);
 
     let mean = smooth().attribute(&model, ramp.clone(), &half_square).unwrap();
-    let off = vis::host::values((mean - ramp.clone()).abs().max())[0];
+    let off = crate::host::values((mean - ramp.clone()).abs().max())[0];
     assert!(off < 4.0 * sigma / (samples as f32).sqrt(), "{off}");
     let variance =
-        vis::host::values(smooth().variance().attribute(&model, ramp.clone(), &half_square).unwrap());
+        crate::host::values(smooth().variance().attribute(&model, ramp.clone(), &half_square).unwrap());
     let mean_variance = variance.iter().sum::<f32>() / 64.0;
     assert!((mean_variance / (sigma * sigma) - 1.0).abs() < 0.05, "{mean_variance}");
     // Squared = variance + mean².
-    let mean = vis::host::values(smooth().attribute(&model, ramp.clone(), &half_square).unwrap());
+    let mean = crate::host::values(smooth().attribute(&model, ramp.clone(), &half_square).unwrap());
     let expected: Vec<f32> =
         variance.iter().zip(&mean).map(|(variance, mean)| variance + mean * mean).collect();
     assert_map(smooth().squared().attribute(&model, ramp, &half_square).unwrap(), &expected, 1e-4);
@@ -266,7 +266,7 @@ fn a_noisy_copy_whose_unit_is_dead_counts_as_a_map_of_zeros() {
     let first = Target::class(0);
     let x = || image([[[1e-3, -1.0]]]);
     let smooth = SmoothGrad::new(Saliency::new()).noise(1.0).samples(100);
-    let map = vis::host::values(smooth.attribute(&model, x(), &first).unwrap());
+    let map = crate::host::values(smooth.attribute(&model, x(), &first).unwrap());
     assert!((0.35..0.65).contains(&map[0]) && map[1] == 0.0, "{map:?}");
     let one_by_one = SmoothGrad::new(Saliency::new()).noise(1.0).samples(100).batch_size(1);
     assert_map(one_by_one.attribute(&model, x(), &first).unwrap(), &map, 1e-6);

@@ -87,7 +87,7 @@ fn smooth_grad_of_one_sample_is_the_method_itself() {
             let itself = method.attribute(&*model, images.clone(), &Target::class(1)).unwrap();
             let smooth = SmoothGrad::new(method).samples(1);
             let smooth = smooth.attribute(&*model, images.clone(), &Target::class(1)).unwrap();
-            assert_eq!(vis::host::values(smooth), vis::host::values(itself));
+            assert_eq!(crate::host::values(smooth), crate::host::values(itself));
         }
     }
 }
@@ -96,7 +96,7 @@ fn smooth_grad_of_one_sample_is_the_method_itself() {
 fn the_same_seed_gives_the_same_map_and_another_seed_another() {
     let (model, images) = networks().remove(0);
     let values = |method: &dyn Attribution| {
-        vis::host::values(method.attribute(&*model, images.clone(), &Target::class(1)).unwrap())
+        crate::host::values(method.attribute(&*model, images.clone(), &Target::class(1)).unwrap())
     };
     let smooth = |seed| SmoothGrad::new(Saliency::new()).samples(3).seed(seed);
     assert_eq!(values(&smooth(5)), values(&smooth(5)));
@@ -172,8 +172,8 @@ fn maps_of_a_class_that_depends_on_one_quarter_lie_in_that_quarter() {
     ];
     for method in methods {
         let map = magnitude(method.attribute(&model, x.clone(), &Target::class(0)).unwrap());
-        let inside = vis::host::values(map.clone().narrow(2, 0, 4).narrow(3, 0, 4).sum())[0];
-        let share = inside / vis::host::values(map.sum())[0];
+        let inside = crate::host::values(map.clone().narrow(2, 0, 4).narrow(3, 0, 4).sum())[0];
+        let share = inside / crate::host::values(map.sum())[0];
         assert!(share > 0.9, "{}: {share}", method.name());
     }
 }

@@ -20,7 +20,7 @@ fn image<const C: usize, const H: usize, const W: usize>(values: [[[f32; W]; H];
 /// Whether a map holds these values in row-major order, within `tolerance` times the largest of them.
 #[track_caller]
 fn assert_map(map: Tensor<4>, expected: &[f32], tolerance: f32) {
-    let got = vis::host::values(map);
+    let got = crate::host::values(map);
     assert_eq!(got.len(), expected.len(), "{got:?}");
     let scale = expected.iter().fold(1e-3_f32, |largest, value| largest.max(value.abs()));
     for (place, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -32,8 +32,8 @@ fn assert_map(map: Tensor<4>, expected: &[f32], tolerance: f32) {
 /// The largest difference of two maps, relative to the largest magnitude in the second.
 fn difference(one: Tensor<4>, other: Tensor<4>) -> f32 {
     assert_eq!(one.dims(), other.dims());
-    let largest = vis::host::values(other.clone().abs().max())[0].max(1e-12);
-    vis::host::values((one - other).abs().max())[0] / largest
+    let largest = crate::host::values(other.clone().abs().max())[0].max(1e-12);
+    crate::host::values((one - other).abs().max())[0] / largest
 }
 
 /// Uniform noise over the whole of a range.

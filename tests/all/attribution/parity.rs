@@ -16,7 +16,7 @@ const CLASS: usize = 285;
 /// Compares a map with an array and reports how far it is off, relative to the array's largest magnitude.
 #[track_caller]
 fn assert_agrees(name: &str, map: Tensor<4>, expected: &ArrayD<f32>) {
-    let got = vis::host::values(map);
+    let got = crate::host::values(map);
     assert_eq!(got.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let off = got.iter().zip(expected).fold(0.0_f32, |off, (got, expected)| off.max((got - expected).abs()));
@@ -26,8 +26,8 @@ fn assert_agrees(name: &str, map: Tensor<4>, expected: &ArrayD<f32>) {
 
 /// Every second row and column, as the large arrays are kept.
 fn half(map: Tensor<4>) -> Tensor<4> {
-    let map = vis::host::array4(map);
-    vis::host::tensor4(map.slice(ndarray::s![.., .., ..;2, ..;2]), &Default::default())
+    let map = crate::host::array4(map);
+    crate::host::tensor4(map.slice(ndarray::s![.., .., ..;2, ..;2]), &Default::default())
 }
 
 fn network() -> EfficientNetLite0 {
@@ -51,7 +51,7 @@ fn gradients_under_every_rule_agree_with_pytorch() {
 #[test]
 fn integrated_gradients_agree_with_captum() {
     let found = IntegratedGradients::new().evaluate(&network(), photo(), &Target::class(CLASS)).unwrap();
-    let got = vis::host::values(half(found.map));
+    let got = crate::host::values(half(found.map));
     let expected = npy("lite0_integrated_gradients_64_half.npy");
     // The 64 gradients jump wherever a rectifier opens, and some of the millions are within rounding of it: no two orders of
     // summation in f32 agree within 1e-3 everywhere. PyTorch's own, channels last instead of contiguous, is off by
@@ -89,7 +89,7 @@ fn integrated_gradients_of_a_photo_move_by_about_a_thousandth_with_its_last_digi
     let map = |image| {
         IntegratedGradients::new()
             .attribute(&model, image, &Target::class(CLASS))
-            .map(vis::host::values)
+            .map(crate::host::values)
             .unwrap()
     };
     // The nearest number above 1.
@@ -107,7 +107,7 @@ fn at_the_head_the_sum_of_the_map_is_the_logit_without_its_bias_for_any_photo_an
         "efficientnet_lite0_f16.safetensors",
         &Default::default(),
     );
-    let bias = vis::host::values(file.unwrap().tensor("predictions.bias", [1000]).unwrap());
+    let bias = crate::host::values(file.unwrap().tensor("predictions.bias", [1000]).unwrap());
     // Espresso, missile, bow tie, and what the network would not think of.
     for (name, classes) in [
         ("coffee.png", [967, 285]),
@@ -117,12 +117,12 @@ fn at_the_head_the_sum_of_the_map_is_the_logit_without_its_bias_for_any_photo_an
     ] {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("images/photos").join(name);
         let image = vis::picture::to_input(&vis::picture::load(path).unwrap(), &model).unwrap();
-        let logits = vis::host::array2(model.classify(image.clone()).unwrap());
+        let logits = crate::host::array2(model.classify(image.clone()).unwrap());
         for class in classes {
             for formula in [Formula::GradCam, Formula::HiResCam, Formula::XGradCam] {
                 let cam = Cam::new(formula).map(&model, image.clone(), &Target::class(class)).unwrap();
                 assert_eq!(cam.layer, "head");
-                let sum = vis::host::values(cam.map.sum())[0];
+                let sum = crate::host::values(cam.map.sum())[0];
                 let evidence = logits[[0, class]] - bias[class];
                 assert!((sum - evidence).abs() < 1e-3, "{formula} of {name}, {class}: {sum} of {evidence}");
             }
@@ -154,12 +154,12 @@ fn occlusion_agrees_with_captum() {
         .stride([16, 16])
         .attribute(&network(), photo(), &Target::class(CLASS))
         .unwrap();
-    let map = vis::host::array4(map);
+    let map = crate::host::array4(map);
     let places = (0..224).flat_map(|row| (0..224).map(move |column| [0, 0, row, column]));
     for [_, _, row, column] in places {
         let corner = [0, 0, row / 16 * 16, column / 16 * 16];
         assert_eq!(map[[0, 0, row, column]], map[corner], "not constant in the cell of {row}, {column}");
     }
-    let cells = vis::host::tensor4(map.slice(ndarray::s![.., .., ..;16, ..;16]), &Default::default());
+    let cells = crate::host::tensor4(map.slice(ndarray::s![.., .., ..;16, ..;16]), &Default::default());
     assert_agrees("occlusion", cells, &npy("lite0_occlusion_32_16_cells.npy"));
 }

@@ -69,7 +69,7 @@ fn rise_masks_are_open_on_average_as_often_as_asked() {
     for open in [0.25_f32, 0.5] {
         let masks = 1000;
         let rise = Rise::new().open(open).masks(masks).cells(4).batch_size(100);
-        let map = vis::host::values(rise.attribute(&model, x(), &always).unwrap());
+        let map = crate::host::values(rise.attribute(&model, x(), &always).unwrap());
         let error = ((1.0 - open) / open / masks as f32).sqrt();
         assert!(map.iter().all(|value| (value - 1.0).abs() < 5.0 * error), "{map:?}");
     }
@@ -80,7 +80,7 @@ fn rise_finds_the_quarter_that_a_class_depends_on() {
     let model = Quarter::new();
     let x = Tensor::ones([1, 1, 8, 8], &Default::default());
     let rise = Rise::new().masks(2000).cells(4).batch_size(200);
-    let map = vis::host::array4(rise.attribute(&model, x, &Target::class(0)).unwrap());
+    let map = crate::host::array4(rise.attribute(&model, x, &Target::class(0)).unwrap());
     let mean = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
         map.slice(ndarray::s![0, 0, rows, columns]).mean().unwrap()
     };
@@ -107,7 +107,7 @@ fn occlusion_by_quarters_is_the_sum_that_each_hides() {
     ], 1e-6);
     // By steps of 1 the middle four pixels are hidden by four windows each: the mean of their drops.
     let steps = Occlusion::new([2, 2]).stride([1, 1]).baseline(Baseline::Value(0.0));
-    let map = vis::host::values(steps.attribute(&model, OneConv::image(), &sum).unwrap());
+    let map = crate::host::values(steps.attribute(&model, OneConv::image(), &sum).unwrap());
     // Window at (r, c): 4·(4r + c) + 10. Pixel (1, 1): (10 + 14 + 26 + 30)/4.
     assert_eq!((map[0], map[5], map[15]), (10.0, 20.0, 50.0));
 }
@@ -127,7 +127,8 @@ fn rise_is_the_sum_of_its_masks_by_the_score_under_each() {
     let x = || Tensor::<4>::ones([1, 1, 6, 6], &Default::default());
     let open = 0.4;
     let rise = |masks| Rise::new().masks(masks).cells(3).open(open).seed(2).baseline(Baseline::Value(0.0));
-    let map = |masks, target: &Target| vis::host::values(rise(masks).attribute(&model, x(), target).unwrap());
+    let map =
+        |masks, target: &Target| crate::host::values(rise(masks).attribute(&model, x(), target).unwrap());
     let one = function(|y| y.sum_dim(1) * 0.0 + 1.0);
     let mut before = vec![0.0; 36];
     let mut expected = vec![0.0; 36];

@@ -14,7 +14,7 @@ use crate::support::{assert_close, identity};
 fn every_target_is_what_its_layer_holds() {
     let model = Tiny::new(&Default::default());
     let images = random_image([2, 3, 8, 8], 0.0..255.0, 8);
-    let recorded = |layer: &str| vis::host::array4(model.activation(images.clone(), layer).unwrap());
+    let recorded = |layer: &str| crate::host::array4(model.activation(images.clone(), layer).unwrap());
     let (conv, logits) = (recorded("conv2"), recorded("logits"));
     for index in 0..2 {
         let channel = |channel: usize| conv.slice(ndarray::s![index, channel, .., ..]).mean().unwrap();
@@ -55,7 +55,7 @@ fn logits_with_several_positions_count_by_their_means() {
     let refused = Target::probability(2).in_layer("features").scores(&model, x()).unwrap_err();
     assert_eq!(refused.to_string(), "class 2 is out of range: layer `features` has 2 (0 to 1)");
     let classes = identity([2, 1, 2]).classify(x()).unwrap();
-    assert_eq!(vis::host::values(classes), [2.0, 3.0]);
+    assert_eq!(crate::host::values(classes), [2.0, 3.0]);
 }
 
 /// Two channels on 2×3: 1 to 6, and minus their squares.

@@ -19,7 +19,7 @@ fn a_dream_of_zero_steps_is_the_photo() {
     let image = photo(6, [3, 33, 47]);
     let dream = deep_dream(&model, image.clone()).layer("output").steps(0).run().unwrap();
     assert_eq!((dream.losses.steps(), dream.sizes.len()), (0, 0));
-    assert_eq!(vis::host::values(dream.image), vis::host::values(image));
+    assert_eq!(crate::host::values(dream.image), crate::host::values(image));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_octave_that_sees_nothing_is_left_as_it_is() {
     });
     let speck = |(_, y, x): (usize, usize, usize)| if y % 8 == 3 && x % 8 == 3 { 250.0 } else { 100.0 };
     let specks = Array3::from_shape_fn((3, 32, 32), speck);
-    let image = vis::host::tensor4(specks.view().insert_axis(Axis(0)), &device());
+    let image = crate::host::tensor4(specks.view().insert_axis(Axis(0)), &device());
     let dream = deep_dream(&model, image).octaves(2).octave_scale(2.0).steps(3).jitter(0);
     let dream = dream.layer("output").run().unwrap();
     assert_eq!(dream.sizes, [(32, 32); 3]);
@@ -121,7 +121,7 @@ fn a_step_that_would_leave_all_numbers_is_refused() {
     }
     let dream =
         deep_dream(&model, photo(0, [3, 32, 32])).layer("output").octaves(1).steps(2).step_size(255.0);
-    assert!(vis::host::values(dream.run().unwrap().image).iter().all(|value| value.is_finite()));
+    assert!(crate::host::values(dream.run().unwrap().image).iter().all(|value| value.is_finite()));
 }
 
 #[test]

@@ -46,9 +46,9 @@ fn drawings_of_odd_sizes_come_nearer_to_what_the_layer_saw() {
     for run in [&drawn, &inverted] {
         assert_eq!(run.image.dims(), [1, 3, 33, 47]);
         // What is squeezed into the range stays there.
-        assert!(vis::host::values(run.image.clone()).iter().all(|value| (0.0..=255.0).contains(value)));
+        assert!(crate::host::values(run.image.clone()).iter().all(|value| (0.0..=255.0).contains(value)));
     }
-    let features = |image| vis::host::values(vis::Model::activation(&model, image, "output").unwrap());
+    let features = |image| crate::host::values(vis::Model::activation(&model, image, "output").unwrap());
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
     let (of_photo, grey) = (features(image), features(Tensor::full([1, 3, 33, 47], 127.5, &device())));
 

@@ -37,7 +37,7 @@ fn lbfgs_reaches_the_minimum_of_a_quadratic() {
         .max_iter(30)
         .minimize()
         .unwrap();
-    for image in vis::host::values(result.image).chunks(12) {
+    for image in crate::host::values(result.image).chunks(12) {
         assert_close(image, &target, 1e-3);
     }
 }
@@ -49,7 +49,7 @@ fn lbfgs_takes_no_step_longer_than_allowed_and_starts_along_the_gradient() {
     // The first step: a tenth of 2 in root mean square along −(3, 4), whose root mean square is √12.5.
     let first = update.step(at([0.0, 0.0]), at([3.0, 4.0]), 1.0);
     let unit = 0.2 / 12.5_f32.sqrt();
-    assert_close(&vis::host::values(first.clone()), &[-3.0 * unit, -4.0 * unit], 1e-6);
+    assert_close(&crate::host::values(first.clone()), &[-3.0 * unit, -4.0 * unit], 1e-6);
     // A gradient that hardly changed means hardly any curvature: a step of enormous length, cut to 2.
     let second = update.step(first.clone(), at([2.999, 3.999]), 1.0);
     let length = (second - first).square().mean().sqrt().into_scalar::<f32>();
@@ -77,5 +77,5 @@ fn lbfgs_goes_on_where_the_curvature_is_negative() {
         .max_iter(60)
         .minimize()
         .unwrap();
-    assert_close(&vis::host::values(result.image), &[0.0, 0.0], 1e-2);
+    assert_close(&crate::host::values(result.image), &[0.0, 0.0], 1e-2);
 }

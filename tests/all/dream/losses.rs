@@ -130,7 +130,7 @@ fn a_guide_lends_each_position_its_best_match() {
     assert_close(&evaluation.losses.totals(), &[-7.0 / 6.0], 1e-6);
     // The gradient is minus the features matched, over the 6 values; a tie goes to the first.
     let expected = [1.0, 0.0, 1.0, 0.0, 2.0, 0.0].map(|value: f32| -value / 6.0);
-    assert_close(&vis::host::values(evaluation.gradient), &expected, 1e-6);
+    assert_close(&crate::host::values(evaluation.gradient), &expected, 1e-6);
 }
 
 #[test]
@@ -156,10 +156,10 @@ fn a_discriminator_of_several_outputs_is_refused() {
 fn gradients_equal_finite_differences() {
     let model = Tiny::new(&device());
     let other = photo(1, [3, 8, 8]);
-    let point = vis::host::values(photo(2, [3, 8, 8]));
+    let point = crate::host::values(photo(2, [3, 8, 8]));
     let check = |losses: Losses| {
         let gradient = Gradient::new(&model, &losses);
-        let analytic = vis::host::values(gradient.evaluate(tensor(&point, [1, 3, 8, 8])).unwrap().gradient);
+        let analytic = crate::host::values(gradient.evaluate(tensor(&point, [1, 3, 8, 8])).unwrap().gradient);
         let along = |x| gradient.values(x).unwrap().total();
         let error = gradient_error(along, &analytic, &point, [3, 8, 8], 0.2);
         assert!(error < 2e-2, "{losses:?}: {error}");
@@ -223,5 +223,5 @@ fn average_pooling_passes_a_gradient_to_every_pixel() {
     let image = photo(0, [1, 4, 4]).autodiff().require_grad();
     let pooled = vis::model::layers::average_pool_2x2(image.clone(), &mut Taps::new());
     let gradient = image.grad(&burn::tensor::activation::relu(pooled).sum().backward()).unwrap();
-    assert_close(&vis::host::values(gradient), &[0.25; 16], 1e-6);
+    assert_close(&crate::host::values(gradient), &[0.25; 16], 1e-6);
 }

@@ -38,7 +38,7 @@ fn any_size() -> impl Model {
 }
 
 fn array3(image: Tensor<4>) -> Array3<f32> {
-    vis::host::array4(image).index_axis_move(Axis(0), 0)
+    crate::host::array4(image).index_axis_move(Axis(0), 0)
 }
 
 /// The largest difference, relative to the largest value of `b`, over the part that `within` accepts.

@@ -30,11 +30,11 @@ fn style_transfer_of_zero_steps_is_the_photo_or_the_noise() {
     let model = Tiny::new(&device());
     let [image, painting] = [1, 2].map(|seed| photo(seed, [3, 8, 8]));
     let painted = style_transfer(&model, image.clone(), painting.clone()).steps(0).run().unwrap();
-    assert_eq!(vis::host::values(painted.image), vis::host::values(image.clone()));
+    assert_eq!(crate::host::values(painted.image), crate::host::values(image.clone()));
     let from_noise = |seed| {
         let painted =
             style_transfer(&model, image.clone(), painting.clone()).start(StyleStart::Noise).seed(seed);
-        vis::host::values(painted.steps(0).run().unwrap().image)
+        crate::host::values(painted.steps(0).run().unwrap().image)
     };
     assert_eq!(from_noise(1), from_noise(1));
     assert_ne!(from_noise(1), from_noise(2));
@@ -69,7 +69,7 @@ fn zero_steps_in_several_sizes_give_the_photo_and_one_step_is_taken_at_each() {
     let model = any_size();
     let zero = in_stages(&model).steps(0).run().unwrap();
     assert_eq!(zero.losses.steps(), 0);
-    assert_eq!(vis::host::values(zero.image), vis::host::values(photo(1, [3, 45, 71])));
+    assert_eq!(crate::host::values(zero.image), crate::host::values(photo(1, [3, 45, 71])));
     let noise = in_stages(&model).start(StyleStart::Noise).steps(0).run().unwrap();
     assert_eq!(noise.image.dims(), [1, 3, 45, 71]);
 
@@ -89,7 +89,7 @@ fn with_nothing_to_paint_the_photo_goes_through_all_sizes_unchanged() {
     let model = any_size();
     let painted = in_stages(&model).style_weight(0.0).tv_weight(0.0).steps(8).run().unwrap();
     assert_close(&painted.best_loss, &[0.0], 1e-9);
-    assert_close(&vis::host::values(painted.image), &vis::host::values(photo(1, [3, 45, 71])), 1e-3);
+    assert_close(&crate::host::values(painted.image), &crate::host::values(photo(1, [3, 45, 71])), 1e-3);
 }
 
 #[test]

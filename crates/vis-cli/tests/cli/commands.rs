@@ -9,11 +9,12 @@ use vis::attribution::{
     Attribution, Cam, Formula, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad, Target,
 };
 use vis::model::{Digits, EfficientNetLite0, Model, Vgg16};
+use vis::picture;
 use vis::visualization::{
     Descent, caricature, deep_dream, invert, style_transfer, texture, visualize_activation,
 };
-use vis::{host, picture};
 
+use crate::host;
 use crate::{Place, npy};
 
 fn digits() -> Digits {

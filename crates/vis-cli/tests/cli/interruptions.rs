@@ -106,7 +106,7 @@ fn rise_and_smoothgrad_write_the_map_of_what_they_have_done() {
     assert!(summary_of_rise["interrupted"] == true && (1..1_000_000).contains(&masks), "{masks}");
     let rise = Rise::new().masks(masks).seed(3);
     let expected = rise.attribute(&model, image.clone(), &Target::probability(7)).unwrap();
-    assert_eq!(npy::read(&place.path("r.npy")), vis::host::array4(expected).into_dyn());
+    assert_eq!(npy::read(&place.path("r.npy")), crate::host::array4(expected).into_dyn());
     assert!(vis::picture::load(place.path("r.png")).is_ok());
 
     let command = format!("saliency {common} --method smoothgrad --steps 1000000 --raw s.npy");
@@ -115,7 +115,7 @@ fn rise_and_smoothgrad_write_the_map_of_what_they_have_done() {
     assert!(summary_of_smooth["interrupted"] == true && (1..1_000_000).contains(&samples), "{samples}");
     let method = SmoothGrad::new(Saliency::new()).samples(samples);
     let expected = method.attribute(&model, image, &Target::class(7)).unwrap();
-    assert_eq!(npy::read(&place.path("s.npy")), vis::host::array4(expected).into_dyn());
+    assert_eq!(npy::read(&place.path("s.npy")), crate::host::array4(expected).into_dyn());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_closed_pipe_does_not_spoil_the_files() {
     let model = Digits::bundled(&Default::default()).unwrap();
     let logits = model.classify(seven(&place, &model)).unwrap();
     let read = npy::read(&place.path("l.npy"));
-    assert_eq!((read.shape(), read.iter().copied().collect()), (&[1, 10][..], vis::host::values(logits)));
+    assert_eq!((read.shape(), read.iter().copied().collect()), (&[1, 10][..], crate::host::values(logits)));
 }
 
 #[test]

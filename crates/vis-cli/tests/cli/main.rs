@@ -2,6 +2,9 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod commands;
+#[allow(dead_code, reason = "the command's own, of which tests need a part")]
+#[path = "../../src/host.rs"]
+mod host;
 mod interruptions;
 #[path = "../../../../tests/all/npy.rs"]
 mod npy;

@@ -9,9 +9,10 @@ use serde_json::Value;
 use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
 use vis::model::{Digits, Model, Vgg16};
 use vis::optimizer::Normalization;
+use vis::picture;
 use vis::visualization::{caricature, deep_dream, style_transfer, texture, visualize_activation};
-use vis::{host, picture};
 
+use crate::host;
 use crate::{Place, npy, text};
 
 fn digits() -> Digits {
