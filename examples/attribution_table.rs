@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Tensor;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, RandomMap, Rise,
-    Saliency, SmoothGrad, Sobel, Target, magnitude,
+    Saliency, SmoothGrad, Sobel, Statistic, Target, magnitude,
 };
 use vis::metrics::{PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
 use vis::model::EfficientNetLite0;
@@ -73,8 +73,16 @@ fn methods() -> Vec<Entry> {
     add("guided backprop", Box::new(Saliency::guided()), true);
     add("deconvolution", Box::new(Saliency::deconvolution()), true);
     add("SmoothGrad", Box::new(SmoothGrad::new(Saliency::new()).noise(0.05)), true);
-    add("SmoothGrad squared", Box::new(SmoothGrad::new(Saliency::new()).noise(0.05).squared()), true);
-    add("VarGrad", Box::new(SmoothGrad::new(Saliency::new()).noise(0.05).variance()), true);
+    add(
+        "SmoothGrad squared",
+        Box::new(SmoothGrad::new(Saliency::new()).noise(0.05).statistic(Statistic::Squared)),
+        true,
+    );
+    add(
+        "VarGrad",
+        Box::new(SmoothGrad::new(Saliency::new()).noise(0.05).statistic(Statistic::Variance)),
+        true,
+    );
     add("integrated gradients", Box::new(IntegratedGradients::new()), true);
     add("guided Grad-CAM", Box::new(GuidedGradCam::new()), true);
     for formula in Formula::ALL {

@@ -84,18 +84,7 @@ pub enum Rectifier {
 /// A rectifier whose gradient follows a [`Rule`].
 ///
 /// Models call it through [`Taps::relu`](crate::model::Taps::relu) and its siblings.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use vis::{Rule, backprop::{rectify, Rectifier}};
-///
-/// let x = Tensor::<1>::from_floats([-1.0, 2.0, 3.0], &Device::default().autodiff()).require_grad();
-/// let weights = Tensor::<1>::from_floats([3.0, 5.0, -7.0], &Device::default());
-/// let gradients = (rectify(x.clone(), Rectifier::Relu, Rule::Guided) * weights).sum().backward();
-/// let gradient = x.grad(&gradients).unwrap().into_data();
-/// assert_eq!(gradient.as_slice::<f32>().unwrap(), [0.0, 5.0, 0.0]);
-/// ```
-pub fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: Rule) -> Tensor<D> {
+pub(crate) fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: Rule) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as RectifierOps>::rectify(x.into_dispatch(), rectifier, rule))
 }
 

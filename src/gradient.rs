@@ -111,19 +111,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
 
     /// Lets the rule take what lowers the losses for evidence, instead of what raises them: guided backprop and
     /// deconvolution then pass the negative cotangents. For losses that are minus a score; plain makes no difference.
-    ///
-    /// ```
-    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model, Rule};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let losses = ActivationMaximization::new("conv2", 3).into(); // minus the activation
-    /// let guided = Gradient::new(&model, &losses).rule(Rule::Guided);
-    /// let largest = |gradient: Gradient<_>| gradient.evaluate(image.clone()).map(|at| at.gradient.abs().max());
-    /// assert_eq!(largest(guided.clone())?.into_scalar::<f32>(), 0.0);
-    /// assert!(largest(guided.descending())?.into_scalar::<f32>() > 0.0);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn descending(mut self) -> Self {
+    pub(crate) fn descending(mut self) -> Self {
         self.descending = true;
         self
     }
@@ -182,23 +170,10 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// The same through a decoder: the gradient is with respect to `variable`, and `decode` gives the image
     /// that the losses see and the one that the model sees, both by differentiable operations.
     ///
-    /// ```
-    /// # use vis::{gradient::Gradient, losses::ActivationMaximization, Model};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let losses = ActivationMaximization::new("conv2", 3).into();
-    /// let primitive = Gradient::new(&model, &losses);
-    /// let direct = primitive.evaluate(image.clone())?.gradient;
-    /// // What is optimised is half the image, so its gradient is twice as large.
-    /// let of_half = primitive.evaluate_through(image / 2.0, |half| (half.clone() * 2.0, half * 2.0))?.gradient;
-    /// assert!((of_half - direct * 2.0).abs().max().into_scalar::<f32>() < 1e-6);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// As [`evaluate`](Self::evaluate).
-    pub fn evaluate_through(
+    pub(crate) fn evaluate_through(
         &self,
         variable: Tensor<4>,
         decode: impl FnOnce(Tensor<4>) -> (Tensor<4>, Tensor<4>),

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// ```
 /// use vis::transforms::{Jitter, Transform};
 /// let image = vis::random::noise([1, 3, 8, 8], (0.0, 1.0), 0, 0, &Default::default());
-/// let still = Jitter::pixels(0).apply(image.clone(), &mut vis::random::stream(0, 0));
+/// let still = Jitter::Pixels(0).apply(image.clone(), &mut vis::random::stream(0, 0));
 /// assert_eq!(still.into_data().to_vec::<f32>().unwrap(), image.into_data().to_vec::<f32>().unwrap());
 /// ```
 #[doc(alias = "InputModifier")]
@@ -50,24 +50,6 @@ pub enum Jitter {
 }
 
 impl Jitter {
-    /// Up to so many pixels.
-    ///
-    /// ```
-    /// assert_eq!(vis::transforms::Jitter::pixels(8), 8.into());
-    /// ```
-    pub fn pixels(pixels: usize) -> Self {
-        Self::Pixels(pixels)
-    }
-
-    /// Up to this fraction of each side, from 0 to 1.
-    ///
-    /// ```
-    /// assert_eq!(vis::transforms::Jitter::fraction(0.05), 0.05.into());
-    /// ```
-    pub fn fraction(fraction: f32) -> Self {
-        Self::Fraction(fraction)
-    }
-
     fn reach(self, side: usize) -> i64 {
         match self {
             // A circular shift repeats itself, so no larger one gives anything new.

@@ -150,45 +150,12 @@ impl<A: Attribution> SmoothGrad<A> {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
     /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
-    /// assert_eq!(map(&smooth().statistic(Statistic::Squared))?, map(&smooth().squared())?);
+    /// assert_eq!(map(&smooth().statistic(Statistic::Squared))?, map(&smooth().statistic(Statistic::Squared))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn statistic(mut self, statistic: Statistic) -> Self {
         self.statistic = statistic;
         self
-    }
-
-    /// Takes the mean of the squared maps.
-    ///
-    /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
-    /// # use vis::Model;
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
-    /// let smooth = || SmoothGrad::new(Saliency::new()).samples(5);
-    /// assert!(map(&smooth().squared())?.iter().all(|value| *value >= 0.0));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn squared(self) -> Self {
-        self.statistic(Statistic::Squared)
-    }
-
-    /// Takes the variance of the maps.
-    ///
-    /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
-    /// # use vis::Model;
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
-    /// // One copy has none.
-    /// assert!(map(&SmoothGrad::new(Saliency::new()).samples(1).variance())?.iter().all(|value| *value == 0.0));
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    #[doc(alias = "VarGrad")]
-    pub fn variance(self) -> Self {
-        self.statistic(Statistic::Variance)
     }
 
     /// Sets how many copies the method is given at once: bounds memory, changes no result.

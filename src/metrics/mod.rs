@@ -40,7 +40,6 @@ use burn::tensor::Tensor;
 use crate::{Error, Result};
 
 pub use average_drop::{Drop, average_drop};
-pub use correlation::rank_correlation;
 pub use mu_fidelity::MuFidelity;
 pub use pixel_curve::{Curve, PixelCurve};
 pub use pointing_game::{Rectangle, pointing_game};

@@ -51,7 +51,7 @@ pub struct Discriminator {
 /// Channels are divided by their root mean square at each position, which keeps training steady without statistics
 /// of a batch (Karras et al. 2017).
 ///
-/// As a [`Parametrization`] it is an image prior: what is optimised is the code, so every image on the way is one
+/// As a [`Parametrization`](crate::parametrization::Parametrization) it is an image prior: what is optimised is the code, so every image on the way is one
 /// that the generator can draw. There is no code for a given image but by search, so a run can't start from one.
 ///
 /// ```no_run
@@ -108,7 +108,7 @@ impl Discriminator {
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`] when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
     ///
     /// ```
     /// use vis::{Model, model::{Discriminator, Generator}, parametrization::Parametrization};
@@ -131,7 +131,7 @@ impl Discriminator {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Format`] for a file that can't be read, and [`Error::Weights`] for one of another
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't be read, and [`Error::Weights`](crate::Error::Weights) for one of another
     /// network.
     ///
     /// ```
@@ -255,7 +255,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`] when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
     ///
     /// ```
     /// use vis::{Model, model::{Digits, Generator}, parametrization::Parametrization};
@@ -276,7 +276,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Format`] for a file that can't be read, and [`Error::Weights`] for one of another
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't be read, and [`Error::Weights`](crate::Error::Weights) for one of another
     /// network.
     ///
     /// ```

@@ -126,19 +126,7 @@ impl Convolution {
     }
 
     /// Sets how it is computed, in place.
-    ///
-    /// ```
-    /// use vis::{Arithmetic, model::{Taps, layers::Convolution}};
-    /// # let device = Default::default();
-    /// # let weight = vis::random::noise([8, 8, 3, 3], (-1.0, 1.0), 0, 0, &device);
-    /// # let image = vis::random::noise([1, 8, 12, 12], (-1.0, 1.0), 1, 0, &device);
-    /// let mut convolution = Convolution::new(weight, None);
-    /// let fast = convolution.forward(image.clone(), &mut Taps::new());
-    /// convolution.set_arithmetic(Arithmetic::Exact);
-    /// let exact = convolution.forward(image, &mut Taps::new());
-    /// assert!((fast - exact).abs().max().into_scalar::<f32>() < 1e-5);
-    /// ```
-    pub fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+    pub(crate) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
         self.arithmetic = arithmetic;
     }
 
@@ -393,52 +381,27 @@ pub fn global_average_pool(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
 }
 
 /// The features of an image in a row, channel by channel, described to `taps`.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use vis::model::{Taps, layers::flatten};
-/// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &Device::default());
-/// let row = flatten(two_channels, &mut Taps::new());
-/// assert_eq!(row.dims(), [1, 4]);
-/// assert_eq!(row.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 5.0]);
-/// ```
-pub fn flatten(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
+pub(crate) fn flatten(x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("flatten", 0);
     x.flatten(1, 3)
 }
 
 /// Probabilities from class scores, `[batch, classes]`, described to `taps`.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use vis::model::{Taps, layers::softmax};
-/// let scores = Tensor::<2>::from_floats([[0.0, 3.0_f32.ln()]], &Device::default());
-/// let probabilities = softmax(scores, &mut Taps::new()).into_data().to_vec::<f32>().unwrap();
-/// assert!((probabilities[0] - 0.25).abs() < 1e-6 && (probabilities[1] - 0.75).abs() < 1e-6);
-/// ```
-pub fn softmax(x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
+pub(crate) fn softmax(x: Tensor<2>, taps: &mut Taps) -> Tensor<2> {
     taps.describe("softmax", 0);
     burn::tensor::activation::softmax(x, 1)
 }
 
 /// What a network does to the pixels before its first layer: `(x − mean) / deviation`, channel by channel.
 #[derive(Clone)]
-pub struct Standardization {
+pub(crate) struct Standardization {
     mean: Tensor<4>,
     deviation: Tensor<4>,
 }
 
 impl Standardization {
     /// Standardization with these means and deviations, one a channel, in the units of the pixels.
-    ///
-    /// ```
-    /// use vis::model::layers::Standardization;
-    /// let device = Default::default();
-    /// let grey = Standardization::new([0.5], [0.25], &device);
-    /// let image = burn::tensor::Tensor::<4>::ones([1, 1, 2, 2], &device);
-    /// assert_eq!(grey.forward(image).into_data().to_vec::<f32>().unwrap(), [2.0; 4]);
-    /// ```
-    pub fn new<const CHANNELS: usize>(
+    pub(crate) fn new<const CHANNELS: usize>(
         mean: [f32; CHANNELS],
         deviation: [f32; CHANNELS],
         device: &Device,
@@ -449,16 +412,7 @@ impl Standardization {
     }
 
     /// The standardized image, of the same shape.
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Tensor};
-    /// use vis::model::layers::Standardization;
-    /// let device = Device::default();
-    /// let two_channels = Tensor::<4>::from_floats([[[[1.0, 2.0]], [[3.0, 5.0]]]], &device);
-    /// let standardized = Standardization::new([1.0, 4.0], [1.0, 0.5], &device).forward(two_channels);
-    /// assert_eq!(standardized.into_data().to_vec::<f32>().unwrap(), [0.0, 1.0, -2.0, 2.0]);
-    /// ```
-    pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn forward(&self, image: Tensor<4>) -> Tensor<4> {
         (image - self.mean.clone()) / self.deviation.clone()
     }
 }

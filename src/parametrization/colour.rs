@@ -10,25 +10,13 @@ const CORRELATION: [[f32; 3]; 3] =
 /// From decorrelated to ordinary colours, `[batch, 3, height, width]`: light, red against blue, green
 /// against purple become red, green, blue. Images of another number of channels are left alone.
 ///
-/// ```
-/// let colours = vis::random::noise([1, 3, 2, 2], (-1.0, 1.0), 0, 0, &Default::default());
-/// let again = vis::parametrization::correlate(vis::parametrization::decorrelate(colours.clone()));
-/// let error = (again - colours).abs().max().into_scalar::<f32>();
-/// assert!(error < 1e-4);
-/// ```
-///
 /// Source: lucid, `param/color.py`.
-pub fn correlate(colours: Tensor<4>) -> Tensor<4> {
+pub(crate) fn correlate(colours: Tensor<4>) -> Tensor<4> {
     mix(colours, CORRELATION)
 }
 
 /// From ordinary to decorrelated colours: the inverse of [`correlate`].
-///
-/// ```
-/// let grey = burn::tensor::Tensor::ones([1, 1, 2, 2], &Default::default());
-/// assert_eq!(vis::parametrization::decorrelate(grey).into_data().to_vec::<f32>().unwrap(), [1.0; 4]);
-/// ```
-pub fn decorrelate(colours: Tensor<4>) -> Tensor<4> {
+pub(crate) fn decorrelate(colours: Tensor<4>) -> Tensor<4> {
     mix(colours, inverse(CORRELATION))
 }
 
@@ -54,4 +42,30 @@ fn inverse(m: [[f32; 3]; 3]) -> [[f32; 3]; 3] {
     };
     let determinant: f32 = (0..3).map(|column| m[0][column] * cofactor(0, column)).sum();
     std::array::from_fn(|row| std::array::from_fn(|column| cofactor(column, row) / determinant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_those_of_lucids_matrix_and_back() {
+        let colours = |values: [[f32; 3]; 1]| {
+            Tensor::<2>::from_floats(values, &Device::default()).reshape([1, 3, 1, 1])
+        };
+        for (column, expected) in [
+            ([1.0, 0.0, 0.0], [0.562_829, 0.584_476, 0.584_476]),
+            ([0.0, 1.0, 0.0], [0.194_825, 0.0, -0.194_825]),
+            ([0.0, 0.0, 1.0], [0.043_295, -0.108_236, 0.064_942]),
+        ] {
+            let correlated = correlate(colours([column]));
+            let back = crate::host::values(decorrelate(correlated.clone()));
+            for (got, expected) in [(crate::host::values(correlated), expected), (back, column)] {
+                assert!(
+                    got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 1e-5),
+                    "{got:?}"
+                );
+            }
+        }
+    }
 }

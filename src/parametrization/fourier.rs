@@ -15,7 +15,7 @@ use crate::random::{self, Stream};
 /// s(f)  = √(H·W) / max(|f|, 1 / max(H, W))^decay
 /// ```
 ///
-/// where `C` is [`correlate`] and `|f|` is the frequency in cycles per pixel. The variable holds real parts,
+/// where `C` is the correlation of colours in photos and `|f|` is the frequency in cycles per pixel. The variable holds real parts,
 /// then imaginary parts: `[batch, 2·channels, height, width/2 + 1]`. It starts from normal noise of standard
 /// deviation 0.01.
 ///

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::Result;
 
-pub use colour::{correlate, decorrelate};
+use colour::{correlate, decorrelate};
 pub use fourier::Fourier;
 pub use framed::Framed;
 

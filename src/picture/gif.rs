@@ -28,23 +28,8 @@ const DELAY_AT: u64 = 4;
 /// so far, and so does a disk that is full. Each frame has its own 256 colours, chosen
 /// from its pixels and dithered; a frame with at most 256 colours keeps them exactly. A frame of 224 × 224 takes
 /// some 60 milliseconds and 50 KB.
-///
-/// ```
-/// # fn main() -> vis::Result<()> {
-/// use std::time::Duration;
-/// use vis::picture::GifWriter;
-/// let path = std::env::temp_dir().join("vis-gif-example.gif");
-/// let mut movie = GifWriter::create(&path)?.delay(Duration::from_millis(80)).last_delay(Duration::from_secs(2));
-/// for step in 0..3 {
-///     let frame = image::RgbImage::from_pixel(32, 32, image::Rgb([100 * step as u8; 3]));
-///     movie.numbered_frame(&frame, step)?;
-/// }
-/// movie.finish()?;
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug)]
-pub struct GifWriter {
+pub(crate) struct GifWriter {
     path: PathBuf,
     /// There is none before the first frame.
     file: Option<Box<dyn Medium>>,
@@ -81,13 +66,7 @@ impl GifWriter {
     /// # Errors
     /// [`Error::InvalidParameter`] unless the name ends in `.gif`; [`Error::Io`] if the target is a folder or
     /// can't be written.
-    ///
-    /// ```
-    /// use vis::picture::GifWriter;
-    /// assert!(GifWriter::create("no/such/folder/run.gif").is_err());
-    /// assert!(GifWriter::create("run.mp4").unwrap_err().to_string().contains("ends in .gif"));
-    /// ```
-    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+    pub(crate) fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif")) {
             let expected = "one that ends in .gif";
@@ -109,52 +88,24 @@ impl GifWriter {
 
     /// How long each frame is shown, rounded to hundredths of a second within 20 ms (browsers slow anything faster
     /// down to 100 ms) and 655 s. For the frames to come.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// # let path = std::env::temp_dir().join("vis-gif-delay-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?.delay(std::time::Duration::from_millis(40));
-    /// movie.frame(&image::RgbImage::new(8, 8))?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
+    pub(crate) fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// How long the last frame is shown, so that the result can be looked at before the animation starts again;
     /// unset, as long as the others. Takes effect at [`finish`](Self::finish).
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// # let path = std::env::temp_dir().join("vis-gif-last-delay-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?.last_delay(std::time::Duration::from_secs(3));
-    /// movie.frame(&image::RgbImage::new(8, 8))?;
-    /// movie.finish()?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
-    pub fn last_delay(mut self, delay: Duration) -> Self {
+    pub(crate) fn last_delay(mut self, delay: Duration) -> Self {
         self.last_delay = Some(delay);
         self
     }
 
     /// Plays the animation once and stops at the last frame, instead of repeating it for ever. To be set before
     /// the first frame.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// # let path = std::env::temp_dir().join("vis-gif-once-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?.play_once();
-    /// movie.frame(&image::RgbImage::new(8, 8))?;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
-    pub fn play_once(mut self) -> Self {
+    pub(crate) fn play_once(mut self) -> Self {
         self.forever = false;
         self
     }
@@ -164,18 +115,7 @@ impl GifWriter {
     /// # Errors
     /// [`Error::Shape`] for another size than the first frame's, an empty frame, or more than 65535 pixels a side;
     /// [`Error::Io`] if the disk is full. The frames before stay.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let path = std::env::temp_dir().join("vis-gif-frame-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?;
-    /// movie.frame(&image::RgbImage::new(20, 10))?;
-    /// let error = movie.frame(&image::RgbImage::new(10, 20)).unwrap_err().to_string();
-    /// assert!(error.contains("[20, 10], expected [10, 20]"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn frame(&mut self, picture: &RgbImage) -> Result<()> {
+    pub(crate) fn frame(&mut self, picture: &RgbImage) -> Result<()> {
         let (width, height) = self.check(picture)?;
         self.append(picture, width, height).map_err(Error::io("write", &self.path))
     }
@@ -184,33 +124,14 @@ impl GifWriter {
     ///
     /// # Errors
     /// As [`frame`](Self::frame).
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// # let path = std::env::temp_dir().join("vis-gif-numbered-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?;
-    /// movie.numbered_frame(&image::RgbImage::new(64, 64), 120)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn numbered_frame(&mut self, picture: &RgbImage, step: usize) -> Result<()> {
+    pub(crate) fn numbered_frame(&mut self, picture: &RgbImage, step: usize) -> Result<()> {
         let mut picture = picture.clone();
         stamp(&mut picture, &step.to_string());
         self.frame(&picture)
     }
 
     /// The number of frames written so far.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// # let path = std::env::temp_dir().join("vis-gif-count-example.gif");
-    /// let mut movie = vis::picture::GifWriter::create(&path)?;
-    /// movie.frame(&image::RgbImage::new(8, 8))?;
-    /// assert_eq!(movie.frames(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn frames(&self) -> usize {
+    pub(crate) fn frames(&self) -> usize {
         self.frames
     }
 
@@ -218,16 +139,7 @@ impl GifWriter {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] if there is no frame, and so no file; [`Error::Io`] if the disk is full.
-    ///
-    /// ```
-    /// # fn main() -> vis::Result<()> {
-    /// let path = std::env::temp_dir().join("vis-gif-empty-example.gif");
-    /// assert!(vis::picture::GifWriter::create(&path)?.finish().is_err());
-    /// assert!(!path.exists());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         if self.frames == 0 {
             return Err(Error::invalid("an animation", "given at least one frame", "none"));
         }

@@ -10,7 +10,7 @@
 //! | see an optimised image | [`deprocess`] for any range, [`from_array`] for a known one |
 //! | see a map | [`normalize`], [`colorize`], [`overlay_heat`] |
 //! | see many pictures | [`Grid`] with captions, [`panel`] for one row, [`stitch`] for nothing but pictures |
-//! | see a run | [`GifWriter`] frame by frame, [`History::plot`](crate::optimizer::History::plot) for its losses |
+//! | see a run | [`GifGenerator`](crate::callbacks::GifGenerator) step by step, [`History::plot`](crate::optimizer::History::plot) for its losses |
 //!
 //! ```
 //! # fn main() -> vis::Result<()> {
@@ -45,7 +45,7 @@ mod tensor;
 pub use array::{from_array, to_array, to_grey_array};
 pub use colormap::{ColorMap, colorize};
 pub use deprocess::deprocess;
-pub use gif::GifWriter;
+pub(crate) use gif::GifWriter;
 pub use grid::{Grid, panel, stitch};
 pub use load::load;
 pub use normalize::{Sign, normalize};

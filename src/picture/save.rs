@@ -71,7 +71,8 @@ pub fn save(picture: &RgbImage, path: impl AsRef<Path>) -> Result<()> {
     })
 }
 
-/// Writes a file whole or not at all, and returns what `write` returns.
+/// Writes a file whole or not at all, and returns what `write` returns: for the tables and arrays that a program writes
+/// beside its pictures, as the command `vis` does.
 ///
 /// `write` fills a temporary file in the same folder, which takes the place of `path` only once everything is
 /// on the disk. When anything fails, `path` is as it was before and the temporary file is gone; a process that

@@ -223,7 +223,7 @@ impl<'a> DrawCaricature<'a> {
             .size_of_image(height, width)
             .parametrization(Fourier::new([height, width], self.model.input().range()))
             .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
-            .transform(Jitter::pixels(self.jitter))
+            .transform(Jitter::Pixels(self.jitter))
             .learning_rate(self.learning_rate)
             .seed(self.seed)
             .max_iter(self.steps);

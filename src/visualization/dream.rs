@@ -159,7 +159,8 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Minimises these losses instead, which must be means over positions: see [`TiledGradient`].
+    /// Minimises these losses instead, which must be means over positions, as those of this crate are for
+    /// activations: the gradient is evaluated tile by tile, and that of a tile weighted by its share of the area.
     ///
     /// ```
     /// use vis::losses::{LayerEnergy, TotalVariation};
@@ -269,7 +270,8 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Sets the side of the tiles in pixels. Default 512; see [`TiledGradient::tile`].
+    /// Sets the side of the tiles in pixels. Default 512, for which VGG16 needs up to 0.7 GB. A network that takes images of one size
+    /// only has tiles of that size.
     ///
     /// ```
     /// # // Every pixel for itself: a network on which nothing depends on the tiles.

@@ -30,7 +30,9 @@ impl<F: FnMut(&Step) -> vis::Result<()> + Send> Callback for Each<F> {
 /// Fails at a step.
 fn fail_at(index: usize) -> impl Callback {
     Each(move |step: &Step| match step.index == index {
-        true => Err(Error::invalid("the weather", "fine", "rain")),
+        true => {
+            Err(Error::InvalidParameter { name: "the weather", expected: "fine".into(), got: "rain".into() })
+        }
         false => Ok(()),
     })
 }

@@ -2,9 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use vis::attribution::{Attribution, Baseline, Cam, Formula, RandomMap, Saliency, Sobel, Target};
-use vis::metrics::{
-    MuFidelity, PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game, rank_correlation,
-};
+use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
 use vis::model::{EfficientNetLite0, InputSpec, Stop, Taps, Tiny};
 use vis::{Error, Model};
 
@@ -180,14 +178,6 @@ fn the_pointing_game_measures_the_distance_from_the_highest_place_to_the_box() {
         Rectangle { top: 0, left: 0, bottom: 1, right: 1 },
         9.0
     ));
-}
-
-#[test]
-fn rank_correlation_knows_ties_and_flat_lists() {
-    // Ranks of (1, 2, 2, 4): 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
-    let expected = 4.5 / (4.5_f32 * 5.0).sqrt();
-    assert!((rank_correlation(&[1.0, 2.0, 2.0, 4.0], &[10.0, 20.0, 30.0, 40.0]) - expected).abs() < 1e-6);
-    assert_eq!(rank_correlation(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), 0.0);
 }
 
 /// Two convolutions and a dense layer whose weights are drawn from a seed each.

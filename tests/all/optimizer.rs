@@ -391,7 +391,11 @@ impl Callback for Recorder {
     fn on_step(&mut self, step: &Step) -> vis::Result<ControlFlow<()>> {
         self.0.lock().unwrap().push(format!("step {}", step.index));
         if self.1 == Some(step.index) {
-            return Err(Error::invalid("the disk", "roomy", "full"));
+            return Err(Error::InvalidParameter {
+                name: "the disk",
+                expected: "roomy".into(),
+                got: "full".into(),
+            });
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -434,7 +438,7 @@ impl Callback for Unfinishing {
         Ok(if step.index == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
     fn on_end(&mut self, _end: &End) -> vis::Result<()> {
-        Err(Error::invalid("the disk", "roomy", "full"))
+        Err(Error::InvalidParameter { name: "the disk", expected: "roomy".into(), got: "full".into() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! How images are written down.
 
 use burn::tensor::Tensor;
-use vis::parametrization::{Fourier, Parametrization, correlate};
+use vis::parametrization::{Fourier, Parametrization};
 use vis::random::noise;
 
 use crate::support::{assert_close, device, tensor};
@@ -45,19 +45,6 @@ fn the_first_and_last_bins_of_an_even_width_count_once() {
     };
     assert_close(&of(0), &[sigmoid(0.25); 16], 1e-5);
     assert_close(&of(2), &[sigmoid(0.125), sigmoid(-0.125)].repeat(8), 1e-5);
-}
-
-#[test]
-fn light_is_grey_and_no_colour_changes_it() {
-    // The second and third decorrelated colours are opponents: red against blue, green against the rest.
-    let colour = |values: [f32; 3]| crate::host::values(correlate(tensor(&values, [1, 3, 1, 1])));
-    assert_close(&colour([1.0, 0.0, 0.0]), &[0.562_829, 0.584_476, 0.584_476], 1e-5);
-    let order = |values: [f32; 3]| {
-        // Permuting rows of the matrix: red gets its first row.
-        colour(values)
-    };
-    assert_close(&order([0.0, 1.0, 0.0]), &[0.194_825, 0.0, -0.194_825], 1e-5);
-    assert_close(&order([0.0, 0.0, 1.0]), &[0.043_295, -0.108_236, 0.064_942], 1e-5);
 }
 
 #[test]

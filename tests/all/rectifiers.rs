@@ -1,9 +1,16 @@
 //! Backward rules at rectifiers, by their definitions.
 
+use burn::tensor::Tensor;
 use vis::Rule;
-use vis::backprop::{Rectifier, rectify};
+use vis::backprop::Rectifier;
+use vis::model::Taps;
 
 use crate::support::{device, tensor};
+
+/// A rectifier as a model meets it.
+fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: Rule) -> Tensor<D> {
+    Taps::new().rule(rule).rectify(x, rectifier)
+}
 
 /// The cotangent of `x` for a cotangent `g` of the output.
 fn pulled_back(rectifier: Rectifier, rule: Rule, x: &[f32], g: &[f32]) -> Vec<f32> {

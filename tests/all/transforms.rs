@@ -7,8 +7,8 @@ use crate::support::{assert_close, device, tensor};
 
 fn all() -> Vec<Box<dyn Transform>> {
     vec![
-        Box::new(Jitter::pixels(2)),
-        Box::new(Jitter::fraction(0.4)),
+        Box::new(Jitter::Pixels(2)),
+        Box::new(Jitter::Fraction(0.4)),
         Box::new(Pad { pixels: 2, value: 0.0 }),
         Box::new(Wrap { pixels: 2 }),
         Box::new(Wrap { pixels: 9 }), // more than there are
@@ -21,8 +21,8 @@ fn all() -> Vec<Box<dyn Transform>> {
 fn a_transform_that_moves_nothing_is_the_identity() {
     let image = noise([2, 3, 5, 7], (-1.0, 1.0), 0, 0, &device());
     let still: [Box<dyn Transform>; 6] = [
-        Box::new(Jitter::pixels(0)),
-        Box::new(Jitter::fraction(0.0)),
+        Box::new(Jitter::Pixels(0)),
+        Box::new(Jitter::Fraction(0.0)),
         Box::new(Pad { pixels: 0, value: 1.0 }),
         Box::new(Wrap { pixels: 0 }),
         Box::new(Scale(vec![1.0])),
@@ -57,7 +57,7 @@ fn jitter_moves_every_pixel_alike_and_loses_none() {
     let image: Vec<f32> = (0..35).map(|k| k as f32).collect();
     let mut offsets = std::collections::BTreeSet::new();
     for seed in 0..200 {
-        let moved = Jitter::pixels(1).apply(tensor(&image, [1, 1, 5, 7]), &mut stream(seed, 0));
+        let moved = Jitter::Pixels(1).apply(tensor(&image, [1, 1, 5, 7]), &mut stream(seed, 0));
         let moved = crate::host::values(moved);
         let at = moved.iter().position(|value| *value == 0.0).unwrap();
         let (down, right) = (at / 7, at % 7);
@@ -94,8 +94,8 @@ fn zooming_by_two_stretches_a_ramp_about_its_centre() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    assert!(Jitter::fraction(1.5).check().is_err());
-    assert!(Jitter::fraction(f32::NAN).check().is_err());
+    assert!(Jitter::Fraction(1.5).check().is_err());
+    assert!(Jitter::Fraction(f32::NAN).check().is_err());
     assert!(Scale(vec![1.0, 0.0]).check().is_err());
     assert!(Rotate(vec![f32::INFINITY]).check().is_err());
 }

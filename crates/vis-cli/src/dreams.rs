@@ -333,5 +333,10 @@ pub(crate) fn finish(
 fn drawn(image: burn::tensor::Tensor<4>, range: (f32, f32)) -> vis::Result<image::RgbImage> {
     let pictures = vis::picture::from_tensor(image, range)?;
     let picture = pictures.into_iter().next();
-    picture.ok_or_else(|| vis::Error::invalid("the picture", "one image", 0))
+    let none = || vis::Error::InvalidParameter {
+        name: "the picture",
+        expected: "one image".into(),
+        got: "none".into(),
+    };
+    picture.ok_or_else(none)
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
 use vis::attribution::{
-    Attribution, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency, SmoothGrad, Target,
+    Attribution, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency, SmoothGrad,
+    Statistic, Target,
 };
 use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck};
 use vis::model::Tiny;
@@ -82,7 +83,8 @@ fn rise_ended_early_is_exactly_rise_with_as_many_masks() {
 fn smooth_grad_ended_early_is_exactly_smooth_grad_of_as_many_samples() {
     let (model, images) = tiny();
     let smooth = |samples| SmoothGrad::new(Saliency::new()).samples(samples).batch_size(4);
-    for method in [SmoothGrad::squared, SmoothGrad::variance, |mean| mean] {
+    for statistic in [Statistic::Squared, Statistic::Variance, Statistic::Mean] {
+        let method = |smooth: SmoothGrad<Saliency>| smooth.statistic(statistic);
         // Two images, of each the one without noise and two batches of 4.
         let ended = values(&method(smooth(100)).progress(until(18)), &model, images.clone());
         assert_eq!(ended, values(&method(smooth(9)), &model, images.clone()));

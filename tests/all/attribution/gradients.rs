@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use vis::attribution::{
     Attribution, Baseline, GuidedGradCam, IntegratedGradients, Interpolation, Quadrature, Saliency,
-    SmoothGrad, Target,
+    SmoothGrad, Statistic, Target,
 };
 use vis::backprop::Rectifier;
 use vis::gradient::Gradient;
@@ -227,8 +227,8 @@ fn smooth_grad_with_noise_too_small_to_matter_is_the_gradient_and_has_no_varianc
     let gradient = crate::host::values(of(&Saliency::new()));
     assert_map(of(&smooth()), &gradient, 1e-6);
     let square: Vec<f32> = gradient.iter().map(|value| value * value).collect();
-    assert_map(of(&smooth().squared()), &square, 1e-6);
-    assert_map(of(&smooth().variance()), &[0.0; 16], 1e-6);
+    assert_map(of(&smooth().statistic(Statistic::Squared)), &square, 1e-6);
+    assert_map(of(&smooth().statistic(Statistic::Variance)), &[0.0; 16], 1e-6);
 }
 
 #[test]
@@ -247,15 +247,20 @@ fn smooth_grad_is_the_mean_and_the_variance_over_its_noise() {
     let mean = smooth().attribute(&model, ramp.clone(), &half_square).unwrap();
     let off = crate::host::values((mean - ramp.clone()).abs().max())[0];
     assert!(off < 4.0 * sigma / (samples as f32).sqrt(), "{off}");
-    let variance =
-        crate::host::values(smooth().variance().attribute(&model, ramp.clone(), &half_square).unwrap());
+    let variance = crate::host::values(
+        smooth().statistic(Statistic::Variance).attribute(&model, ramp.clone(), &half_square).unwrap(),
+    );
     let mean_variance = variance.iter().sum::<f32>() / 64.0;
     assert!((mean_variance / (sigma * sigma) - 1.0).abs() < 0.05, "{mean_variance}");
     // Squared = variance + mean².
     let mean = crate::host::values(smooth().attribute(&model, ramp.clone(), &half_square).unwrap());
     let expected: Vec<f32> =
         variance.iter().zip(&mean).map(|(variance, mean)| variance + mean * mean).collect();
-    assert_map(smooth().squared().attribute(&model, ramp, &half_square).unwrap(), &expected, 1e-4);
+    assert_map(
+        smooth().statistic(Statistic::Squared).attribute(&model, ramp, &half_square).unwrap(),
+        &expected,
+        1e-4,
+    );
 }
 
 #[test]

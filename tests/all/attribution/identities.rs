@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use vis::Model;
 use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
-    Target, magnitude,
+    Statistic, Target, magnitude,
 };
 use vis::model::Tiny;
 
@@ -20,8 +20,18 @@ fn every_method(batch_size: usize) -> Vec<Box<dyn Attribution>> {
         Box::new(Saliency::deconvolution()),
         Box::new(IntegratedGradients::new().steps(9).batch_size(batch_size)),
         Box::new(SmoothGrad::new(Saliency::new()).samples(7).batch_size(batch_size)),
-        Box::new(SmoothGrad::new(Saliency::guided()).samples(7).squared().batch_size(batch_size)),
-        Box::new(SmoothGrad::new(Cam::new(Formula::HiResCam)).samples(7).variance().batch_size(batch_size)),
+        Box::new(
+            SmoothGrad::new(Saliency::guided())
+                .samples(7)
+                .statistic(Statistic::Squared)
+                .batch_size(batch_size),
+        ),
+        Box::new(
+            SmoothGrad::new(Cam::new(Formula::HiResCam))
+                .samples(7)
+                .statistic(Statistic::Variance)
+                .batch_size(batch_size),
+        ),
         Box::new(GuidedGradCam::new()),
         Box::new(Occlusion::new([3, 4]).stride([2, 3]).batch_size(batch_size)),
         Box::new(Rise::new().masks(20).cells(3).batch_size(batch_size)),
@@ -148,7 +158,7 @@ fn on_a_linear_network_all_shares_of_the_score_are_weight_times_pixel() {
     let smooth = || SmoothGrad::new(Saliency::new()).samples(6);
     super::assert_map(smooth().attribute(&model, image([pixels]), &target).unwrap(), &weights, 1e-6);
     super::assert_map(
-        smooth().variance().attribute(&model, image([pixels]), &target).unwrap(),
+        smooth().statistic(Statistic::Variance).attribute(&model, image([pixels]), &target).unwrap(),
         &[0.0; 6],
         1e-6,
     );
