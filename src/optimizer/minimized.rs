@@ -17,7 +17,8 @@ pub struct Minimized {
     /// The gradient at that image, as the update saw it: normalised and modified; with respect to
     /// [`value`](Self::value).
     pub gradient: Tensor<4>,
-    /// What the gradient is with respect to: the image, or the variable that a [`Parametrization`](crate::parametrization::Parametrization) decodes into it.
+    /// What the gradient is with respect to: the image, or the variable that a
+    /// [`Parametrization`](crate::parametrization::Parametrization) decodes into it.
     #[doc(alias = "wrt_value")]
     pub value: Tensor<4>,
     /// The total loss of the best image, one a run: the lowest that is finite.

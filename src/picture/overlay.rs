@@ -50,7 +50,8 @@ pub fn overlay(photo: &RgbImage, heat: &RgbImage, alpha: f32) -> Result<RgbImage
 
 /// A normalised map `[rows, columns]` in colour over a photo of the same size.
 ///
-/// The map's numbers are as for [`colorize`](super::colorize), and it must be of the photo's size.
+/// The map's numbers are as for [`colorize`](super::colorize). `opacity` is an [`Opacity`], or a number for the same opacity
+/// everywhere.
 ///
 /// # Errors
 /// [`Error::Shape`] if map and photo differ in size; [`Error::InvalidParameter`] if the opacity is not within

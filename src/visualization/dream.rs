@@ -297,7 +297,7 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Sets the margin around each tile in pixels. Default 32; see [`TiledGradient::overlap`].
+    /// Sets the margin around each tile in pixels. Default 32. The gradient there is thrown away, so that tiles leave no seams.
     ///
     /// ```
     /// # use vis::{Model, visualization::deep_dream};
