@@ -207,8 +207,10 @@ fn tensors_of_other_types_are_refused_with_their_names_and_pairs_of_them_are_not
             let plain = Convolution::new(values(weight, 1), None).with_padding(Same);
             let expected = plain.forward(image.clone(), &mut Taps::new());
             assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-5);
-            for bias in [Tensor::<1>::ones([3], &device()), Tensor::<1>::ones([weight[0]], &device()).cast(DType::F64)]
-            {
+            for bias in [
+                Tensor::<1>::ones([3], &device()),
+                Tensor::<1>::ones([weight[0]], &device()).cast(DType::F64),
+            ] {
                 let layer = Convolution::new(values(weight, 1), Some(bias)).with_arithmetic(arithmetic);
                 let said = message(|| layer.forward(image.clone(), &mut Taps::new())).expect("no such bias");
                 assert!(said.contains("a bias") && said.contains(&format!("{weight:?}")), "{said}");

@@ -116,7 +116,11 @@ fn main() {
         let (input, mut gradient) = (noise(64 * 224 * 224), noise(64 * 224 * 224));
         let (mut output, mut winners) = (noise(64 * 112 * 112), vec![0; 64 * 112 * 112]);
         let forward = least(|| max_pool(&input, shape, &mut output, &mut winners));
-        show("2×2 max pooling", forward, least(|| max_pool_gradient(&output, &winners, shape, &mut gradient)));
+        show(
+            "2×2 max pooling",
+            forward,
+            least(|| max_pool_gradient(&output, &winners, shape, &mut gradient)),
+        );
     }
     // One after the other, as networks do it: what it costs to share tasks out shows here.
     let mut forward = || all.iter_mut().for_each(Layer::forward);

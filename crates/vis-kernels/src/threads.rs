@@ -246,9 +246,9 @@ impl Team {
             team.wake.notify_one();
         }
         for _ in woken..missing {
-            let team = Handle::clone(team);
+            let same = Handle::clone(team);
             // Where there is no thread to be had, the caller does it all.
-            if Builder::new().name("vis-kernels".to_owned()).spawn(move || help(&team)).is_err() {
+            if Builder::new().name("vis-kernels".to_owned()).spawn(move || help(&same)).is_err() {
                 team.board().awake -= 1;
             }
         }

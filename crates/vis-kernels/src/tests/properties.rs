@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-use super::reference::{convolved, gated, noise, pulled_back, relative_error};
+use super::reference::{convolved, gated, noise, pulled_back};
 use super::sets::with_every_instruction_set;
 use crate::convolution::Convolution;
 use crate::direct::Direct;
@@ -20,7 +20,11 @@ use crate::workspace::Workspace;
 /// How many random cases; the sanitizers, under which all is slower, take fewer.
 fn cases(count: u32) -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(count);
-    Config { cases, failure_persistence: None::<Box<FileFailurePersistence>>.map(|it| it as _), ..Config::default() }
+    Config {
+        cases,
+        failure_persistence: None::<Box<FileFailurePersistence>>.map(|it| it as _),
+        ..Config::default()
+    }
 }
 
 fn padding(most: usize) -> impl Strategy<Value = Padding> {
@@ -80,7 +84,8 @@ fn check(
     let input = noise(sizes.input_length(), seed + 2);
     let cotangent = noise(sizes.output_length(), seed + 3);
     // Zeros and sixes among them, as rectifiers make them.
-    let output: Vec<f32> = noise(cotangent.len(), seed + 4).iter().map(|v| (16.0 * v).clamp(0.0, 6.0)).collect();
+    let output: Vec<f32> =
+        noise(cotangent.len(), seed + 4).iter().map(|v| (16.0 * v).clamp(0.0, 6.0)).collect();
     let gate = Gate { output: &output, rectifier, rule };
     let highest = if rectifier == Rectifier::Relu6 { 6.0 } else { f64::INFINITY };
     let plain = convolved(sizes, &input, &weights, &vec![0.0; outputs]);
@@ -89,10 +94,10 @@ fn check(
     let backward = pulled_back(sizes, &cotangent, &weights);
     let behind = pulled_back(sizes, &gated(&cotangent, &gate), &weights);
     let convolution = kernel(&weights, sizes.filters());
-    // In units of what the sums would be without cancellation.
+    // The numbers are below one half, so a sum of so many products is about as large as the root of their number.
     let [inputs, targets] = sizes.filters().channels_of_a_group();
     let area: usize = sizes.filters().kernel().iter().product();
-    let allowed = |terms: usize| 4e-6 * (0.25 * (terms * area) as f64).max(1.0);
+    let allowed = |terms: usize| 2e-6 * (1.0 + ((terms * area) as f64).sqrt());
     let close = |name: &str, actual: &[f32], expected: &[f64], terms: usize| {
         assert_eq!(actual.len(), expected.len());
         for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {
@@ -121,8 +126,9 @@ fn check(
 
 #[test]
 fn direct_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
-    let suited = sizes().prop_filter("a stride that jumps over nothing", |sizes| Direct::suits(sizes.filters()));
-    TestRunner::new(cases(300))
+    let suited =
+        sizes().prop_filter("a stride that jumps over nothing", |sizes| Direct::suits(sizes.filters()));
+    TestRunner::new(cases(200))
         .run(&(suited, rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
             check(&sizes, (rectifier, rule), seed, |weights, filters| {
                 Convolution::Direct(Direct::new(weights, filters))
@@ -134,7 +140,7 @@ fn direct_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
 
 #[test]
 fn winograd_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
-    TestRunner::new(cases(100))
+    TestRunner::new(cases(50))
         .run(&(square(3), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
             check(&sizes, (rectifier, rule), seed, |weights, filters| {
                 Convolution::Winograd(Winograd::new(weights, filters))
@@ -146,7 +152,7 @@ fn winograd_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
 
 #[test]
 fn pointwise_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
-    TestRunner::new(cases(100))
+    TestRunner::new(cases(50))
         .run(&(square(1), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
             check(&sizes, (rectifier, rule), seed, |weights, filters| {
                 Convolution::Pointwise(Pointwise::new(weights, filters))
@@ -207,7 +213,8 @@ fn pooling_of_any_shape_sends_each_cotangent_to_the_maximum_of_its_window() {
 fn extreme() -> impl Strategy<Value = usize> {
     prop_oneof![
         0usize..=9,
-        (0..usize::BITS, 0usize..=2).prop_map(|(bit, step)| (1usize << bit).wrapping_add(step).wrapping_sub(1)),
+        (0..usize::BITS, 0usize..=2)
+            .prop_map(|(bit, step)| (1usize << bit).wrapping_add(step).wrapping_sub(1)),
         (0usize..=9).prop_map(|below| usize::MAX - below),
         (1usize..=9).prop_map(|part| usize::MAX / part),
     ]
@@ -224,7 +231,8 @@ fn extreme_sizes_are_an_error_that_names_the_shapes_or_as_large_as_they_say() {
             let filters = match Filters::new(weight, channels, stride, padding) {
                 Ok(filters) => filters,
                 Err(mismatch) => {
-                    prop_assert!(mismatch.to_string().contains(&format!("{weight:?}")));
+                    let (text, shape) = (mismatch.to_string(), format!("{weight:?}"));
+                    prop_assert!(text.contains(&shape), "{}", text);
                     return Ok(());
                 }
             };
@@ -233,11 +241,14 @@ fn extreme_sizes_are_an_error_that_names_the_shapes_or_as_large_as_they_say() {
             match filters.on(batch, size) {
                 Err(mismatch) => {
                     let text = mismatch.to_string();
-                    prop_assert!(text.contains(&format!("{weight:?}")), "{}", text);
-                    prop_assert!(text.contains(&format!("{:?}", [batch, channels, size[0], size[1]])), "{}", text);
+                    for shape in [weight, [batch, channels, size[0], size[1]]] {
+                        let shape = format!("{shape:?}");
+                        prop_assert!(text.contains(&shape), "{}", text);
+                    }
                 }
                 Ok(sizes) => {
-                    let exact = |shape: [usize; 4]| shape.iter().map(|extent| *extent as u128).product::<u128>();
+                    let exact =
+                        |shape: [usize; 4]| shape.iter().map(|extent| *extent as u128).product::<u128>();
                     prop_assert_eq!(exact(sizes.input()), sizes.input_length() as u128);
                     prop_assert_eq!(exact(sizes.output()), sizes.output_length() as u128);
                     prop_assert!(sizes.output_length() <= isize::MAX as usize / 4);
@@ -261,7 +272,8 @@ fn extreme_sizes_are_an_error_that_names_the_shapes_or_as_large_as_they_say() {
 
 #[test]
 fn slices_of_another_length_and_sizes_of_other_filters_are_refused_before_anything_is_touched() {
-    let geometry = |weight, channels, padding| Filters::new(weight, channels, 1, padding).unwrap().on(2, [5, 6]);
+    let geometry =
+        |weight, channels, padding| Filters::new(weight, channels, 1, padding).unwrap().on(2, [5, 6]);
     for (weight, channels) in [([4, 3, 3, 3], 3), ([4, 3, 1, 1], 3), ([4, 1, 5, 5], 4)] {
         let sizes = geometry(weight, channels, Padding::Same).unwrap();
         let other = geometry(weight, channels, Padding::Pixels(7)).unwrap();
@@ -300,7 +312,9 @@ fn slices_of_another_length_and_sizes_of_other_filters_are_refused_before_anythi
         }
     }
     let mut output = [0.0; 4];
-    for (shape, places) in [([1, 4, 4], 3), ([usize::MAX, 4, 4], 4), ([1, usize::MAX, usize::MAX], 4), ([1, 4, 5], 4)] {
+    for (shape, places) in
+        [([1, 4, 4], 3), ([usize::MAX, 4, 4], 4), ([1, usize::MAX, usize::MAX], 4), ([1, 4, 5], 4)]
+    {
         let mut winners = vec![0; places];
         let call = AssertUnwindSafe(|| max_pool(&[0.0; 16], shape, &mut output, &mut winners));
         assert!(catch_unwind(call).is_err());
