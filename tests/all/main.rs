@@ -12,6 +12,7 @@ mod attribution;
 mod callbacks;
 mod dream;
 mod ended_early;
+mod extremes;
 mod gan;
 mod heatmaps;
 mod keras_vis;

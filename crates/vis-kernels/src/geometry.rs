@@ -131,7 +131,7 @@ impl Filters {
     /// The sizes for a batch of images of this height and width.
     ///
     /// # Errors
-    /// [`Mismatch`] if a padded image is smaller than a filter, or if the images, the padded images or the outputs do
+    /// [`Mismatch`] if an image has no pixels, or with its padding is smaller than a filter, or if the images, the padded images or the outputs do
     /// not fit into memory that can be addressed.
     ///
     /// ```
@@ -152,6 +152,9 @@ impl Filters {
             padding: self.padding,
             reason,
         };
+        if size.contains(&0) {
+            return Err(mismatch(Reason::TooSmall));
+        }
         let (mut before, mut padded, mut output) = ([0; 2], [0; 2], [0; 2]);
         for axis in 0..2 {
             let around = self.padding.around(size[axis], self.kernel[axis], self.stride);
@@ -287,8 +290,8 @@ impl fmt::Display for Mismatch {
             ),
             Reason::TooSmall => write!(
                 f,
-                "can't take images {image:?}: {height}×{width} pixels with the padding are smaller than the filter, \
-                 {kernel_height}×{kernel_width}"
+                "can't take images {image:?}: {height}×{width} pixels are none, or with the padding fewer than the \
+                 filter has, {kernel_height}×{kernel_width}"
             ),
             Reason::TooLarge => write!(
                 f,

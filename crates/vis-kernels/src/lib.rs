@@ -38,6 +38,8 @@ mod convolution;
 mod direct;
 mod fused;
 mod geometry;
+#[cfg(all(test, loom))]
+mod model;
 mod multiply;
 mod pointwise;
 mod pool;
@@ -45,7 +47,7 @@ mod processor;
 #[allow(clippy::use_self, reason = "the names of the registers say more")]
 mod simd;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 mod threads;
 mod winograd;

@@ -11,7 +11,7 @@
 //! A call is put on a board. Caller and helpers claim its indices one by one from a counter and run the task for each; who
 //! is through with an index counts it as done. The caller takes the call from the board and waits until as many are done as
 //! there are, so that the task, which is borrowed from the caller, is never run after it has returned. The same code runs
-//! in a model that goes through the interleavings (`tests/model.rs`).
+//! in a model that goes through the interleavings (`model`).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -246,9 +246,9 @@ impl Team {
             team.wake.notify_one();
         }
         for _ in woken..missing {
-            let team = Handle::clone(team);
+            let same = Handle::clone(team);
             // Where there is no thread to be had, the caller does it all.
-            if Builder::new().name("vis-kernels".to_owned()).spawn(move || help(&team)).is_err() {
+            if Builder::new().name("vis-kernels".to_owned()).spawn(move || help(&same)).is_err() {
                 team.board().awake -= 1;
             }
         }

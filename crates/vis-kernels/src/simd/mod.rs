@@ -157,7 +157,7 @@ pub fn instruction_set() -> &'static str {
 
 #[cfg(target_arch = "x86_64")]
 fn allowed<S: InstructionSet>() -> Option<S> {
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     if !crate::tests::sets::is_allowed(S::NAME) {
         return None;
     }

@@ -4,6 +4,7 @@
 mod direct;
 mod pointwise;
 mod pool;
+mod properties;
 mod reference;
 pub(crate) mod sets;
 mod threads;
