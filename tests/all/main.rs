@@ -7,6 +7,7 @@ mod activation;
 mod arithmetic;
 mod attribution;
 mod callbacks;
+mod checkpoints;
 mod dream;
 mod ended_early;
 mod gan;
