@@ -100,7 +100,7 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What it should have been: `PNG or JPEG picture`, `safetensors file`, …
+        /// What it should have been: `PNG, JPEG or WebP picture`, `file of weights`, …
         kind: &'static str,
         /// What is wrong with it.
         reason: String,

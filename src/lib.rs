@@ -65,6 +65,7 @@
 pub mod attribution;
 pub mod backprop;
 pub mod callbacks;
+mod contained;
 mod convolution;
 pub mod error;
 pub mod for_keras_vis_users;

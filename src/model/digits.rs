@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, flatten, max_pool_2x2, softmax};
-use super::weights::Parameters;
+use super::weights::{Parameters, Weights};
 use super::{InputSpec, Model, Preset, Stop, Taps};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -56,7 +56,7 @@ impl Digits {
     ///
     /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
     pub fn bundled(device: &Device) -> Result<Self> {
-        Parameters::from_bundled("mnist_cnn_f16.safetensors", device)?.load(Self::assemble)
+        Weights::from_bundled("mnist_cnn_f16.safetensors", device)?.load(Self::assemble)
     }
 
     /// The network with the weights of a file.
@@ -75,10 +75,10 @@ impl Digits {
     /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't
     /// be read, and [`Error::Weights`](crate::Error::Weights) for one of another network.
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Parameters::from_file(path, device)?.load(Self::assemble)
+        Weights::from_file(path, device)?.load(Self::assemble)
     }
 
-    /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
+    /// The network with [random weights](Weights::random), for tests and for comparisons with a network
     /// that has learned nothing.
     ///
     /// ```
@@ -96,7 +96,7 @@ impl Digits {
     ///
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
-        Parameters::random(seed, device).load(Self::assemble)
+        Weights::random(seed, device).load(Self::assemble)
     }
 
     /// Sets how the convolutions are computed: [`Arithmetic::Exact`] for the backend's own operations. Default: the

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
-use super::weights::Parameters;
+use super::weights::{Parameters, Weights};
 use super::{InputSpec, Model, Preset, Prior, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -95,7 +95,7 @@ impl EfficientNetLite0 {
     ///
     /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
     pub fn bundled(device: &Device) -> Result<Self> {
-        Parameters::from_bundled("efficientnet_lite0_f16.safetensors", device)?.load(Self::assemble)
+        Weights::from_bundled("efficientnet_lite0_f16.safetensors", device)?.load(Self::assemble)
     }
 
     /// The network with the weights of a file.
@@ -114,10 +114,10 @@ impl EfficientNetLite0 {
     /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't
     /// be read, and [`Error::Weights`](crate::Error::Weights) for one of another network.
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Parameters::from_file(path, device)?.load(Self::assemble)
+        Weights::from_file(path, device)?.load(Self::assemble)
     }
 
-    /// The network with [random weights](Parameters::random), for tests and for comparisons with a network
+    /// The network with [random weights](Weights::random), for tests and for comparisons with a network
     /// that has learned nothing.
     ///
     /// ```
@@ -135,10 +135,10 @@ impl EfficientNetLite0 {
     ///
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
-        Parameters::random(seed, device).load(Self::assemble)
+        Weights::random(seed, device).load(Self::assemble)
     }
 
-    /// The network as trained on ImageNet, but with [random weights](Parameters::random) in these layers (a block such as
+    /// The network as trained on ImageNet, but with [random weights](Weights::random) in these layers (a block such as
     /// `blocks.15` means all of its layers): for the
     /// [randomisation check](crate::metrics::RandomizationCheck), layer by layer.
     ///
@@ -154,7 +154,7 @@ impl EfficientNetLite0 {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled_with_random_layers(layers: &[&str], seed: u64, device: &Device) -> Result<Self> {
-        let parameters = Parameters::from_bundled("efficientnet_lite0_f16.safetensors", device)?;
+        let parameters = Weights::from_bundled("efficientnet_lite0_f16.safetensors", device)?;
         parameters.with_random_layers(layers, seed)?.load(Self::assemble)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation, module};
 
-use super::weights::Parameters;
+use super::weights;
 use super::{InputSpec, Model, Stop, Taps};
 use crate::Result;
 
@@ -122,7 +122,7 @@ impl Discriminator {
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(
-            Parameters::from_bundled("digits_discriminator_f16.safetensors", device)?,
+            weights::Weights::from_bundled("digits_discriminator_f16.safetensors", device)?,
             DISCRIMINATOR,
         )?))
     }
@@ -147,10 +147,10 @@ impl Discriminator {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Ok(Self::from_flat(Weights::load(Parameters::from_file(path, device)?, DISCRIMINATOR)?))
+        Ok(Self::from_flat(Weights::load(weights::Weights::from_file(path, device)?, DISCRIMINATOR)?))
     }
 
-    /// The discriminator with [random weights](Parameters::random).
+    /// The discriminator with [random weights](weights::Weights::random).
     ///
     /// ```
     /// use vis::Model;
@@ -165,7 +165,7 @@ impl Discriminator {
     ///
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
-        Ok(Self::from_flat(Weights::load(Parameters::random(seed, device), DISCRIMINATOR)?))
+        Ok(Self::from_flat(Weights::load(weights::Weights::random(seed, device), DISCRIMINATOR)?))
     }
 
     /// The discriminator with these weights in a row, `[PARAMETERS]`, in the order of [`named`](Self::named); for
@@ -268,7 +268,7 @@ impl Generator {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
-        let parameters = Parameters::from_bundled("digits_generator_f16.safetensors", device)?;
+        let parameters = weights::Weights::from_bundled("digits_generator_f16.safetensors", device)?;
         Ok(Self::from_flat(Weights::load(parameters, GENERATOR)?))
     }
 
@@ -288,10 +288,10 @@ impl Generator {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Ok(Self::from_flat(Weights::load(Parameters::from_file(path, device)?, GENERATOR)?))
+        Ok(Self::from_flat(Weights::load(weights::Weights::from_file(path, device)?, GENERATOR)?))
     }
 
-    /// The generator with [random weights](Parameters::random).
+    /// The generator with [random weights](weights::Weights::random).
     ///
     /// ```
     /// use vis::model::Generator;
@@ -307,7 +307,7 @@ impl Generator {
     ///
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
-        Ok(Self::from_flat(Weights::load(Parameters::random(seed, device), GENERATOR)?))
+        Ok(Self::from_flat(Weights::load(weights::Weights::random(seed, device), GENERATOR)?))
     }
 
     /// The generator with these weights in a row, `[PARAMETERS]`, in the order of [`named`](Self::named); for
@@ -382,8 +382,8 @@ impl Weights {
     }
 
     /// All weights of a file in a row.
-    fn load(parameters: Parameters, table: &[(&str, &[usize])]) -> Result<Tensor<1>> {
-        parameters.load(|parameters| {
+    fn load(weights: weights::Weights, table: &[(&str, &[usize])]) -> Result<Tensor<1>> {
+        weights.load(|parameters| {
             let mut row = Vec::new();
             for (name, shape) in table {
                 row.push(match **shape {

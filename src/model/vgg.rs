@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{
     Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
 };
-use super::weights::Parameters;
+use super::weights::{Parameters, Weights};
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -89,7 +89,7 @@ impl Vgg<16> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
-        Parameters::from_bundled("vgg16_conv_f16.safetensors", device)?.load(Self::assemble)
+        Weights::from_bundled("vgg16_conv_f16.safetensors", device)?.load(Self::assemble)
     }
 }
 
@@ -115,10 +115,10 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Parameters::from_file(path, device)?.load(Self::assemble)
+        Weights::from_file(path, device)?.load(Self::assemble)
     }
 
-    /// The network with its dense top and [random weights](Parameters::random), for tests and for
+    /// The network with its dense top and [random weights](Weights::random), for tests and for
     /// comparisons with a network that has learned nothing.
     ///
     /// The top has nine tenths of the weights; [`without_top`](Self::without_top) drops it.
@@ -134,7 +134,7 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     ///
     /// None: the result is one as that of every other constructor.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
-        Parameters::random(seed, device).load(Self::assemble)
+        Weights::random(seed, device).load(Self::assemble)
     }
 
     /// The network with the mean of each 2×2 window where it takes the maximum: no longer the one that was

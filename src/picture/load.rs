@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
+use super::format::{Format, HEAD};
+use crate::contained::contained;
 use crate::{Error, Result};
 
 /// A little over 12000 × 12000, some 450 MB in memory: more than any network's input is cut from.
@@ -14,14 +16,16 @@ const MOST_PIXELS: u64 = 150_000_000;
 /// Sixteen-bit pixels with transparency, the widest there are, at the most pixels, and room for the decoder.
 const MOST_BYTES: u64 = 10 * MOST_PIXELS;
 
-/// Reads a PNG or JPEG picture, told apart by content and not by name.
+/// Reads a PNG, JPEG or WebP picture, told apart by content and not by name.
 ///
 /// The picture is turned upright as its EXIF orientation says. Grey becomes RGB, 16 bits become 8, and
-/// transparency is laid over white. Colour profiles are ignored: the numbers are taken to be sRGB.
+/// transparency is laid over white. Of an animation the first frame is taken. Colour profiles are ignored: the numbers
+/// are taken to be sRGB.
 ///
 /// # Errors
-/// [`Error::Io`] if there is no such file or it can't be read; [`Error::Format`] if it is another format,
-/// damaged, cut off, or larger than 150 million pixels (which is refused before they are decoded).
+/// [`Error::Io`] if there is no such file or it can't be read; [`Error::Format`] if it is another format (which is
+/// named, with what to do: HEIC, AVIF, TIFF, …), damaged, cut off, or larger than 150 million pixels (which is refused
+/// before they are decoded).
 ///
 /// ```no_run
 /// # fn main() -> vis::Result<()> {
@@ -37,9 +41,9 @@ pub fn load(path: impl AsRef<Path>) -> Result<RgbImage> {
         Ok(bytes) => bytes,
         Err(error) => return Err(read(error)),
     };
-    decode(&bytes).map_err(|reason| Error::Format {
+    contained(|| decode(&bytes)).map_err(|reason| Error::Format {
         path: path.to_owned(),
-        kind: "PNG or JPEG picture",
+        kind: "PNG, JPEG or WebP picture",
         reason,
     })
 }
@@ -48,31 +52,26 @@ pub fn load(path: impl AsRef<Path>) -> Result<RgbImage> {
 fn read_picture_file(file: File) -> std::io::Result<Vec<u8>> {
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
-    reader.by_ref().take(16).read_to_end(&mut bytes)?;
-    if matches!(image::guess_format(&bytes), Ok(ImageFormat::Png | ImageFormat::Jpeg)) {
+    reader.by_ref().take(HEAD as u64).read_to_end(&mut bytes)?;
+    if Format::of(&bytes).is_ok() {
         reader.take(MOST_BYTES).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
-        Ok(other) => return Err(format!("it is {other:?}")),
-        Err(_) if bytes.is_empty() => return Err("it is empty".to_owned()),
-        Err(_) => return Err("its first bytes are those of neither".to_owned()),
-    };
+    let format = Format::of(&bytes[..bytes.len().min(HEAD)])?;
+    format.check(bytes)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MOST_BYTES);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.decoded_by());
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
         return Err(format!("it is {width} × {height} pixels large; at most {MOST_PIXELS} pixels are read"));
     }
-    // The decoders are lenient: what is missing at the end would come out grey.
-    if !is_complete(format, bytes) {
+    if !format.is_complete(bytes) {
         return Err("it is cut off before its end".to_owned());
     }
     let orientation = decoder.orientation().map_err(|error| error.to_string())?;
@@ -88,37 +87,6 @@ fn over_white(picture: DynamicImage) -> RgbImage {
         let blend = |value: u16| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
         image::Rgb([red, green, blue].map(blend))
     })
-}
-
-/// Does the file reach its end mark?
-fn is_complete(format: ImageFormat, bytes: &[u8]) -> bool {
-    let number = |at: usize, length: usize| {
-        let bytes = bytes.get(at..at.checked_add(length)?)?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
-    };
-    if format == ImageFormat::Png {
-        // Eight bytes of signature, then chunks: length, name, data, checksum.
-        let mut at = 8;
-        while let Some(length) = number(at, 4) {
-            if bytes.get(at + 4..at + 8) == Some(b"IEND".as_slice()) {
-                return true;
-            }
-            at += length + 12;
-        }
-        return false;
-    }
-    // Two bytes of signature, then segments with a length, and scans without one in which FF is stuffed with 00.
-    let mut at = 2;
-    while let Some(pair) = number(at, 2) {
-        at += match pair {
-            0xFFD9 => return true,
-            0xFFFF => 1,
-            0xFF00 | 0xFF01 | 0xFFD0..=0xFFD8 => 2,
-            0xFF02.. => 2 + number(at + 2, 2).unwrap_or(0),
-            _ => 1,
-        };
-    }
-    false
 }
 
 #[cfg(test)]
@@ -162,8 +130,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes, reason) in [
             ("empty.png", b"".as_slice(), "empty"),
-            ("text.png", b"hello, this is not a picture".as_slice(), "neither"),
-            ("movie.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;".as_slice(), "Gif"),
+            ("text.png", b"hello, this is not a picture".as_slice(), "no known picture"),
+            ("movie.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;".as_slice(), "a GIF picture"),
             ("cut.png", PNG_SIGNATURE, ""),
         ] {
             let error = load(file(folder.path(), name, bytes)).unwrap_err();
@@ -257,5 +225,144 @@ mod tests {
         // Turned a quarter clockwise, the upper pixel comes to lie on the right.
         assert_eq!(upright.dimensions(), (2, 1));
         assert_eq!(upright.into_raw(), [255, 255, 255, 0, 0, 0]);
+    }
+
+    /// A JPEG file of 64 × 48 pixels that ends in zeros: one quantisation table, one Huffman table of each class, one
+    /// scan. `adobe` is the transform of an Adobe marker.
+    fn jpeg(frame: u8, components: u8, sampling: u8, adobe: Option<u8>, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0xFF, 0xD8];
+        let mut segment = |marker: u8, body: &[u8]| {
+            bytes.extend([0xFF, marker]);
+            bytes.extend((body.len() as u16 + 2).to_be_bytes());
+            bytes.extend(body);
+        };
+        if let Some(transform) = adobe {
+            segment(0xEE, &[b"Adobe\0\x64\0\0\0\0".as_slice(), &[transform]].concat());
+        }
+        segment(0xDB, &[[0].as_slice(), &[1; 64]].concat());
+        let of_frame: Vec<u8> = (1..=components).flat_map(|id| [id, sampling, 0]).collect();
+        segment(frame, &[[8, 0, 48, 0, 64, components].as_slice(), &of_frame].concat());
+        for class in [0x00, 0x10] {
+            // One code, of one bit, for the value 0.
+            segment(0xC4, &[[class, 1].as_slice(), &[0; 15], &[0]].concat());
+        }
+        let of_scan: Vec<u8> = (1..=components).flat_map(|id| [id, 0]).collect();
+        let end = if frame == 0xC2 { 0 } else { 63 };
+        segment(0xDA, &[[components].as_slice(), &of_scan, &[0, end, 0]].concat());
+        bytes.resize(bytes.len() + zeros, 0);
+        bytes.extend([0xFF, 0xD9]);
+        bytes
+    }
+
+    #[test]
+    fn what_makes_the_decoder_of_jpeg_panic_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for frame in [0xC0, 0xC1, 0xC2] {
+            for (components, sampling) in [(2, 0x11), (2, 0x21), (2, 0x22), (5, 0x11), (0, 0x11), (255, 0x11)]
+            {
+                for adobe in [None, Some(0), Some(1), Some(2), Some(9)] {
+                    let bytes = jpeg(frame, components, sampling, adobe, 400);
+                    let error = load(file(folder.path(), "odd.jpg", &bytes)).unwrap_err();
+                    assert!(matches!(error, Error::Format { .. }), "{error}");
+                    let text = error.to_string();
+                    let expected = format!("it has {components} colour components");
+                    assert!(text.contains("odd.jpg") && text.contains(&expected), "{text}");
+                }
+            }
+        }
+        // The same with 1 or 3 components is a grey picture: every difference is zero.
+        for frame in [0xC0, 0xC2] {
+            for components in [1, 3] {
+                // A block takes a bit for its mean and, unless the scan holds means alone, one for its end.
+                let bits = 48 * usize::from(components) * if frame == 0xC0 { 2 } else { 1 };
+                let bytes = jpeg(frame, components, 0x11, None, bits / 8);
+                let picture = load(file(folder.path(), "grey.jpg", &bytes)).unwrap();
+                assert_eq!(picture.dimensions(), (64, 48));
+                assert!(picture.into_raw().iter().all(|value| *value == 128), "{components}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_frame_of_a_jpeg_makes_loading_panic() {
+        // Kinds of frame, components, sampling factors and Adobe's transforms against each other. A panic would be
+        // contained, but is to be known: what the decoder says then starts with these words.
+        let folder = tempfile::tempdir().unwrap();
+        for frame in (0xC0..=0xCF).filter(|marker| !matches!(marker, 0xC4 | 0xC8 | 0xCC)) {
+            for components in [1, 2, 3, 4] {
+                for sampling in [0x00, 0x11, 0x12, 0x14, 0x22, 0x41, 0x44, 0xFF] {
+                    for adobe in [None, Some(0), Some(1), Some(2)] {
+                        let bytes = jpeg(frame, components, sampling, adobe, 400);
+                        if let Err(error) = load(file(folder.path(), "odd.jpg", &bytes)) {
+                            let text = error.to_string();
+                            assert!(
+                                !text.contains("its decoder failed"),
+                                "{frame:x} {components} {sampling:x} {adobe:?}: {text}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_webp_of_an_encoder_without_loss_has_every_pixel() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jpg");
+        for picture in [sample(), RgbImage::from_fn(1, 3, |_, y| Rgb([y as u8, 255, 7]))] {
+            picture.save_with_format(&path, image::ImageFormat::WebP).unwrap();
+            assert_eq!(load(&path).unwrap(), picture);
+        }
+        let pixels = [255, 0, 0, 0, 255, 0, 0, 51, 255, 0, 0, 255];
+        image::save_buffer_with_format(
+            &path,
+            &pixels,
+            3,
+            1,
+            image::ExtendedColorType::Rgba8,
+            image::ImageFormat::WebP,
+        )
+        .unwrap();
+        assert_eq!(load(&path).unwrap().into_raw(), [255, 255, 255, 255, 204, 204, 255, 0, 0]);
+    }
+
+    #[test]
+    fn a_webp_cut_off_anywhere_is_an_error_and_one_with_an_appendix_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.webp");
+        sample().save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for length in (0..bytes.len()).step_by(29).chain([bytes.len() - 1]) {
+            let error = load(file(folder.path(), "cut", &bytes[..length])).unwrap_err();
+            assert!(matches!(error, Error::Format { .. }), "{length}: {error}");
+        }
+        let longer = [bytes.as_slice(), b"appended"].concat();
+        assert_eq!(load(file(folder.path(), "longer", &longer)).unwrap(), sample());
+    }
+
+    #[test]
+    fn the_webp_of_browsers_and_telephones_is_read_whatever_its_kind() {
+        // By `make_webp.py`: what was drawn, within what the compression leaves of it.
+        let drawn =
+            RgbImage::from_fn(37, 23, |x, y| Rgb([6 * x, 10 * y, 3 * (x + y)].map(|value| value as u8)));
+        let white = Rgb([255; 3]);
+        let half = RgbImage::from_fn(37, 23, |x, y| if x < 20 { *drawn.get_pixel(x, y) } else { white });
+        for (name, expected, tolerance) in [
+            ("lossy", &drawn, 6.0),
+            ("oriented", &drawn, 6.0),
+            ("alpha", &half, 6.0),
+            ("animated", &drawn, 0.0),
+        ] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pictures");
+            let picture = load(folder.join(name).with_extension("webp")).unwrap();
+            assert_eq!(picture.dimensions(), (37, 23), "{name}");
+            let differences = picture.iter().zip(expected.iter()).map(|(a, b)| f64::from(a.abs_diff(*b)));
+            let mean = differences.sum::<f64>() / f64::from(37 * 23 * 3);
+            assert!(mean <= tolerance, "{name}: {mean}");
+            if name == "alpha" {
+                assert!(picture.enumerate_pixels().all(|(x, _, pixel)| x < 20 || *pixel == white));
+            }
+        }
     }
 }

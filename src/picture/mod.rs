@@ -30,6 +30,7 @@ mod array;
 mod caption;
 mod colormap;
 mod deprocess;
+mod format;
 mod gif;
 mod grid;
 mod history;

@@ -10,6 +10,7 @@ mod activation;
 mod arithmetic;
 mod attribution;
 mod callbacks;
+mod checkpoints;
 mod dream;
 mod ended_early;
 mod extremes;

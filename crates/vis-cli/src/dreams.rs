@@ -23,7 +23,7 @@ pub(crate) struct DreamOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The photo
+    /// The photo: PNG, JPEG or WebP
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
@@ -210,7 +210,7 @@ struct RedrawOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The photo
+    /// The photo: PNG, JPEG or WebP
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 

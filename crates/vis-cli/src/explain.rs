@@ -25,7 +25,7 @@ pub(crate) struct ExplainOptions {
     #[arg(long, value_name = "MODEL", default_value = "efficientnet-lite0")]
     pub(crate) model: Network,
 
-    /// The photo
+    /// The photo: PNG, JPEG or WebP
     #[arg(long, value_name = "PHOTO")]
     pub(crate) image: PathBuf,
 

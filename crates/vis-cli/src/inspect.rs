@@ -114,7 +114,7 @@ pub(crate) struct ClassifyOptions {
     #[arg(long, value_name = "MODEL", default_value = "efficientnet-lite0")]
     model: Network,
 
-    /// The photo
+    /// The photo: PNG, JPEG or WebP
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 

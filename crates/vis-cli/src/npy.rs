@@ -1,17 +1,14 @@
-//! Arrays in NumPy's format.
-//!
-//! The crates that read and write it need a C compiler to build, for a header that is one Python dictionary.
-//!
-//! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+//! Arrays in NumPy's format, within limits: a file may claim any size.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD};
+use ndarray_npy::npy::header::{Header, ParseHeaderError, ReadHeaderError};
+use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyError, WriteNpyExt};
 use vis::{Error, Result};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longer headers than this are those of arrays with named fields, which are no images.
 const LONGEST_HEADER: usize = 1 << 16;
 /// 2 GB of `f32`: more than any image that a network takes.
@@ -19,152 +16,144 @@ const MOST_VALUES: usize = 1 << 29;
 
 /// Writes an array as little-endian `f32` in row-major order, whole or not at all.
 pub(crate) fn write(path: &Path, array: ArrayViewD<f32>) -> Result<()> {
-    let extents: String = array.shape().iter().map(|extent| format!("{extent}, ")).collect();
-    let mut header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
-    // Magic, version and the header's length take 10 bytes; the values start at a multiple of 64.
-    let unpadded = 10 + header.len() + 1;
-    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
-    header.push('\n');
     vis::picture::write_atomically(path, |writer| {
-        writer.write_all(MAGIC)?;
-        writer.write_all(&[1, 0])?;
-        writer.write_all(&(header.len() as u16).to_le_bytes())?;
-        writer.write_all(header.as_bytes())?;
-        for value in &array {
-            writer.write_all(&value.to_le_bytes())?;
-        }
-        Ok(())
+        array.as_standard_layout().write_npy(writer).map_err(|error| match error {
+            WriteNpyError::Io(error) => error,
+            other => std::io::Error::other(other),
+        })
     })
 }
 
 /// Reads an array of floats or bytes as `f32`, all of them finite.
 pub(crate) fn read(path: &Path) -> Result<ArrayD<f32>> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut reader = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
     let malformed =
         |reason: String| Error::Format { path: path.to_owned(), kind: "NumPy array (.npy)", reason };
-    let mut reader = BufReader::new(file);
-    let header =
-        read_header(&mut reader).map_err(|error| in_file(path, error, "it ends within its header"))?;
-    let header = header.map_err(malformed)?;
-    let Header { element, shape } = Header::parse(&header).map_err(malformed)?;
+    let header = read_header(&mut reader).map_err(Error::io("read", path))?.map_err(malformed)?;
+    let kind = header.type_descriptor.to_string();
+    let size = match kind.as_str() {
+        "'<f4'" => 4,
+        "'<f8'" => 8,
+        "'|u1'" => 1,
+        _ => {
+            let kind: String = kind.chars().take(12).collect();
+            return Err(malformed(format!(
+                "its elements are of type {kind}; expected '<f4', '<f8' or '|u1'"
+            )));
+        }
+    };
+    let shape = header.shape.clone();
     let count = shape.iter().try_fold(1, |count: usize, extent| count.checked_mul(*extent));
     let count = count
         .filter(|count| *count <= MOST_VALUES)
         .ok_or_else(|| malformed(format!("its shape {shape:?} is too large")))?;
 
-    let mut bytes = Vec::new();
+    let mut bytes = header.to_bytes().map_err(|error| malformed(error.to_string()))?;
+    let (start, wanted) = (bytes.len(), count * size);
     // One byte more than there should be, to notice if there are more.
-    let wanted = count * element.size();
-    let mut rest = reader.take(wanted as u64 + 1);
-    rest.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() != wanted {
-        let what = if bytes.len() < wanted { "ends before" } else { "goes on after" };
+    reader.take(wanted as u64 + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    let length = bytes.len() - start;
+    if length != wanted {
+        let what = if length < wanted { "ends before" } else { "goes on after" };
         return Err(malformed(format!("it {what} the {wanted} bytes of its shape {shape:?}")));
     }
-    let values = element.widen(&bytes);
-    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-        return Err(malformed(format!("it holds the value {value}")));
+    let array = match size {
+        4 => array(&bytes, |value: f32| value),
+        8 => array(&bytes, |value: f64| value as f32),
+        _ => array(&bytes, |value: u8| f32::from(value)),
     }
-    ArrayD::from_shape_vec(IxDyn(&shape), values).map_err(|error| malformed(error.to_string()))
+    .map_err(|error| malformed(error.to_string()))?;
+    match array.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(malformed(format!("it holds the value {value}"))),
+        None => Ok(array),
+    }
 }
 
-/// The header's text, or what is wrong with what stands in its place.
-fn read_header(reader: &mut impl Read) -> std::io::Result<Result<String, String>> {
-    let mut start = [0; 8];
-    reader.read_exact(&mut start)?;
-    if &start[..6] != MAGIC {
-        return Ok(Err("its first bytes are those of another format".into()));
+fn array<T: ReadableElement + Copy>(bytes: &[u8], widen: fn(T) -> f32) -> Result<ArrayD<f32>, ReadNpyError> {
+    Ok(ArrayD::<T>::read_npy(bytes)?.mapv(widen))
+}
+
+/// The header, or what is wrong with what stands in its place.
+fn read_header(reader: &mut impl Read) -> std::io::Result<Result<Header, String>> {
+    const SHORT: &str = "it ends within its header";
+    // Magic, version, and the length of the header in two or four bytes.
+    let mut start = Vec::new();
+    reader.take(12).read_to_end(&mut start)?;
+    if start.len() >= 6 && !start.starts_with(b"\x93NUMPY") {
+        return Ok(Err("its first bytes are those of another format".to_owned()));
     }
-    let length = match start[6] {
-        1 => {
-            let mut length = [0; 2];
-            reader.read_exact(&mut length)?;
-            usize::from(u16::from_le_bytes(length))
+    let length = match start[..] {
+        [_, _, _, _, _, _, 1, _, low, high, ..] => usize::from(u16::from_le_bytes([low, high])),
+        [_, _, _, _, _, _, 2 | 3, _, a, b, c, d] => 4 + u32::from_le_bytes([a, b, c, d]) as usize,
+        [_, _, _, _, _, _, version, _, _, _, ..] if !matches!(version, 1..=3) => {
+            return Ok(Err(format!("version {version} of the format is not known")));
         }
-        2 | 3 => {
-            let mut length = [0; 4];
-            reader.read_exact(&mut length)?;
-            u32::from_le_bytes(length) as usize
-        }
-        version => return Ok(Err(format!("version {version} of the format is not known"))),
+        _ => return Ok(Err(SHORT.to_owned())),
     };
+    // Ten bytes stand before what is counted here, and twelve have been read.
     if length > LONGEST_HEADER {
         return Ok(Err(format!("its header of {length} bytes is too long")));
     }
-    let mut header = vec![0; length];
-    reader.read_exact(&mut header)?;
-    Ok(String::from_utf8(header).map_err(|_| "its header is no text".into()))
-}
-
-fn in_file(path: &Path, error: std::io::Error, when_short: &str) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            Error::Format { path: path.to_owned(), kind: "NumPy array (.npy)", reason: when_short.to_owned() }
-        }
-        _ => Error::io("read", path)(error),
+    let whole = 10 + length;
+    let mut rest = Vec::new();
+    reader.take(whole.saturating_sub(start.len()) as u64).read_to_end(&mut rest)?;
+    start.append(&mut rest);
+    if start.len() < whole {
+        return Ok(Err(SHORT.to_owned()));
     }
-}
-
-struct Header {
-    element: Element,
-    shape: Vec<usize>,
-}
-
-impl Header {
-    fn parse(text: &str) -> Result<Self, String> {
-        let after = |key: &str| {
-            let value = text.split_once(&format!("'{key}':")).map(|(_, value)| value.trim_start());
-            value.ok_or_else(|| format!("its header lacks '{key}'"))
-        };
-        let descr = after("descr")?;
-        let element = Element::ALL.into_iter().find(|element| descr.starts_with(element.descr()));
-        let element = element.ok_or_else(|| {
-            let kind: String = descr.chars().take_while(|letter| *letter != ',').take(12).collect();
-            format!("its elements are of type {kind}; expected '<f4', '<f8' or '|u1'")
-        })?;
-        if !after("fortran_order")?.starts_with("False") {
-            return Err("it is in column-major order; save numpy.ascontiguousarray of it".into());
+    Ok(Header::from_reader(&mut Cursor::new(start)).map_err(|error| match error {
+        ReadHeaderError::Parse(ParseHeaderError::IllegalValue { key, value }) if key == "shape" => {
+            format!("its shape {value} is malformed")
         }
-        let extents = after("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let (extents, _) = extents.ok_or("its shape is malformed")?;
-        let shape: Result<Vec<usize>, _> =
-            extents.split(',').map(str::trim).filter(|extent| !extent.is_empty()).map(str::parse).collect();
-        Ok(Self { element, shape: shape.map_err(|_| format!("its shape ({extents}) is malformed"))? })
-    }
+        other => format!("its header is malformed: {other}"),
+    }))
 }
 
-#[derive(Clone, Copy)]
-enum Element {
-    F32,
-    F64,
-    U8,
-}
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array, IxDyn, ShapeBuilder};
 
-impl Element {
-    const ALL: [Self; 3] = [Self::F32, Self::F64, Self::U8];
+    use super::*;
 
-    fn descr(self) -> &'static str {
-        match self {
-            Self::F32 => "'<f4'",
-            Self::F64 => "'<f8'",
-            Self::U8 => "'|u1'",
+    #[test]
+    fn arrays_of_either_order_and_every_type_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let values = |index: usize| index as f32 * 0.5 - 3.0;
+        for shape in [&[][..], &[5], &[2, 3], &[2, 0, 4], &[2, 3, 5, 7]] {
+            let count = shape.iter().product();
+            let rows: ArrayD<f32> =
+                Array::from_shape_vec(IxDyn(shape), (0..count).map(values).collect()).unwrap();
+            write(&path, rows.view()).unwrap();
+            assert_eq!(read(&path).unwrap(), rows);
+            let mut columns = ArrayD::<f32>::zeros(IxDyn(shape).f());
+            columns.assign(&rows);
+            // As NumPy writes it, and as we do.
+            ndarray_npy::write_npy(&path, &columns).unwrap();
+            assert_eq!(read(&path).unwrap(), rows);
+            write(&path, columns.view()).unwrap();
+            assert!(!String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("True"));
+            assert_eq!(read(&path).unwrap(), rows);
+            ndarray_npy::write_npy(&path, &rows.mapv(f64::from)).unwrap();
+            assert_eq!(read(&path).unwrap(), rows);
         }
+        ndarray_npy::write_npy(&path, &ndarray::array![[0_u8, 200, 255]]).unwrap();
+        assert_eq!(read(&path).unwrap(), ndarray::array![[0.0, 200.0, 255.0]].into_dyn());
     }
 
-    fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F64 => 8,
-            Self::U8 => 1,
-        }
-    }
-
-    fn widen(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F32 => bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect(),
-            Self::F64 => bytes.as_chunks().0.iter().map(|&value| f64::from_le_bytes(value) as f32).collect(),
-            Self::U8 => bytes.iter().map(|&value| f32::from(value)).collect(),
+    #[test]
+    fn no_size_that_a_header_claims_is_allocated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        for bytes in [
+            b"\x93NUMPY\x02\0\xff\xff\xff\xff{".as_slice(),
+            b"\x93NUMPY\x03\0\xff\xff\xff\x7f{",
+            b"\x93NUMPY\x01\0\xff\xff{",
+            b"\x93NUMPY\x02\0\x01",
+            b"\x93NUM",
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(matches!(read(&path), Err(Error::Format { .. })));
         }
     }
 }

@@ -192,7 +192,7 @@ pub(crate) struct TextureOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The sample
+    /// The sample: PNG, JPEG or WebP
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
