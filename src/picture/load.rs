@@ -229,7 +229,7 @@ mod tests {
 
     /// A JPEG file of 64 × 48 pixels that ends in zeros: one quantisation table, one Huffman table of each class, one
     /// scan. `adobe` is the transform of an Adobe marker.
-    fn jpeg(frame: u8, components: u8, sampling: u8, adobe: Option<u8>, length: usize) -> Vec<u8> {
+    fn jpeg(frame: u8, components: u8, sampling: u8, adobe: Option<u8>, zeros: usize) -> Vec<u8> {
         let mut bytes = vec![0xFF, 0xD8];
         let mut segment = |marker: u8, body: &[u8]| {
             bytes.extend([0xFF, marker]);
