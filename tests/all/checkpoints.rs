@@ -7,7 +7,9 @@ use burn::tensor::{Device, Tensor};
 use safetensors::{Dtype, tensor::TensorView};
 use tempfile::TempDir;
 use vis::model::weights::{Parameters, Weights};
-use vis::{Error, Result, host};
+use vis::{Error, Result};
+
+use crate::host;
 
 /// A tensor of a file: its name, its type, its shape, its bytes.
 #[derive(Clone)]
