@@ -208,7 +208,7 @@ impl IntegratedGradients {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let method = IntegratedGradients::new().steps(1000).progress(|done, _| match done {
+    /// let method = IntegratedGradients::new().steps(1000).progress(|now| match now.done {
     ///     ..32 => ControlFlow::Continue(()),
     ///     _ => ControlFlow::Break(()),
     /// });

@@ -192,7 +192,7 @@ impl Rise {
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let target = Target::probability(2);
     /// let rise = |masks| Rise::new().masks(masks).cells(4).batch_size(8);
-    /// let enough = |done, _| if done >= 24 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    /// let enough = |now: &vis::Progress| if now.done >= 24 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     /// let ended = rise(4000).progress(enough).attribute(&model, image.clone(), &target)?;
     /// let of_24 = rise(24).attribute(&model, image, &target)?;
     /// assert_eq!(ended.into_data().to_vec::<f32>().unwrap(), of_24.into_data().to_vec::<f32>().unwrap());

@@ -153,7 +153,7 @@ impl<W: Write> ProgressBar<W> {
     /// ```
     /// let mut drawn = Vec::new();
     /// let mut bar = vis::callbacks::ProgressBar::to(&mut drawn);
-    /// bar.show(1, 2, || 0.25)?;
+    /// bar.tell(1, 2, String::new)?;
     /// bar.close()?;
     /// drop(bar); // which has nothing left to end
     /// assert_eq!(String::from_utf8(drawn).unwrap().matches('\n').count(), 1);
