@@ -1,14 +1,58 @@
-//! What threads share, from `std`, or from `loom` when the hand-out of tasks is modelled: `RUSTFLAGS="--cfg loom"`.
+//! What threads share, from `std`.
+//!
+//! From `loom` when the hand-out of tasks is modelled (`--cfg loom`). And the locks from `parking_lot` when ThreadSanitizer
+//! is to see them (`--cfg instrumented`): those of `std` come compiled, and it takes what they protect for races.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
     hint::spin_loop,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread::{Builder, yield_now},
 };
+
+#[cfg(instrumented)]
+pub(crate) use instrumented::{Condvar, Mutex, MutexGuard};
+#[cfg(not(any(loom, instrumented)))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+
+#[cfg(instrumented)]
+mod instrumented {
+    use std::sync::LockResult;
+
+    pub(crate) use parking_lot::MutexGuard;
+
+    pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(parking_lot::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+            Ok(self.0.lock())
+        }
+    }
+
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(parking_lot::Condvar::new())
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+            self.0.wait(&mut guard);
+            Ok(guard)
+        }
+    }
+}
 
 #[cfg(loom)]
 pub(crate) use loom::{

@@ -6,7 +6,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+#[cfg(not(loom))]
+use crate::sync::{Mutex, MutexGuard};
+#[cfg(loom)]
+use std::sync::MutexGuard;
 
 /// One cache line.
 #[repr(C, align(64))]
@@ -30,7 +35,10 @@ unsafe impl Send for Chunk {}
 /// The chunks, by the address of their first line.
 struct Pool(Vec<Chunk>);
 
+#[cfg(not(loom))]
 static POOL: Mutex<Pool> = Mutex::new(Pool(Vec::new()));
+#[cfg(loom)]
+static POOL: std::sync::Mutex<Pool> = std::sync::Mutex::new(Pool(Vec::new())); // it is not modelled
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,6 +125,36 @@ impl Pool {
         let first = unsafe { start.offset_from(chunk.start) } as usize;
         chunk.give_back(first, lines);
     }
+}
+
+/// Lines for so many numbers, from the pool.
+#[cfg(not(unpooled))]
+fn take(lines: usize, _length: usize) -> Option<NonNull<Line>> {
+    let mut pool = pool();
+    pool.take(lines).or_else(|| pool.grow(lines))
+}
+
+#[cfg(not(unpooled))]
+fn give_back(start: NonNull<Line>, lines: usize, _length: usize) {
+    pool().give_back(start, lines);
+}
+
+/// For AddressSanitizer (`--cfg unpooled`) every buffer is an allocation of its own, not a number longer than was asked for.
+#[cfg(unpooled)]
+fn alone(length: usize) -> Layout {
+    Layout::from_size_align(length.max(1) * size_of::<f32>(), align_of::<Line>()).expect("looked at before")
+}
+
+#[cfg(unpooled)]
+fn take(_lines: usize, length: usize) -> Option<NonNull<Line>> {
+    // SAFETY: the layout is not empty.
+    NonNull::new(unsafe { alloc_zeroed(alone(length)) }.cast())
+}
+
+#[cfg(unpooled)]
+fn give_back(start: NonNull<Line>, _lines: usize, length: usize) {
+    // SAFETY: it was got with this layout.
+    unsafe { dealloc(start.as_ptr().cast(), alone(length)) }
 }
 
 /// Gives the memory that no kernel and no result uses at the moment back to the system.
@@ -211,7 +249,7 @@ unsafe impl Send for Workspace {}
 unsafe impl Sync for Workspace {}
 
 /// Lines of marks on either side of a buffer.
-const MARKS: usize = if cfg!(debug_assertions) { 1 } else { 0 };
+const MARKS: usize = if cfg!(all(debug_assertions, not(unpooled))) { 1 } else { 0 };
 /// A mark.
 const MARK: f32 = f32::from_bits(0xFFC0_5AFE);
 
@@ -223,10 +261,7 @@ impl Workspace {
     pub fn new(length: usize) -> Result<Self, OutOfMemory> {
         self::length(&[length])?;
         let lines = length.div_ceil(Line::NUMBERS).max(1) + 2 * MARKS;
-        let mut pool = pool();
-        let start = pool.take(lines).or_else(|| pool.grow(lines));
-        drop(pool);
-        let start = start.ok_or(OutOfMemory { numbers: Some(length) })?;
+        let start = take(lines, length).ok_or(OutOfMemory { numbers: Some(length) })?;
         let mut buffer = Self { start, lines, length };
         if MARKS > 0 {
             buffer.marks().into_iter().for_each(|marks| marks.fill(MARK));
@@ -303,7 +338,7 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         let intact = MARKS == 0
             || self.marks().iter().all(|marks| marks.iter().all(|mark| mark.to_bits() == MARK.to_bits()));
-        pool().give_back(self.start, self.lines);
+        give_back(self.start, self.lines, self.length);
         assert!(
             intact || std::thread::panicking(),
             "a kernel wrote beyond a buffer of {} numbers",
