@@ -106,7 +106,7 @@ fn a_stamp_stands_as_far_from_the_right_and_the_bottom_after_it_was_shrunk() {
         ((60, 200), "step 128 of 1000"), // shrunk to the width
         ((200, 60), "128"),              // as large as it may be
         ((401, 333), "128"),
-        ((90, 91), "step 128 of 1000"),
+        ((66, 91), "step 128 of 1000"),
     ] {
         let (width, height) = (size.0 as f32, size.1 as f32);
         let wanted = (height.min(width) * 0.09).clamp(11.0, 48.0);
