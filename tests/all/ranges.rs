@@ -279,7 +279,7 @@ fn waves_that_run_up_and_down_are_mirror_images_of_each_other() {
         let wave = |row: usize, column: usize| {
             let bins = width / 2 + 1;
             let mut values = vec![0.0; 6 * height * bins];
-            values[row * bins + column] = 0.3;
+            values[row * bins + column] = 3.0;
             vis::host::array4(fourier.decode(tensor(&values, [1, 6, height, bins])))
         };
         for (row, column) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
