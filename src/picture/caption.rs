@@ -379,4 +379,146 @@ mod tests {
         assert!(changed.iter().any(|(_, _, pixel)| pixel[0] > 200));
         assert!(changed.iter().all(|(x, y, _)| *x < 60 && *y < 40));
     }
+
+    #[test]
+    fn ink_is_black_from_a_luma_of_140_on() {
+        for (ground, dark) in [
+            ([255, 0, 0], false),   // 76
+            ([0, 255, 0], true),    // 150
+            ([0, 0, 255], false),   // 29
+            ([255, 0, 255], false), // 105
+            ([0, 238, 0], false),   // 139.7
+            ([0, 239, 0], true),    // 140.3
+            ([255, 100, 0], false), // 134.9
+            ([255, 110, 0], true),  // 140.8
+            ([0, 200, 190], false), // 139.1
+            ([0, 200, 210], true),  // 141.3
+            ([120, 120, 120], false),
+            ([150, 150, 150], true),
+        ] {
+            assert_eq!(ink_on(Rgb(ground)).0 == [25; 3], dark, "{ground:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_breaks_after_the_last_joint_unless_that_leaves_it_almost_empty() {
+        let size = 10.0;
+        let broken = |text: &str, fits: &str| {
+            let width = measure_text(fits, size) + 0.01;
+            fit_text(text, width, size..=size, 2).lines
+        };
+        // Letters fit beyond the joint.
+        assert_eq!(broken("mixed_4e_pool", "mixed_4e_po"), ["mixed_4e_", "pool"]);
+        assert_eq!(broken("a cat on mats", "a cat on m"), ["a cat on", "mats"]);
+        // A joint at 4 of 10 letters counts, one at 2 of 8 does not.
+        assert_eq!(broken("abc_defghijk", "abc_defghi"), ["abc_", "defghijk"]);
+        assert_eq!(broken("a_bcdefghijk", "a_bcdefg"), ["a_bcdefg", "hijk"]);
+        // Just a third counts.
+        assert_eq!(broken("ab_cdefghijk", "ab_cdefgh"), ["ab_", "cdefghijk"]);
+    }
+
+    #[test]
+    fn what_is_too_long_keeps_more_of_its_head_than_of_its_tail() {
+        // 55 % of the room are for the head, what is left of it for the tail.
+        let size = 10.0;
+        for (line, width) in [
+            ("abcdefghijklmnopqrstuvwxyz", 80.0),
+            ("abcdefghijklmnopqrstuvwxyz", 51.5),
+            ("blocks.4.expand.batch_norm.running_mean", 120.0),
+            ("WWWWWWWWiiiiiiiiiiWWWWWWWW", 70.0),
+        ] {
+            let letters: Vec<char> = line.chars().collect();
+            let wide = |part: &[char]| measure_text(&part.iter().collect::<String>(), size);
+            let room = width - measure_text("…", size);
+            let head = (0..letters.len()).rfind(|n| wide(&letters[..*n]) <= room * 0.55).unwrap();
+            let left = room - wide(&letters[..head]);
+            let tail = (0..letters.len()).rfind(|n| wide(&letters[letters.len() - n..]) <= left).unwrap();
+            let expected: String =
+                letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect();
+            assert_eq!(fit_text(line, width, size..=size, 1).lines, [expected], "{line} in {width}");
+        }
+        // Room for the dots alone, and not even for them.
+        let dots = measure_text("…", size);
+        assert_eq!(fit_text("abc", dots, size..=size, 1).lines, ["…"]);
+        assert_eq!(fit_text("abc", dots - 0.01, size..=size, 1).lines, [""]);
+    }
+
+    /// The columns and rows that a text changes, as `[left, right, top, bottom]`.
+    fn extent(size: f32, halo: Option<Rgb<u8>>) -> [u32; 4] {
+        let mut picture = RgbImage::from_pixel(120, 120, Rgb([128; 3]));
+        draw_text(&mut picture, "H", (40, 30), &TextStyle { size, halo, ..TextStyle::default() });
+        let drawn: Vec<_> = picture.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 != [128; 3]).collect();
+        let of = |along: fn(&(u32, u32, &Rgb<u8>)) -> u32| {
+            (drawn.iter().map(along).min().unwrap(), drawn.iter().map(along).max().unwrap())
+        };
+        let ((left, right), (top, bottom)) = (of(|p| p.0), of(|p| p.1));
+        [left, right, top, bottom]
+    }
+
+    #[test]
+    fn a_halo_is_a_twelfth_of_the_size_wide_and_from_one_to_four_pixels() {
+        // A pixel at a distance is covered by what the radius has beyond it, plus one.
+        for (size, radius) in
+            [(8.0_f32, 1.0_f32), (12.0, 1.0), (18.0, 1.5), (30.0, 2.5), (36.0, 3.0), (60.0, 4.0)]
+        {
+            let (bare, around) = (extent(size, None), extent(size, Some(Rgb([0; 3]))));
+            let reach = radius.ceil() as u32;
+            let expected = [bare[0] - reach, bare[1] + reach, bare[2] - reach, bare[3] + reach];
+            let off = |k: usize| around[k].abs_diff(expected[k]);
+            assert!((0..4).all(|k| off(k) <= 1), "size {size}: {around:?}, not {expected:?}");
+            assert!((0..4).any(|k| off(k) == 0), "size {size}: {around:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_thickened_letter_covers_what_lies_within_the_radius_of_the_thin_one() {
+        let white = Rgb([255; 3]);
+        for (letter, size, radius) in [('H', 30.0, 2.5), ('g', 17.0, 1.4), ('L', 60.0, 4.0)] {
+            let (mut thin, mut thick) = (RgbImage::new(100, 90), RgbImage::new(100, 90));
+            draw_letter(&mut thin, letter, size, (30.0, 10.0), white, 0.0);
+            draw_letter(&mut thick, letter, size, (30.0, 10.0), white, radius);
+            let reach = radius.ceil() as i32;
+            for (x, y, pixel) in thick.enumerate_pixels() {
+                let mut covered = 0.0_f32;
+                for (down, across) in (-reach..=reach).flat_map(|d| (-reach..=reach).map(move |a| (d, a))) {
+                    let (from_x, from_y) = (x as i32 - across, y as i32 - down);
+                    if let Some(pixel) = thin.get_pixel_checked(from_x.max(0) as u32, from_y.max(0) as u32) {
+                        let share =
+                            (radius + 1.0 - ((down * down + across * across) as f32).sqrt()).clamp(0.0, 1.0);
+                        covered = covered.max(f32::from(pixel[0]) * share);
+                    }
+                }
+                assert!(
+                    (f32::from(pixel[0]) - covered).abs() <= 1.0,
+                    "{letter} at {x}, {y}: {pixel:?}, not {covered}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn text_over_an_edge_is_cut_there_and_nowhere_else() {
+        // What is drawn into a window is what a large picture shows there, however far the text reaches out of it.
+        let style = TextStyle { size: 60.0, ..TextStyle::default() };
+        let mut large = RgbImage::from_pixel(300, 240, Rgb([90; 3]));
+        draw_text(&mut large, "Hg", (110, 80), &style);
+        let (width, height) = (24, 18);
+        for (left, top) in
+            (60..220).step_by(3).flat_map(|left| (60..170).step_by(3).map(move |top| (left, top)))
+        {
+            let mut window = RgbImage::from_pixel(width, height, Rgb([90; 3]));
+            draw_text(&mut window, "Hg", (110 - left as i32, 80 - top as i32), &style);
+            let expected = image::imageops::crop_imm(&large, left, top, width, height).to_image();
+            assert!(window == expected, "window at {left}, {top}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_space_is_as_wide_as_a_space() {
+        let space = measure_text(" ", 16.0);
+        for letter in ["\t", "\n", "\u{a0}", "\u{3000}", "\u{2003}"] {
+            assert_eq!(measure_text(letter, 16.0), space, "{letter:?}");
+        }
+        assert_eq!(measure_text("\u{1}", 16.0), 0.0);
+    }
 }

@@ -113,4 +113,15 @@ mod tests {
             assert!(matches!(refused, Err(Error::InvalidParameter { .. })), "{contrast}");
         }
     }
+
+    #[test]
+    fn the_first_value_is_no_part_of_the_mean() {
+        // Mean 6, deviation √5 about 3, 5, 7, 9: ∓3 and ∓1 of it, times 0.25.
+        let values = array![[[3.0, 5.0], [7.0, 9.0]]];
+        let brightness = standardization(values.view(), 0.25);
+        for (value, away) in [(3.0, -3.0), (5.0, -1.0), (7.0, 1.0), (9.0, 3.0)] {
+            let expected = 0.5 + 0.25 * away / 5.0_f64.sqrt();
+            assert!((brightness(value) - expected).abs() < 1e-6, "{value}");
+        }
+    }
 }

@@ -630,4 +630,143 @@ mod tests {
         assert_eq!(drawn.width(), 8 + 40 + 8 + 40 + 8);
         assert!(matches!(panel(&[], None), Err(Error::InvalidParameter { .. })));
     }
+
+    #[test]
+    fn sizes_of_captions_follow_the_cell_between_readable_and_large() {
+        for (cell, expected) in [(50.0, 12.0), (144.0, 12.0), (240.0, 20.0), (300.0, 25.0), (1000.0, 32.0)] {
+            assert_eq!(base_size(cell), expected, "{cell}");
+        }
+        let close = |sizes: RangeInclusive<f32>, start: f32, end: f32| {
+            assert!((sizes.start() - start).abs() < 1e-5 && (sizes.end() - end).abs() < 1e-5, "{sizes:?}");
+        };
+        close(sizes(240.0, None), 14.0, 20.0);
+        close(sizes(100.0, None), 10.0, 12.0); // never under 10 of itself
+        close(sizes(100.0, Some(30.0)), 21.0, 30.0);
+        close(sizes(100.0, Some(8.0)), 8.0, 8.0); // but if asked for
+        assert_eq!([1.0, 10.0, 12.0, 20.0, 26.0].map(padding), [1, 3, 4, 6, 8]);
+    }
+
+    #[test]
+    fn words_need_their_width_and_a_pixel_to_spare_up_to_a_readable_width() {
+        assert_eq!(readable_width("", 12.0), 0);
+        assert_eq!(readable_width(" \n ", 12.0), 0);
+        let width = measure_text("tabby", 12.0);
+        assert_eq!(readable_width("tabby", 12.0), width.ceil() as u64 + 1);
+        assert_eq!(readable_width("i\n tabby \nj", 12.0), width.ceil() as u64 + 1);
+        assert_eq!(readable_width(&"tabby ".repeat(20), 12.0), READABLE_WIDTH as u64);
+    }
+
+    #[test]
+    fn a_layout_is_worked_out_by_hand() {
+        // Cells of 200 × 100 in two columns: 2·(200 + 10) − 10 = 410 inside, and a border of 7.
+        let pictures = vec![plain(200, 100, 128); 5];
+        let grid = Grid::new(&pictures).columns(2).margin(10).border(7);
+        let bare = Layout::of(&grid).unwrap();
+        assert_eq!((bare.width, bare.height), (424, 7 + 3 * 100 + 2 * 10 + 7));
+        assert_eq!(bare.row_tops, [7, 117, 227]);
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|k| bare.corner(k)),
+            [(7, 7), (217, 7), (7, 117), (217, 117), (7, 227)]
+        );
+        // Captions of size 20 are one line of 20 and a padding of 6. A title of 1.3 times that is 26, one line and
+        // twice a padding of 8: 42.
+        let titled = grid.clone().caption_size(20.0).captions(["a", "b", "c", "d", "e"]).title("Title");
+        let layout = Layout::of(&titled).unwrap();
+        assert_eq!(layout.title.as_ref().map(|title| title.size), Some(26.0));
+        assert_eq!(layout.row_tops, [49, 185, 321]);
+        assert_eq!((layout.width, layout.height), (424, 321 + 126 + 7));
+        assert_eq!(layout.corner(3), (217, 185));
+        // A row is as high as its highest caption: two lines are 40 and 6.
+        let two = grid.clone().caption_size(20.0).captions(["a", "b", "c\nc", "d", "e"]);
+        let layout = Layout::of(&two).unwrap();
+        assert_eq!(layout.row_tops, [7, 7 + 136, 7 + 136 + 156]);
+        assert_eq!(layout.height, 7 + 136 + 156 + 126 + 7);
+    }
+
+    #[test]
+    fn a_title_grows_with_the_grid_and_shrinks_to_seven_tenths_at_most() {
+        let title = |pictures: &[RgbImage], border: u32, title: &str| {
+            let grid = Grid::new(pictures).columns(pictures.len()).margin(0).border(border).title(title);
+            let layout = Layout::of(&grid).unwrap();
+            (layout.title.unwrap(), layout.left, layout.width)
+        };
+        let close =
+            |found: f32, expected: f32| assert!((found - expected).abs() < 1e-3, "{found}, not {expected}");
+        // A fiftieth of 2000 + 2·30 pixels is more than 1.3 times 12.
+        let (fitted, left, width) = title(&vec![plain(100, 50, 9); 20], 30, "Title");
+        close(fitted.size, 41.2);
+        assert_eq!((left, width), (30, 2060));
+        // Of 4000 it would be 80: never more than 48.
+        close(title(&vec![plain(100, 50, 9); 40], 0, "Title").0.size, 48.0);
+        // 1.3 times 25 is more than a fiftieth of 600.
+        close(title(&[plain(300, 50, 9), plain(300, 50, 9)], 0, "Title").0.size, 32.5);
+        // Too long for one line of 300: seven tenths of 32.5, in two lines.
+        let long = "a title that is too long for a single line of it";
+        let (fitted, ..) = title(&[plain(300, 50, 9)], 0, long);
+        close(fitted.size, 22.75);
+        assert_eq!(fitted.lines.len(), 2);
+        // Over a tiny picture the title takes the room it needs, and the picture stands in the middle.
+        let (fitted, left, width) = title(&[plain(8, 8, 9)], 5, "Title");
+        let needs = readable_width("Title", 15.6 * 0.7) as u32;
+        assert_eq!((left, width), (5 + (needs - 8) / 2, needs + 10));
+        assert!(measure_text("Title", fitted.size) <= needs as f32);
+    }
+
+    #[test]
+    fn a_side_is_at_most_a_quarter_of_what_32_bits_count() {
+        let row = |margin: u32| {
+            let (one, other) = (plain(1, 1, 0), plain(1, 1, 0));
+            let grid = Grid::new([&one, &other]).columns(2).border(0).margin(margin);
+            Layout::of(&grid).map(|layout| (layout.width, layout.height))
+        };
+        let most = u32::MAX / 4;
+        assert_eq!(row(most - 2).unwrap(), (most, 1));
+        assert!(row(most - 1).is_err() && row(most).is_err());
+    }
+
+    #[test]
+    fn words_stand_in_the_middle_over_and_under_pictures() {
+        let pictures = [plain(200, 90, 128), plain(120, 100, 60), plain(198, 99, 30)];
+        let grid = Grid::new(&pictures).columns(2).margin(10).border(7).caption_size(20.0);
+        let grid = grid.captions(["first", "second of\ntwo lines", "third"]).title("The title");
+        let drawn = grid.render().unwrap();
+        // The title is 26 high from the border on, and 8 twice; captions begin 3 pixels under their cells of 200 × 100.
+        let mut expected = RgbImage::from_pixel(424, 7 + 42 + 100 + 46 + 10 + 100 + 26 + 7, Rgb([255; 3]));
+        let mut write = |words: &str, size: f32, (left, top, width): (i32, i32, f32)| {
+            let spare = ((width - measure_text(words, size)) / 2.0) as i32;
+            let style = TextStyle { size, color: Rgb([25; 3]), halo: None };
+            draw_text(&mut expected, words, (left + spare, top), &style);
+        };
+        write("The title", 26.0, (7, 7, 410.0));
+        write("first", 20.0, (7, 49 + 103, 200.0));
+        write("second of", 20.0, (217, 49 + 103, 200.0));
+        write("two lines", 20.0, (217, 49 + 123, 200.0));
+        write("third", 20.0, (7, 205 + 103, 200.0));
+        // Pictures stand in the middle of their cells.
+        for (picture, (left, top)) in pictures.iter().zip([(7, 49 + 5), (217 + 40, 49), (7 + 1, 205)]) {
+            imageops::replace(&mut expected, picture, left, top);
+        }
+        assert_eq!(drawn.dimensions(), expected.dimensions());
+        assert!(drawn == expected);
+    }
+
+    #[test]
+    fn pictures_of_several_sizes_are_enlarged_about_the_middle_of_their_cells() {
+        // 3 times 4 × 2 and 2 × 3: cells of 12 × 9.
+        let pictures = [plain(4, 2, 50), plain(2, 3, 200)];
+        let drawn = Grid::new(&pictures).columns(2).margin(5).border(1).enlarge(3).render().unwrap();
+        assert_eq!(drawn.dimensions(), (2 + 12 + 5 + 12, 2 + 9));
+        for (x, y, pixel) in drawn.enumerate_pixels() {
+            let first = (1..13).contains(&x) && (2..8).contains(&y);
+            let second = (21..27).contains(&x) && (1..10).contains(&y);
+            let expected = if first {
+                50
+            } else if second {
+                200
+            } else {
+                255
+            };
+            assert_eq!(pixel[0], expected, "at {x}, {y}");
+        }
+    }
 }

@@ -129,4 +129,65 @@ mod tests {
         ));
         assert!(matches!(resize_to_cover_and_crop(&RgbImage::new(0, 4), 4, 4), Err(Error::Shape { .. })));
     }
+
+    #[test]
+    fn of_a_long_strip_a_middle_of_the_same_parity_is_kept() {
+        // Eight times what is visible, and 64 at least; one more where the parity differs.
+        for (side, visible, expected) in [
+            (1000, 10.0, 80),
+            (1001, 10.0, 81),
+            (1000, 10.1, 82), // 80.8, rounded up to 81, and made even
+            (1001, 10.1, 81),
+            (500, 3.0, 64),
+            (501, 3.0, 65),
+            (80, 10.0, 80),
+            (64, 0.5, 64),
+            (65, 0.5, 65),
+            (7, 1.0, 7),
+        ] {
+            assert_eq!(kept(side, visible), expected, "{visible} of {side}");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_seen_whichever_side_is_too_long() {
+        // One bright line in the middle of a strip stays in the middle: an odd side cropped to an odd one.
+        for (width, height) in [(3001, 21), (21, 3001), (201, 51), (51, 201)] {
+            let middle = |place: u32, side: u32| place == side / 2;
+            let photo = RgbImage::from_fn(width, height, |x, y| {
+                image::Rgb([
+                    if middle(x, width) { 255 } else { 0 },
+                    if middle(y, height) { 255 } else { 0 },
+                    9,
+                ])
+            });
+            let side = width.min(height);
+            let (wide, high) = if width > height { (side - 2, side) } else { (side, side - 2) };
+            let cropped = resize_to_cover_and_crop(&photo, wide, high).unwrap();
+            assert_eq!(cropped.dimensions(), (wide, high));
+            let bright = |channel: usize| -> Vec<(u32, u32)> {
+                cropped.enumerate_pixels().filter(|p| p.2[channel] > 200).map(|(x, y, _)| (x, y)).collect()
+            };
+            assert_eq!(bright(0), (0..high).map(|y| (wide / 2, y)).collect::<Vec<_>>(), "{width} × {height}");
+            assert_eq!(bright(1), (0..wide).map(|x| (x, high / 2)).collect::<Vec<_>>(), "{width} × {height}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_resized_along_each_axis_by_itself() {
+        // A ramp sampled at half-pixel centres, clamped at the edges.
+        for ((rows, columns), (height, width)) in
+            [((4, 9), (8, 3)), ((9, 4), (3, 8)), ((5, 7), (7, 5)), ((6, 2), (6, 4))]
+        {
+            let map = Array2::from_shape_fn((rows, columns), |(y, x)| 100.0 * y as f32 + x as f32);
+            let resized = resize_map(map.view(), height, width).unwrap();
+            let at = |place: usize, from: usize, to: usize| {
+                ((place as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0)
+            };
+            for ((y, x), value) in resized.indexed_iter() {
+                let expected = 100.0 * at(y, rows, height) + at(x, columns, width);
+                assert!((value - expected).abs() < 1e-3, "{rows} × {columns}: {value}, not {expected}");
+            }
+        }
+    }
 }

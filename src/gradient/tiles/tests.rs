@@ -7,7 +7,7 @@ use super::{Placement, TiledGradient};
 use crate::Error;
 use crate::gradient::Gradient;
 use crate::host::{array4, tensor4};
-use crate::losses::LayerEnergy;
+use crate::losses::{LayerEnergy, Losses};
 use crate::model::{InputSpec, Model, Stop, Taps, Tiny};
 
 /// A model that is any function of its image, tapped as `output`.
@@ -165,4 +165,109 @@ fn a_network_of_one_size_has_tiles_of_that_size() {
     let small = array3(photo(5, [3, 8, 7]));
     let error = TiledGradient::new(&model, &losses).evaluate(small.view(), Placement::default()).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
+}
+
+/// Does nothing, and takes what it says.
+struct Idle(InputSpec);
+
+impl Model for Idle {
+    fn input(&self) -> &InputSpec {
+        &self.0
+    }
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        taps.layer("output", image)?;
+        Ok(())
+    }
+}
+
+/// Each as the pixels seen and the core.
+fn spans(
+    model: &Idle,
+    overlap: usize,
+    side: usize,
+    tile: usize,
+    borders: usize,
+) -> Vec<[std::ops::Range<usize>; 2]> {
+    let losses = Losses::new();
+    let tiles = TiledGradient::new(model, &losses).overlap(overlap);
+    tiles.spans(side, tile, borders).into_iter().map(|span| [span.seen, span.core]).collect()
+}
+
+#[test]
+fn tiles_of_a_fixed_size_have_a_margin_on_both_sides_and_end_at_the_edge() {
+    // Tiles of 8 with margins of 2 (a quarter at most) step by 4; the last two begin earlier, to end at 20.
+    let model = Idle(InputSpec::new([3, 8, 8], (0.0, 1.0)));
+    for overlap in [2, 5] {
+        assert_eq!(
+            spans(&model, overlap, 20, 8, 0),
+            [[0..8, 0..4], [2..10, 4..8], [6..14, 8..12], [10..18, 12..16], [12..20, 16..20],]
+        );
+    }
+    assert_eq!(
+        spans(&model, 2, 20, 8, 7),
+        [[0..8, 0..1], [0..8, 1..5], [3..11, 5..9], [7..15, 9..13], [11..19, 13..17], [12..20, 17..20],]
+    );
+    assert_eq!(spans(&model, 0, 17, 8, 3), [[0..8, 0..5], [5..13, 5..13], [9..17, 13..17]]);
+    assert_eq!(spans(&model, 2, 8, 8, 3), [[0..8, 0..8]]);
+    assert_eq!(spans(&model, 2, 9, 8, 0), [[0..8, 0..4], [1..9, 4..8], [1..9, 8..9]]);
+}
+
+#[test]
+fn tiles_of_any_size_lie_on_the_grid_of_the_strides_and_take_a_narrow_rest_along() {
+    // Tiles of 128 with margins of 32 step by 64. A rest of 32 pixels or fewer is seen with the tile before it.
+    let model = Idle(InputSpec::new([3, 100, 100], (0.0, 1.0)).with_any_size_from(40));
+    assert_eq!(
+        spans(&model, 32, 300, 128, 0),
+        [
+            [0..96, 0..64],
+            [32..160, 64..128],
+            [96..224, 128..192],
+            [160..300, 192..256],
+            [224..300, 256..300],
+        ]
+    );
+    // Borders of 100 are 36 past a step, rounded down to 32.
+    assert_eq!(
+        spans(&model, 32, 300, 128, 100),
+        [
+            [0..64, 0..32],
+            [0..128, 32..96],
+            [64..192, 96..160],
+            [128..256, 160..224],
+            [192..300, 224..288],
+            [256..300, 288..300],
+        ]
+    );
+    // Without margins; the last begins earlier, for the 40 pixels that the network needs.
+    assert_eq!(spans(&model, 0, 140, 64, 0), [[0..64, 0..64], [64..140, 64..128], [96..140, 128..140]]);
+    // So does the first end later.
+    assert_eq!(spans(&model, 0, 140, 64, 32), [[0..40, 0..32], [32..96, 32..96], [96..140, 96..140]]);
+    // A rest of just 32 is taken along, one of 33 is not.
+    assert_eq!(spans(&model, 0, 160, 64, 0)[1], [64..160, 64..128]);
+    assert_eq!(spans(&model, 0, 161, 64, 0)[1], [64..128, 64..128]);
+}
+
+#[test]
+fn a_placement_reaches_every_shift_and_border_along_both_axes() {
+    let draw = |model: &Idle, tile: usize, jitter: usize| {
+        let losses = Losses::new();
+        let tiles = TiledGradient::new(model, &losses).tile(tile);
+        let mut random = crate::random::stream(3, 0);
+        let placements: Vec<_> = (0..4000).map(|_| tiles.place(jitter, &mut random)).collect();
+        let range = |of: &dyn Fn(&Placement) -> i64| {
+            let found: std::collections::BTreeSet<_> = placements.iter().map(of).collect();
+            (*found.first().unwrap(), *found.last().unwrap(), found.len())
+        };
+        (
+            [0, 1].map(|axis| range(&|placement| placement.shift[axis])),
+            [0, 1].map(|axis| range(&|placement| placement.borders[axis] as i64)),
+        )
+    };
+    let fixed = Idle(InputSpec::new([3, 5, 9], (0.0, 1.0)));
+    assert_eq!(draw(&fixed, 512, 3), ([(-3, 3, 7); 2], [(0, 4, 5), (0, 8, 9)]));
+    // Of any size: the tile asked for, but never fewer than 64 pixels nor than the network takes.
+    let any = |smallest| Idle(InputSpec::new([3, 5, 9], (0.0, 1.0)).with_any_size_from(smallest));
+    assert_eq!(draw(&any(8), 1, 2), ([(-2, 2, 5); 2], [(0, 63, 64); 2]));
+    assert_eq!(draw(&any(70), 1, 0), ([(0, 0, 1); 2], [(0, 69, 70); 2]));
+    assert_eq!(draw(&any(8), 100, 1), ([(-1, 1, 3); 2], [(0, 99, 100); 2]));
 }

@@ -36,6 +36,10 @@ fn cases() -> Vec<Geometry> {
     // More than one band.
     cases.push(sizes([8, 3, 3, 3], 3, 2, Padding::Pixels(0), [1, 200, 190]));
     cases.push(sizes([2, 1, 5, 5], 1, 1, Padding::Pixels(2), [1, 150, 600]));
+    // Several bands of several groups in one task, with zeros above the first band and below the last.
+    cases.push(sizes([9, 1, 3, 3], 9, 1, Padding::Same, [1, 400, 330]));
+    cases.push(sizes([9, 1, 5, 3], 9, 1, Padding::Same, [1, 331, 402]));
+    cases.push(sizes([9, 1, 3, 5], 9, 2, Padding::Same, [1, 801, 330]));
     // More padding than the filters are large: outputs of zeros alone, and, without a filter that reaches so far, pixels
     // that no output sees.
     cases.push(sizes([2, 1, 3, 3], 1, 1, Padding::Pixels(5), [2, 4, 6]));
