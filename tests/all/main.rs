@@ -21,6 +21,8 @@ mod losses;
 mod metrics;
 mod models;
 mod npy;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod optimizer;
 mod parametrization;
 mod rectifiers;
