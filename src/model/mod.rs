@@ -60,6 +60,8 @@ use crate::{Error, Result};
 pub use digits::Digits;
 pub use efficientnet::EfficientNetLite0;
 pub use gan::{Discriminator, Generator};
+#[cfg(feature = "capture")]
+pub use graph::capture::capture;
 pub use graph::{Graph, Limits};
 #[cfg(feature = "onnx")]
 pub use graph::onnx::Onnx;

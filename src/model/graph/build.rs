@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::operations::{Activation, Folded, Norm, Operation, Scope};
 use super::value::{Real, Value};
-use super::{Block, Branches, Graph, Image, Layout, Limits, Node, failure};
+use super::{Branches, Graph, Image, Layout, Limits, Node, failure};
 use crate::backprop::Rectifier;
 use crate::model::{InputSpec, Preprocessing, Taps};
 use crate::{Error, Result};
@@ -110,13 +110,12 @@ impl Builder {
         if let Operation::If(branches) = operation {
             return self.branch(nodes, name, *branches, inputs, outputs);
         }
-        // A copy is the value itself.
         let foldable = !matches!(operation, Operation::Unsupported(_)) && self.folded < 4 * FOLDED;
         if let Some(known) = known
             && foldable
         {
             let mut taps = Taps::new();
-            let mut scope = Scope { device: &self.device, taps: &mut taps, limit: FOLDED };
+            let mut scope = Scope { device: &self.device, taps: &mut taps, limit: FOLDED, batch: 1 };
             if let Ok(values) = operation.run(&known, &mut scope) {
                 for (output, value) in outputs.iter().zip(values) {
                     if let Some(output) = output {
@@ -132,6 +131,7 @@ impl Builder {
             Operation::Convolution(_)
                 | Operation::TransposedConvolution(_)
                 | Operation::MatMul
+                | Operation::Dense
                 | Operation::Gemm(_)
                 | Operation::Normalize(_)
         );
@@ -200,16 +200,6 @@ impl Builder {
         Ok(())
     }
 
-    /// A block of nodes that `fill` adds, for a branch.
-    pub(super) fn block(
-        &mut self,
-        fill: impl FnOnce(&mut Self, &mut Vec<Node>) -> Result<Vec<usize>>,
-    ) -> Result<Block> {
-        let mut nodes = Vec::new();
-        let outputs = fill(self, &mut nodes)?;
-        Ok(Block { nodes, outputs })
-    }
-
     /// The graph.
     pub(super) fn finish(
         mut self,
@@ -219,7 +209,6 @@ impl Builder {
         input: InputSpec,
         preprocessing: Preprocessing,
     ) -> Result<Graph> {
-        // A transposition of a quantised value changes places with the quantisation's end; what no output needs goes.
         self.prune(&outputs);
         self.last(&outputs);
         self.unique_names();

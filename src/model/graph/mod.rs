@@ -1,7 +1,7 @@
 //! A network as data: named nodes, read from a file or captured from code.
 //!
 //! A [`Graph`] is a [`Model`]: every node's output is a layer under the name that its author gave it, on any device,
-//! forward and backward. `model::Onnx` reads one from a file, [`capture`](super::capture) makes one of a Burn module.
+//! forward and backward. `model::Onnx` reads one from a file, `model::capture` makes one of a Burn module.
 //!
 //! A run computes only what the wanted layers depend on, and frees a value after its last use. Convolutions take with
 //! them the batch normalisation and the rectifier that follow, unless one of those in between is wanted. Integers
@@ -9,6 +9,7 @@
 //! sizes than the export's work wherever the operations allow it.
 
 mod build;
+#[cfg(feature = "capture")]
 pub(super) mod capture;
 #[cfg(feature = "onnx")]
 pub(super) mod onnx;

@@ -112,6 +112,27 @@ impl Graph {
         self.run_to(&targets, self.slots(image, apart)?, wanted, taps).map(drop)
     }
 
+    /// The outputs for given values, for tests of operations.
+    #[cfg(test)]
+    pub(super) fn evaluate(&self, given: Vec<(usize, Value)>) -> Result<Vec<Value>, String> {
+        let mut slots: Vec<Option<Slot>> =
+            self.constants.iter().map(|constant| constant.clone().map(Slot::Shared)).collect();
+        for (value, given) in given {
+            slots[value] = Some(Slot::Shared(given));
+        }
+        let targets: Vec<usize> = (0..self.nodes.len()).collect();
+        let run = self.run_to(&targets, (slots, 1), Some(HashSet::new()), &mut Taps::new());
+        let run = run.map_err(|halt| match halt {
+            Halt::Failed(error) => error.to_string(),
+            Halt::Stop(_) => "stopped".to_owned(),
+        })?;
+        let output = |value: &usize| match &run.slots[*value] {
+            Some(Slot::Shared(value)) => Ok(value.clone()),
+            _ => Err("an output is missing".to_owned()),
+        };
+        self.outputs.iter().map(output).collect()
+    }
+
     /// The node that makes the first output.
     fn output_node(&self) -> Option<usize> {
         let output = self.outputs.first()?;
@@ -315,7 +336,8 @@ impl<'a> Run<'a> {
             });
         }
         let images = inputs.iter().flatten().map(|slot| slot.images()).max().unwrap_or(0);
-        let mut scope = Scope { device: &graph.device, taps, limit: graph.limits.elements };
+        let batch = if node.live && images == 0 { self.batch } else { 1 };
+        let mut scope = Scope { device: &graph.device, taps, limit: graph.limits.elements, batch };
         let mut once = |index: usize| {
             let inputs: Vec<_> = inputs.iter().map(|slot| slot.map(|slot| slot.for_image(index).clone())).collect();
             operation(&inputs, &mut scope).map_err(|reason| failure(node, reason))

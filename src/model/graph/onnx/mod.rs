@@ -4,6 +4,8 @@ mod attributes;
 mod names;
 mod operators;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
@@ -55,7 +57,7 @@ pub struct Onnx {
     preprocessing: Preprocessing,
     image: Option<String>,
     held: Vec<(String, Vec<f32>)>,
-    size: Option<(usize, usize)>,
+    shape: Option<[usize; 3]>,
     channels_last: Option<bool>,
     output: Option<String>,
     limits: Limits,
@@ -79,7 +81,7 @@ impl Onnx {
             preprocessing,
             image: None,
             held: Vec::new(),
-            size: None,
+            shape: None,
             channels_last: None,
             output: None,
             limits: Limits::default(),
@@ -99,10 +101,10 @@ impl Onnx {
         self
     }
 
-    /// Sets the height and width of the image, where the file leaves them open or others are wanted. Default: those of the
-    /// file, or 224.
-    pub fn size(mut self, height: usize, width: usize) -> Self {
-        self.size = Some((height, width));
+    /// Sets the image, `[channels, height, width]`, where the file leaves it open or another size is wanted. Default: that
+    /// of the file, 3 channels and 224 pixels a side where it doesn't tell.
+    pub fn shape(mut self, shape: [usize; 3]) -> Self {
+        self.shape = Some(shape);
         self
     }
 
@@ -246,17 +248,18 @@ impl Onnx {
         let name = name_of(image);
         let layout = self.layout(graph, &name, &shape).map_err(wrong)?;
         let at = |axis: usize, default: usize| shape.get(axis).copied().flatten().unwrap_or(default);
-        let (height, width) = self.size.unwrap_or(match layout {
+        let (height, width) = match layout {
             Layout::ChannelsFirst => (at(2, 224), at(3, 224)),
             Layout::ChannelsLast | Layout::Grey => (at(1, 224), at(2, 224)),
             Layout::Signal => (at(2, 224), 1),
             Layout::Features => (1, 1),
-        });
+        };
         let channels = match layout {
             Layout::ChannelsFirst | Layout::Signal | Layout::Features => at(1, 3),
             Layout::ChannelsLast => at(3, 3),
             Layout::Grey => 1,
         };
+        let [channels, height, width] = self.shape.unwrap_or([channels, height, width]);
         let elements = super::value::count(&[channels, height, width]).map_err(wrong)?;
         if elements == 0 || elements > self.limits.elements {
             return Err(wrong(format!("its input `{name}` of {channels}x{height}x{width} can't be an image")));

@@ -111,7 +111,8 @@ fn common_scope(nodes: &[NodeProto]) -> &str {
 fn plain(node: &NodeProto, prefix: &str) -> String {
     let named = node.name.as_deref().filter(|name| !name.is_empty());
     let name = named.or(node.output.first().map(String::as_str)).unwrap_or("node");
-    name.strip_prefix(prefix).or(name.strip_prefix("node_")).unwrap_or(name).to_owned()
+    let inner = if prefix.is_empty() { name.strip_prefix("node_") } else { name.strip_prefix(prefix) };
+    inner.unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use rten_onnx::onnx::{DataType, NodeProto};
 use super::attributes::Attributes;
 use super::super::build::Builder;
 use super::super::operations::{
-    Activation, Binary, Border, Comparison, Conv, Coordinates, Gemm, Geometry, Interpolation, Kind, Logic, Norm,
-    Operation, PadMode, Pool, Pooling, Reduction, Resize, Rounding, Unary, Update,
+    Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry, Interpolation, Kind, Logic, Norm,
+    Operation, PadMode, Pool, Pooling, Recurrent, Reduction, Resize, Rounding, Unary, Update, Winners,
 };
 use super::super::value::{Array, Data, Value};
 
@@ -26,16 +26,17 @@ pub(super) struct Operator<'a> {
 }
 
 /// The operators that are supported, of the domain of ONNX.
+#[cfg(test)]
 pub(super) const SUPPORTED: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "AveragePool",
+    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention", "AveragePool",
     "BatchNormalization", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
     "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf",
-    "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool",
+    "Exp", "Expand", "Flatten", "Floor", "Gather", "GRU", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool",
     "GlobalLpPool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish",
-    "Hardmax", "Identity", "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization", "LeakyRelu",
+    "Hardmax", "Identity", "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LayerNormalization", "LeakyRelu",
     "Less", "LessOrEqual", "Log", "LogSoftmax", "LpNormalization", "LpPool", "MatMul", "Max", "MaxPool", "Mean",
     "MeanVarianceNormalization", "Min", "Mish", "Mod", "Mul", "Neg", "NonZero", "Not", "OneHot", "Or", "PRelu", "Pad",
-    "Pow", "QuantizeLinear", "RMSNormalization", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum",
+    "Pow", "QuantizeLinear", "RMSNormalization", "RNN", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum",
     "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu",
     "Reshape", "Resize", "Round", "ScatterElements", "ScatterND", "Selu", "Shape", "Shrink", "Sigmoid", "Sign", "Sin",
     "Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
@@ -80,9 +81,10 @@ impl Operator<'_> {
             "Sqrt" => Operation::Unary(Unary::Sqrt),
             "Tan" => Operation::Unary(Unary::Tan),
             "IsNaN" => Operation::Unary(Unary::IsNan),
-            "IsInf" if attributes.int_or("detect_negative", 1)? == 1 && attributes.int_or("detect_positive", 1)? == 1 => {
-                Operation::Unary(Unary::IsInf)
-            }
+            "IsInf" => Operation::Unary(Unary::IsInf {
+                negative: attributes.int_or("detect_negative", 1)? != 0,
+                positive: attributes.int_or("detect_positive", 1)? != 0,
+            }),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => {
                 self.old_broadcast(attributes, builder)?;
                 Operation::Binary(match kind {
@@ -118,6 +120,13 @@ impl Operator<'_> {
             "CastLike" => Operation::CastLike,
             "Identity" => Operation::Identity,
             "Dropout" => {
+                if self.node.output.get(1).is_some_and(|name| !name.is_empty()) {
+                    return Ok(self.unsupported("Dropout with a mask"));
+                }
+                let learns = self.inputs.get(2).copied().flatten().and_then(|value| builder.known(value));
+                if learns.is_some_and(|learns| learns.host().to_bools().contains(&true)) {
+                    return Ok(self.unsupported("Dropout that still learns"));
+                }
                 self.inputs.truncate(1);
                 Operation::Identity
             }
@@ -186,7 +195,13 @@ impl Operator<'_> {
                     kernel: attributes.sizes("kernel_shape")?,
                     geometry: geometry(attributes)?,
                     ceil: attributes.flag("ceil_mode")?,
-                    places_wanted: self.node.output.get(1).is_some_and(|name| !name.is_empty()),
+                    winners: match self.node.output.get(1) {
+                        Some(name) if !name.is_empty() && attributes.flag("storage_order")? => {
+                            Some(Winners::ColumnByColumn)
+                        }
+                        Some(name) if !name.is_empty() => Some(Winners::RowByRow),
+                        _ => None,
+                    },
                 })
             }
             "GlobalAveragePool" => Operation::GlobalPool(Pooling::Average { with_border: false }),
@@ -236,6 +251,36 @@ impl Operator<'_> {
                 transpose_a: attributes.flag("transA")?,
                 transpose_b: attributes.flag("transB")?,
             }),
+            "Attention" => {
+                let size = |value: i64| usize::try_from(value).ok().filter(|value| *value > 0);
+                let bound = |name: &str| Ok::<_, String>(usize::try_from(attributes.int_or(name, -1)?).ok());
+                Operation::Attention(Attention {
+                    causal: attributes.flag("is_causal")?,
+                    query_heads: attributes.int("q_num_heads")?.and_then(size),
+                    key_heads: attributes.int("kv_num_heads")?.and_then(size),
+                    scale: attributes.float("scale")?,
+                    cap: attributes.float_or("softcap", 0.0)?,
+                    scores: attributes.int_or("qk_matmul_output_mode", 0)?,
+                    window: (bound("left_window_size")?, bound("right_window_size")?),
+                })
+            }
+            "LSTM" | "GRU" | "RNN" => {
+                let direction = match attributes.text("direction")? {
+                    None | Some("forward") => Direction::Forward,
+                    Some("reverse") => Direction::Reverse,
+                    Some("bidirectional") => Direction::Both,
+                    Some(other) => return Err(format!("direction can't be `{other}`")),
+                };
+                if attributes.has("activations") || attributes.has("clip") || attributes.flag("input_forget")? {
+                    return Ok(self.unsupported(&format!("{kind} with activations of its own")));
+                }
+                let cell = match kind {
+                    "LSTM" => Cell::Lstm,
+                    "GRU" => Cell::Gru { late_reset: attributes.flag("linear_before_reset")? },
+                    _ => Cell::Simple,
+                };
+                Operation::Recurrent(Recurrent { cell, direction, batch_first: attributes.flag("layout")? })
+            }
             "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
             | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => {
                 self.list_input(1, "axes", attributes, builder)?;
@@ -321,19 +366,19 @@ impl Operator<'_> {
             }
             "Tile" => Operation::Tile,
             "Expand" => Operation::Expand,
-            "DepthToSpace" => Operation::DepthToSpace {
-                block: block(attributes)?,
-                columns_first: match attributes.text("mode")? {
-                    None | Some("DCR") => false,
-                    Some("CRD") => true,
-                    Some(other) => return Err(format!("mode can't be `{other}`")),
-                },
-            },
-            "SpaceToDepth" => Operation::SpaceToDepth { block: block(attributes)? },
+            "DepthToSpace" => {
+                Operation::DepthToSpace { block: block(attributes)?, columns_first: columns_first(attributes)? }
+            }
+            "SpaceToDepth" => {
+                Operation::SpaceToDepth { block: block(attributes)?, columns_first: columns_first(attributes)? }
+            }
             "Resize" | "Upsample" => self.resize(kind, attributes, builder)?,
             "Gather" => Operation::Gather { axis: attributes.int_or("axis", 0)? },
             "GatherElements" => Operation::GatherElements { axis: attributes.int_or("axis", 0)? },
-            "GatherND" if attributes.int_or("batch_dims", 0)? == 0 => Operation::GatherNd,
+            "GatherND" => {
+                let batch = attributes.int_or("batch_dims", 0)?;
+                Operation::GatherNd { batch: usize::try_from(batch).map_err(|_| format!("batch_dims can't be {batch}"))? }
+            }
             "ScatterND" => Operation::ScatterNd(update(attributes)?),
             "ScatterElements" | "Scatter" => {
                 Operation::ScatterElements { axis: attributes.int_or("axis", 0)?, update: update(attributes)? }
@@ -483,6 +528,14 @@ fn geometry(attributes: Attributes) -> Result<Geometry, String> {
 fn block(attributes: Attributes) -> Result<usize, String> {
     let block = attributes.int("blocksize")?.ok_or("attribute blocksize is missing")?;
     usize::try_from(block).ok().filter(|block| (1..=4096).contains(block)).ok_or_else(|| format!("blocksize can't be {block}"))
+}
+
+fn columns_first(attributes: Attributes) -> Result<bool, String> {
+    match attributes.text("mode")? {
+        None | Some("DCR") => Ok(false),
+        Some("CRD") => Ok(true),
+        Some(other) => Err(format!("mode can't be `{other}`")),
+    }
 }
 
 fn update(attributes: Attributes) -> Result<Update, String> {

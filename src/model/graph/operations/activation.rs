@@ -120,12 +120,15 @@ impl Activation {
         let plus = |x: DispatchTensor, summand: f32| Dispatch::float_add_scalar(x, summand.into());
         // α (exp(min(x, 0)) − 1), which is finite everywhere.
         let exponential = |x: DispatchTensor, alpha: f32| {
-            let negative = Dispatch::float_neg(Dispatch::relu(Dispatch::float_neg(x)));
+            // At 0 its derivative is 1, where that of the rectifier is 0.
+            let negative = Dispatch::float_sub(x.clone(), Dispatch::relu(x));
             times(plus(Dispatch::float_exp(negative), -1.0), alpha)
         };
         let softplus = |x: DispatchTensor| {
-            let small = Dispatch::float_exp(Dispatch::float_neg(Dispatch::float_abs(x.clone())));
-            Dispatch::float_add(Dispatch::relu(x), Dispatch::float_log1p(small))
+            // (x + |x|) / 2 + ln(1 + exp(−|x|)), whose derivative at 0 is 1/2.
+            let size = Dispatch::float_abs(x.clone());
+            let small = Dispatch::float_exp(Dispatch::float_neg(size.clone()));
+            Dispatch::float_add(times(Dispatch::float_add(x, size), 0.5), Dispatch::float_log1p(small))
         };
         match self {
             Self::Leaky(slope) => Dispatch::leaky_relu(x, slope.into()),

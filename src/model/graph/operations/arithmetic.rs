@@ -35,7 +35,7 @@ pub(in super::super) enum Unary {
     Sqrt,
     Tan,
     IsNan,
-    IsInf,
+    IsInf { negative: bool, positive: bool },
 }
 
 impl Unary {
@@ -53,10 +53,18 @@ impl Unary {
 
     pub(super) fn run(self, inputs: Inputs) -> Outcome<Value> {
         let value = inputs.get(0)?;
-        if let Self::IsNan | Self::IsInf = self {
+        if let Self::IsNan | Self::IsInf { .. } = self {
             let host = value.host();
-            let test = if self == Self::IsNan { f32::is_nan } else { f32::is_infinite };
+            let test = |x: f32| match self {
+                Self::IsInf { negative, positive } => {
+                    (negative && x == f32::NEG_INFINITY) || (positive && x == f32::INFINITY)
+                }
+                _ => x.is_nan(),
+            };
             return Ok(Array::bools(&host.shape[..], host.to_floats().into_iter().map(test).collect()).into());
+        }
+        if value.shape().contains(&0) {
+            return Ok(value.clone());
         }
         if let Value::Host(host) = value
             && let Data::Int(values) = &host.data
@@ -93,7 +101,7 @@ impl Unary {
             Self::Sinh => Dispatch::float_sinh,
             Self::Sqrt => Dispatch::float_sqrt,
             Self::Tan => Dispatch::float_tan,
-            Self::IsNan | Self::IsInf => return Err("it gives no floats".into()),
+            Self::IsNan | Self::IsInf { .. } => return Err("it gives no floats".into()),
         };
         Ok(inputs.real(0)?.map(function).into())
     }
@@ -139,6 +147,9 @@ impl Binary {
             let values = pairs.map(|(i, j)| self.of_ints(x[i], y[j])).collect::<Outcome<_>>()?;
             return Ok(Value::ints(shape, values));
         }
+        if shape.contains(&0) {
+            return Ok(Array { shape, data: Data::Float(Vec::new()) }.into());
+        }
         let elements = scope.fits(&shape)?;
         let (a, b) = (left.real(scope.device)?, right.real(scope.device)?);
         let result = match self {
@@ -155,21 +166,26 @@ impl Binary {
                 }
             }
             Self::Pow => a.zip(&b, Dispatch::float_powf),
-            Self::Max | Self::Min => {
+            Self::Max | Self::Min | Self::Mod { .. } => {
                 let row = |real: &Real| {
                     let row = Dispatch::float_reshape(real.expand(&shape).tensor(), Shape::from(vec![elements]));
                     Tensor::<1>::from_dispatch(row)
                 };
                 let (a, b) = (row(&a), row(&b));
-                let extreme = if self == Self::Max { a.max_pair(b) } else { a.min_pair(b) };
-                return Ok(Real::from_tensor(extreme).reshape(&shape)?.into());
+                let row = match self {
+                    Self::Max => a.max_pair(b),
+                    Self::Min => a.min_pair(b),
+                    _ => {
+                        let quotient = a.clone() / b.clone();
+                        let truncated = self == Self::Mod { truncated: true };
+                        let whole = if truncated { quotient.trunc() } else { quotient.floor() };
+                        // None of an infinite divisor is nothing.
+                        let none = whole.clone().equal_elem(0.0);
+                        a - (whole * b).mask_fill(none, 0.0)
+                    }
+                };
+                return Ok(Real::from_tensor(row).reshape(&shape)?.into());
             }
-            Self::Mod { truncated } => a.zip(&b, |a, b| {
-                let quotient = Dispatch::float_div(a.clone(), b.clone());
-                let whole =
-                    if truncated { Dispatch::float_trunc(quotient) } else { Dispatch::float_floor(quotient) };
-                Dispatch::float_sub(a, Dispatch::float_mul(whole, b))
-            }),
         };
         Ok(result?.into())
     }

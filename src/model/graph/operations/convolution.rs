@@ -313,10 +313,9 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
                 }
                 (None, Border::Same { .. }) => full + extra - (shape[2 + axis] * stride) as i64,
             };
-            let less = total.div_euclid(2);
             let odd_before = !matches!(geometry.border, Border::Same { odd_before: false });
-            let before = if odd_before { total - less } else { less };
-            let before = if geometry.border == (Border::Zeros(vec![0; 2 * axes])) { less } else { before };
+            // What is asked for beyond the reach of the windows comes after.
+            let before = if total < 0 { 0 } else if odd_before { total - total / 2 } else { total / 2 };
             Ok::<_, String>((before, total - before - extra))
         })
         .collect::<Outcome<_>>()?;

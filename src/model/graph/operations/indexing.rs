@@ -102,28 +102,38 @@ fn checked_axis(shape: &[usize], wanted: &Array, along: i64) -> Outcome<usize> {
 }
 
 /// For each row of indices, the first of the numbers that it names, and how many they are.
-fn nd_starts(shape: &[usize], wanted: &Array) -> Outcome<(Vec<usize>, usize)> {
+fn nd_starts(shape: &[usize], wanted: &Array, batch: usize) -> Outcome<(Vec<usize>, usize)> {
     let depth = *wanted.shape.last().ok_or("indices need an axis")?;
-    if depth > shape.len() || depth == 0 {
+    if wanted.shape.len() <= batch || shape.len() < batch || wanted.shape[..batch] != shape[..batch] {
+        return Err(format!("indices of shape {:?} don't share {batch} axes with {shape:?}", wanted.shape));
+    }
+    if depth + batch > shape.len() || depth == 0 {
         return Err(format!("indices of {depth} numbers don't fit rank {}", shape.len()));
     }
     let from = strides(shape);
+    let rows = count(&wanted.shape[batch..wanted.shape.len() - 1])?.max(1);
+    // The numbers of one image of the axes that both share.
+    let block = count(&shape[batch..])?;
     let starts = wanted
         .to_ints()
         .chunks(depth)
-        .map(|row| {
-            row.iter().enumerate().map(|(axis, index)| Ok(place(*index, shape[axis])? * from[axis])).sum::<Outcome<usize>>()
+        .enumerate()
+        .map(|(row, indices)| {
+            let within = indices.iter().enumerate().map(|(axis, index)| {
+                Ok(place(*index, shape[batch + axis])? * from[batch + axis])
+            });
+            Ok(row / rows * block + within.sum::<Outcome<usize>>()?)
         })
         .collect::<Outcome<Vec<_>>>()?;
-    Ok((starts, count(&shape[depth..])?))
+    Ok((starts, count(&shape[batch + depth..])?))
 }
 
-pub(super) fn gather_nd(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
+pub(super) fn gather_nd(inputs: Inputs, batch: usize, scope: &Scope) -> Outcome<Value> {
     let (value, wanted) = (inputs.get(0)?, inputs.get(1)?.host());
     let depth = *wanted.shape.last().ok_or("indices need an axis")?;
-    let (starts, length) = nd_starts(value.shape(), &wanted)?;
+    let (starts, length) = nd_starts(value.shape(), &wanted, batch)?;
     let mut shape = wanted.shape[..wanted.shape.len() - 1].to_vec();
-    shape.extend(&value.shape()[depth..]);
+    shape.extend(&value.shape()[batch + depth..]);
     scope.fits(&shape)?;
     let places: Vec<usize> = starts.into_iter().flat_map(|start| start..start + length).collect();
     at_flat(value, &shape, &places, scope)
@@ -131,7 +141,7 @@ pub(super) fn gather_nd(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
 
 pub(super) fn scatter_nd(inputs: Inputs, update: Update, scope: &Scope) -> Outcome<Value> {
     let (value, wanted, updates) = (inputs.get(0)?, inputs.get(1)?.host(), inputs.get(2)?);
-    let (starts, length) = nd_starts(value.shape(), &wanted)?;
+    let (starts, length) = nd_starts(value.shape(), &wanted, 0)?;
     if count(updates.shape())? != starts.len() * length {
         return Err(format!("updates of shape {:?} for {} places", updates.shape(), starts.len() * length));
     }

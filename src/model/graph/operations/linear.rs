@@ -44,6 +44,15 @@ pub(super) fn matmul(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
     product(&inputs.real(0)?, &inputs.real(1)?, scope).map(Value::from)
 }
 
+/// `x W + b`; the bias may be left out.
+pub(super) fn dense(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
+    let y = product(&inputs.real(0)?, &inputs.real(1)?, scope)?;
+    Ok(match inputs.optional_real(2)? {
+        Some(bias) => y.zip(&bias, Dispatch::float_add)?.into(),
+        None => y.into(),
+    })
+}
+
 /// The product of matrices in the last two axes; the axes before them broadcast.
 pub(super) fn product(a: &Real, b: &Real, scope: &Scope) -> Outcome<Real> {
     if a.rank() == 0 || b.rank() == 0 {

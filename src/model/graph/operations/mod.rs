@@ -6,12 +6,14 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod convolution;
 mod indexing;
 mod linear;
 mod normalization;
 mod pooling;
 mod quantization;
+mod recurrent;
 mod reduction;
 mod resize;
 mod shape;
@@ -23,11 +25,13 @@ use crate::model::Taps;
 
 pub(super) use activation::Activation;
 pub(super) use arithmetic::{Binary, Comparison, Logic, Unary};
+pub(super) use attention::Attention;
 pub(super) use convolution::{Border, Conv, Folded, Geometry, transposed};
 pub(super) use indexing::Update;
 pub(super) use linear::Gemm;
 pub(super) use normalization::{Norm, affine};
-pub(super) use pooling::{Pool, Pooling};
+pub(super) use pooling::{Pool, Pooling, Winners};
+pub(super) use recurrent::{Cell, Direction, Recurrent};
 pub(super) use reduction::Reduction;
 pub(super) use resize::{Coordinates, Interpolation, Resize, Rounding};
 pub(super) use shape::PadMode;
@@ -67,7 +71,12 @@ pub(super) enum Operation {
     GlobalPool(Pooling),
     Normalize(Norm),
     MatMul,
+    /// `x W + b`, with the weights `[in, out]`.
+    #[cfg_attr(not(feature = "capture"), allow(dead_code, reason = "only captured modules have it"))]
+    Dense,
     Gemm(Gemm),
+    Attention(Attention),
+    Recurrent(Recurrent),
     Reduce { reduction: Reduction, keep: bool, nothing_without_axes: bool },
     ArgExtreme { axis: i64, keep: bool, largest: bool, last: bool },
     TopK { axis: i64, largest: bool },
@@ -84,11 +93,11 @@ pub(super) enum Operation {
     Tile,
     Expand,
     DepthToSpace { block: usize, columns_first: bool },
-    SpaceToDepth { block: usize },
+    SpaceToDepth { block: usize, columns_first: bool },
     Resize(Box<Resize>),
     Gather { axis: i64 },
     GatherElements { axis: i64 },
-    GatherNd,
+    GatherNd { batch: usize },
     ScatterNd(Update),
     ScatterElements { axis: i64, update: Update },
     OneHot { axis: i64 },
@@ -113,6 +122,8 @@ pub(super) struct Scope<'a> {
     pub(super) taps: &'a mut Taps,
     /// The largest number of elements that a value may have.
     pub(super) limit: usize,
+    /// The number of images, for a node that depends on them.
+    pub(super) batch: usize,
 }
 
 impl Scope<'_> {
@@ -231,7 +242,9 @@ impl Operation {
             Self::TransposedConvolution(_) => "transposed convolution",
             Self::Pool(Pool { pooling, .. }) | Self::GlobalPool(pooling) => pooling.name(),
             Self::Normalize(norm) => norm.name(),
-            Self::MatMul | Self::Gemm(_) => "dense",
+            Self::MatMul | Self::Dense | Self::Gemm(_) => "dense",
+            Self::Attention(_) => "attention",
+            Self::Recurrent(_) => "recurrent",
             Self::Reduce { reduction, .. } => reduction.name(),
             Self::ArgExtreme { .. } | Self::TopK { .. } => "sorting",
             Self::Cumulate { .. } => "cumulative sum",
@@ -244,7 +257,7 @@ impl Operation {
             Self::Tile | Self::Expand => "repetition",
             Self::DepthToSpace { .. } | Self::SpaceToDepth { .. } => "rearrangement",
             Self::Resize(_) => "resizing",
-            Self::Gather { .. } | Self::GatherElements { .. } | Self::GatherNd => "gather",
+            Self::Gather { .. } | Self::GatherElements { .. } | Self::GatherNd { .. } => "gather",
             Self::ScatterNd(_) | Self::ScatterElements { .. } => "scatter",
             Self::OneHot { .. }
             | Self::NonZero
@@ -328,7 +341,10 @@ impl Operation {
             Self::GlobalPool(pooling) => one(pooling.everywhere(inputs)),
             Self::Normalize(norm) => norm.run(inputs),
             Self::MatMul => one(linear::matmul(inputs, scope)),
+            Self::Dense => one(linear::dense(inputs, scope)),
             Self::Gemm(gemm) => one(gemm.run(inputs, scope)),
+            Self::Attention(attention) => attention.run(inputs, scope),
+            Self::Recurrent(recurrent) => recurrent.run(inputs, scope),
             Self::Reduce { reduction, keep, nothing_without_axes } => {
                 one(reduction.run(inputs, *keep, *nothing_without_axes))
             }
@@ -339,7 +355,7 @@ impl Operation {
             Self::Cumulate { exclusive, reverse } => {
                 one(reduction::cumulate(inputs, *exclusive, *reverse, scope))
             }
-            Self::Reshape { allow_zero } => one(shape::reshape(inputs, *allow_zero)),
+            Self::Reshape { allow_zero } => one(shape::reshape(inputs, *allow_zero, scope.batch)),
             Self::Flatten { axis } => one(shape::flatten(inputs, *axis)),
             Self::Transpose(order) => one(shape::transpose(inputs, order.as_deref())),
             Self::Squeeze => one(shape::squeeze(inputs)),
@@ -353,11 +369,13 @@ impl Operation {
             Self::DepthToSpace { block, columns_first } => {
                 one(shape::depth_to_space(inputs, *block, *columns_first))
             }
-            Self::SpaceToDepth { block } => one(shape::space_to_depth(inputs, *block)),
+            Self::SpaceToDepth { block, columns_first } => {
+                one(shape::space_to_depth(inputs, *block, *columns_first))
+            }
             Self::Resize(resize) => one(resize.run(inputs, scope)),
             Self::Gather { axis } => one(indexing::gather(inputs, *axis, scope)),
             Self::GatherElements { axis } => one(indexing::gather_elements(inputs, *axis, scope)),
-            Self::GatherNd => one(indexing::gather_nd(inputs, scope)),
+            Self::GatherNd { batch } => one(indexing::gather_nd(inputs, *batch, scope)),
             Self::ScatterNd(update) => one(indexing::scatter_nd(inputs, *update, scope)),
             Self::ScatterElements { axis, update } => {
                 one(indexing::scatter_elements(inputs, *axis, *update, scope))

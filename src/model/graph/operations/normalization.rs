@@ -150,9 +150,12 @@ impl Norm {
                 let length = if *first {
                     Dispatch::float_sum_dim(Dispatch::float_abs(tensor.clone()), dim)
                 } else {
-                    Dispatch::float_sqrt(Dispatch::float_sum_dim(Dispatch::float_mul(tensor.clone(), tensor.clone()), dim))
+                    super::reduction::root(Dispatch::float_sum_dim(
+                        Dispatch::float_mul(tensor.clone(), tensor.clone()),
+                        dim,
+                    ))
                 };
-                let length = Dispatch::float_clamp_min(length, f32::MIN_POSITIVE.into());
+                let length = Dispatch::float_clamp_min(length, f32::MIN_POSITIVE.sqrt().into());
                 plain(Dispatch::float_div(tensor, length))
             }
             Self::MeanVariance { axes: list } => {

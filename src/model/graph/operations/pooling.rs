@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::tensor::Tensor;
 
-use super::super::value::{Real, Value};
+use super::super::value::{Real, Value, strides};
 use super::convolution::Geometry;
 use super::shape::padded;
 use super::{Inputs, Outcome, Scope};
@@ -20,6 +20,13 @@ pub(in super::super) enum Pooling {
     Norm(f32),
 }
 
+/// How the places of the maxima are counted: over the whole input, the last axis or the first of an image fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Winners {
+    RowByRow,
+    ColumnByColumn,
+}
+
 /// Windows that move over an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Pool {
@@ -28,8 +35,8 @@ pub(in super::super) struct Pool {
     pub(in super::super) geometry: Geometry,
     /// Whether a last window may reach over the edge.
     pub(in super::super) ceil: bool,
-    /// Whether the places of the maxima are wanted, which are not computed.
-    pub(in super::super) places_wanted: bool,
+    /// Whether the places of the maxima are wanted as well, and in which order they are counted.
+    pub(in super::super) winners: Option<Winners>,
 }
 
 impl Pooling {
@@ -65,9 +72,6 @@ impl Pooling {
 
 impl Pool {
     pub(super) fn run(&self, inputs: Inputs, scope: &mut Scope) -> Outcome {
-        if self.places_wanted {
-            return Err("the places of the maxima (a second output) are not supported".into());
-        }
         let x = inputs.real(0)?;
         let shape = x.shape().to_vec();
         if shape.len() < 3 || shape.len() > 5 || self.kernel.len() + 2 != shape.len() || self.kernel.contains(&0) {
@@ -108,8 +112,11 @@ impl Pool {
         if plain && size.len() == 2 && self.kernel == [2, 2] && geometry.stride == [2, 2] && self.pooling == Pooling::Max
         {
             let y = layers::max_pool_2x2(x.ranked(), scope.taps);
-            return Ok(vec![Real::from_tensor(y).into()]);
+            let mut outputs = vec![Real::from_tensor(y).into()];
+            outputs.extend(self.winners(&x, &geometry, &padding, &output));
+            return Ok(outputs);
         }
+        let winners = self.winners(&x, &geometry, &padding, &output);
         let filler = if self.pooling == Pooling::Max { f32::NEG_INFINITY } else { 0.0 };
         let mut around = vec![(0, 0), (0, 0)];
         around.extend(padding.iter().zip(&over).map(|((before, after), over)| (*before, after + over)));
@@ -171,7 +178,43 @@ impl Pool {
             }
             Pooling::Average { .. } => {}
         }
-        Ok(vec![y.into()])
+        let mut outputs = vec![y.into()];
+        outputs.extend(winners);
+        Ok(outputs)
+    }
+
+    /// The places of the maxima, if they are wanted.
+    fn winners(&self, x: &Real, geometry: &Geometry, padding: &[(usize, usize)], output: &[usize]) -> Option<Value> {
+        let order = self.winners?;
+        let (values, shape) = (x.to_floats(), x.shape());
+        let (size, places) = (&shape[2..], &output[2..]);
+        let (pixels, windows) = (size.iter().product::<usize>(), places.iter().product::<usize>());
+        let (from, to, within) = (strides(size), strides(places), strides(&self.kernel));
+        let counted: Vec<usize> = match order {
+            Winners::RowByRow => from.clone(),
+            Winners::ColumnByColumn => (0..size.len()).map(|axis| size[..axis].iter().product()).collect(),
+        };
+        let mut found = Vec::with_capacity(shape[0] * shape[1] * windows);
+        for plane in 0..shape[0] * shape[1] {
+            for window in 0..windows {
+                let mut best: Option<(f32, usize)> = None;
+                for k in 0..self.kernel.iter().product() {
+                    let place = |axis: usize| {
+                        let start = window / to[axis] % places[axis] * geometry.stride[axis];
+                        let inside = k / within[axis] % self.kernel[axis] * geometry.dilation[axis];
+                        (start + inside).checked_sub(padding[axis].0).filter(|place| *place < size[axis])
+                    };
+                    let Some(at) = (0..size.len()).map(place).collect::<Option<Vec<_>>>() else { continue };
+                    let sum = |strides: &[usize]| at.iter().zip(strides).map(|(at, stride)| at * stride).sum::<usize>();
+                    let value = values[plane * pixels + sum(&from)];
+                    if best.is_none_or(|(so_far, _)| value > so_far) {
+                        best = Some((value, plane * pixels + sum(&counted)));
+                    }
+                }
+                found.push(best.map_or(0, |(_, place)| place as i64));
+            }
+        }
+        Some(Value::ints(output, found))
     }
 
     fn reach(&self, geometry: &Geometry, axis: usize) -> usize {

@@ -49,6 +49,10 @@ impl Reduction {
             kept[*dim] = 1;
         }
         let result = match value {
+            _ if value.shape().contains(&0) && value.is_float() => {
+                let elements = kept.iter().product();
+                Array { shape: kept, data: Data::Float(vec![self.of_nothing(); elements]) }.into()
+            }
             Value::Host(host) if !matches!(host.data, Data::Float(_)) => self.on_host(host, &kept)?,
             _ if rank == 0 => inputs.real(0)?.into(),
             _ => {
@@ -63,6 +67,17 @@ impl Reduction {
         super::shape::reshaped(&result, rest)
     }
 
+    /// What is made of no numbers.
+    fn of_nothing(self) -> f32 {
+        match self {
+            Self::Sum | Self::L1 | Self::L2 | Self::SumSquare => 0.0,
+            Self::Product => 1.0,
+            Self::Max | Self::LogSum | Self::LogSumExp => f32::NEG_INFINITY,
+            Self::Min => f32::INFINITY,
+            Self::Mean => f32::NAN,
+        }
+    }
+
     fn on_device(self, x: DispatchTensor, dims: &[usize]) -> DispatchTensor {
         let fold = |x: DispatchTensor, along: fn(DispatchTensor, usize) -> DispatchTensor| {
             dims.iter().fold(x, |x, dim| along(x, *dim))
@@ -75,7 +90,7 @@ impl Reduction {
             Self::Min => fold(x, Dispatch::float_min_dim),
             Self::Product => fold(x, Dispatch::float_prod_dim),
             Self::L1 => sum(Dispatch::float_abs(x)),
-            Self::L2 => Dispatch::float_sqrt(sum(Dispatch::float_mul(x.clone(), x))),
+            Self::L2 => root(sum(Dispatch::float_mul(x.clone(), x))),
             Self::SumSquare => sum(Dispatch::float_mul(x.clone(), x)),
             Self::LogSum => Dispatch::float_log(sum(x)),
             Self::LogSumExp => {
@@ -88,7 +103,10 @@ impl Reduction {
 
     fn on_host(self, host: &Array, kept: &[usize]) -> Outcome<Value> {
         let values = host.to_ints();
+        let logical = matches!(host.data, Data::Bool(_));
         let start = match self {
+            Self::Max if logical => 0,
+            Self::Min if logical => 1,
             Self::Product => 1,
             Self::Max => i64::MIN,
             Self::Min => i64::MAX,
@@ -117,11 +135,17 @@ impl Reduction {
             let share = (values.len() / results.len().max(1)).max(1) as i64;
             results.iter_mut().for_each(|sum| *sum /= share);
         }
-        if matches!(host.data, Data::Bool(_)) {
+        if logical {
             return Ok(Array::bools(kept, results.into_iter().map(|value| value != 0).collect()).into());
         }
         Ok(Value::ints(kept, results))
     }
+}
+
+/// A square root whose derivative at 0 is 0.
+pub(super) fn root(x: DispatchTensor) -> DispatchTensor {
+    let x = Dispatch::float_clamp_min(x, f32::MIN_POSITIVE.into());
+    Dispatch::float_sqrt(x)
 }
 
 /// The numbers of a value in rows along an axis: for each row the index of its first number, and the step.

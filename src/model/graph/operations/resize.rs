@@ -164,18 +164,19 @@ impl Resize {
 
     fn coordinate(&self, k: f64, from: usize, to: usize, scale: f64, (start, end): (f32, f32)) -> f64 {
         let (length, resized) = (from as f64, to as f64);
+        // The size before it was rounded.
+        let exact = length * scale;
         match self.coordinates {
             Coordinates::HalfPixel => (k + 0.5) / scale - 0.5,
             Coordinates::HalfPixelSymmetric => {
                 // The rounding of the size is shared by both ends.
-                let exact = length * scale;
                 length / 2.0 * (1.0 - resized / exact) + (k + 0.5) / scale - 0.5
             }
             Coordinates::PytorchHalfPixel if to == 1 => 0.0,
             Coordinates::PytorchHalfPixel => (k + 0.5) / scale - 0.5,
             Coordinates::TfHalfPixelForNearest => (k + 0.5) / scale,
-            Coordinates::AlignCorners if to == 1 => 0.0,
-            Coordinates::AlignCorners => k * (length - 1.0) / (resized - 1.0),
+            Coordinates::AlignCorners if to == 1 || exact <= 1.0 => 0.0,
+            Coordinates::AlignCorners => k * (length - 1.0) / (exact - 1.0),
             Coordinates::Asymmetric => k / scale,
             Coordinates::CropAndResize => {
                 let (start, end) = (f64::from(start), f64::from(end));

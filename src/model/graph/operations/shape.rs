@@ -40,7 +40,7 @@ pub(super) fn reshaped(value: &Value, shape: Vec<usize>) -> Outcome<Value> {
     }
 }
 
-pub(super) fn reshape(inputs: Inputs, allow_zero: bool) -> Outcome<Value> {
+pub(super) fn reshape(inputs: Inputs, allow_zero: bool, batch: usize) -> Outcome<Value> {
     let (value, target) = (inputs.get(0)?, inputs.ints(1)?);
     let from = value.shape();
     if target.len() > super::super::value::RANK {
@@ -58,7 +58,7 @@ pub(super) fn reshape(inputs: Inputs, allow_zero: bool) -> Outcome<Value> {
     let mut known = count(&shape)?;
     let free = target.iter().position(|wanted| *wanted == -1);
     // A file that was exported for one image says so in its shapes.
-    let one_image = target.first() == Some(&1) && from.first().is_some_and(|batch| *batch > 1);
+    let one_image = batch > 1 && target.first() == Some(&1) && from.first() == Some(&batch);
     if one_image && elements % from[0] == 0 && (free.is_some() || known * from[0] == elements) {
         shape[0] = from[0];
         known *= from[0];
@@ -483,7 +483,7 @@ pub(super) fn depth_to_space(inputs: Inputs, block: usize, columns_first: bool) 
     }
 }
 
-pub(super) fn space_to_depth(inputs: Inputs, block: usize) -> Outcome<Value> {
+pub(super) fn space_to_depth(inputs: Inputs, block: usize, columns_first: bool) -> Outcome<Value> {
     let x = inputs.real(0)?;
     let &[batch, channels, height, width] = x.shape() else {
         return Err(format!("it takes rank 4, not {:?}", x.shape()));
@@ -495,7 +495,7 @@ pub(super) fn space_to_depth(inputs: Inputs, block: usize) -> Outcome<Value> {
     rearranged(
         &x,
         &[batch, channels, rows, block, columns, block],
-        &[0, 3, 5, 1, 2, 4],
+        if columns_first { &[0, 1, 3, 5, 2, 4] } else { &[0, 3, 5, 1, 2, 4] },
         &[batch, channels * block * block, rows, columns],
     )
 }
