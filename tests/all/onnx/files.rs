@@ -6,8 +6,10 @@ use burn::tensor::{Tensor, TensorData};
 use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
 use vis::model::{Graph, Onnx, Preprocessing, Taps, run};
-use vis::{Model, host};
+use vis::Model;
 
+
+use crate::host;
 use crate::npy;
 use crate::support::device;
 

@@ -3,10 +3,11 @@
 use burn::tensor::{Device, Tensor};
 use rten_onnx::onnx::{AttributeProto, AttributeType, DataType, GraphProto, TensorProto, ValueInfoProto};
 use vis::model::{Graph, Taps, run};
-use vis::{Error, Model, Rule, host};
+use vis::{Error, Model, Rule};
 
 use super::files::distance;
 use super::hostile::{integers, loaded, model, node};
+use crate::host;
 use crate::support::{assert_close, device};
 
 fn weight(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
@@ -38,7 +39,7 @@ fn pulled_back(model: &Graph, image: &[f32], cotangent: &[f32], rule: Rule) -> V
 #[test]
 fn rectifiers_of_a_file_obey_the_backward_rules() {
     // x = (-1, 0.5, 3, 9), cotangents g = (2, -3, 5, 7): guided is max(g, 0) f'(x), deconvolution max(g, 0).
-    let (image, cotangent) = ([-1.0, 0.5, 3.0, 9.0], [2.0, -3.0, 5.0, 7.0]);
+    let (image, cotangent): ([f32; 4], [f32; 4]) = ([-1.0, 0.5, 3.0, 9.0], [2.0, -3.0, 5.0, 7.0]);
     let of = |kind: &str, inputs: &[&str], attributes: Vec<AttributeProto>| {
         let weights = vec![weight("low", &[], vec![0.0]), weight("high", &[], vec![4.0]), weight("slope", &[1, 1, 1], vec![0.25])];
         loaded(&model(&[1, 1, 2, 2], vec![node(kind, inputs, &["y"], attributes)], weights)).unwrap()

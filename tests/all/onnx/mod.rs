@@ -7,10 +7,11 @@ mod made;
 use std::time::Instant;
 
 use files::{File, Folder, as_image, distance, gradient, in_order_of, output};
-use vis::attribution::{Cam, Formula, Saliency, Target};
+use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
 use vis::model::{Preprocessing, Taps, run};
-use vis::{Error, Model, host, visualize_activation};
+use vis::{Error, Model, visualize_activation};
 
+use crate::host;
 use crate::support::device;
 
 /// The folder of the repository.
@@ -141,13 +142,13 @@ fn saliency_grad_cam_and_activation_maximisation_run_on_files() {
             let (model, image) = pictured(folder, file.name());
             let target = Target::class(0);
             let saliency = Saliency::new();
-            let map = saliency.map(&model, image.clone(), &target);
+            let map = saliency.attribute(&model, image.clone(), &target);
             let map = map.unwrap_or_else(|error| panic!("{}: {error}", file.name()));
             assert!(host::values(map).iter().any(|value| *value != 0.0), "{}", file.name());
             let layers = model.layers().unwrap();
             let rectifier = ["relu", "clip", "leaky relu", "prelu", "elu", "gelu", "hard swish", "mish"];
             if layers.iter().any(|layer| rectifier.contains(&layer.kind)) {
-                let guided = Saliency::guided().map(&model, image.clone(), &target);
+                let guided = Saliency::guided().attribute(&model, image.clone(), &target);
                 assert!(guided.is_ok(), "{}: {}", file.name(), guided.unwrap_err());
             }
             let spatial = layers.iter().rev().find(|layer| layer.kind.contains("convolution") && layer.shape[1] * layer.shape[2] > 1);

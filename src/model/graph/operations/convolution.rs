@@ -110,7 +110,7 @@ pub(in super::super) struct Conv {
     /// Whether the weights and the bias are constants.
     pub(in super::super) fixed: bool,
     /// Made at the first run, of fixed weights.
-    pub(in super::super) ready: OnceLock<Option<Convolution>>,
+    pub(in super::super) ready: OnceLock<Option<(Convolution, Padding)>>,
     /// With what follows it.
     pub(in super::super) folded: Option<Folded>,
 }
@@ -122,7 +122,7 @@ pub(in super::super) struct Folded {
     pub(in super::super) rectifier: Option<Rectifier>,
     /// The nodes that follow, whose last gives the result.
     pub(in super::super) nodes: Vec<usize>,
-    pub(in super::super) ready: OnceLock<Option<Convolution>>,
+    pub(in super::super) ready: OnceLock<Option<(Convolution, Padding)>>,
 }
 
 impl Conv {
@@ -149,7 +149,7 @@ impl Conv {
         weight: &Real,
         bias: Option<&Real>,
         rectifier: Option<Rectifier>,
-        ready: &OnceLock<Option<Convolution>>,
+        ready: &OnceLock<Option<(Convolution, Padding)>>,
         scope: &mut Scope,
     ) -> Outcome<Value> {
         let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
@@ -207,12 +207,15 @@ impl Conv {
             let square = stride[0] == stride[1] || size.len() == 1;
             let fits = square && dilation == [1, 1];
             let bias = bias.map(Real::ranked::<1>);
-            fits.then(|| Convolution::new(weight.ranked(), bias).with_stride(stride[0]).with_padding(padding))
+            let convolution = || Convolution::new(weight.ranked(), bias).with_stride(stride[0]).with_padding(padding);
+            fits.then(|| (convolution(), padding))
         };
         let made = if self.fixed { ready.get_or_init(make).as_ref() } else { None };
-        let fits = |made: &&Convolution| made.pads(image.dims()) == [padding[0], padding[1]];
+        let fits = |made: &&(Convolution, Padding)| {
+            (0..2).all(|axis| around(made.1, image.dims()[2 + axis], kernel_of(&weight, axis), stride[0]) == Some(padding[axis]))
+        };
         let y = match made.filter(fits) {
-            Some(convolution) => match rectifier {
+            Some((convolution, _)) => match rectifier {
                 Some(rectifier) => convolution.rectified(image, scope.taps, rectifier),
                 None => convolution.forward(image, scope.taps),
             },
@@ -239,8 +242,25 @@ fn as_padding(
     if vertical.0 == vertical.1 && vertical == horizontal {
         return Some(Padding::Pixels(vertical.0));
     }
-    let same = |axis: usize| Padding::Same.around(image[2 + axis], weight[2 + axis], stride) == padding[axis];
+    let same = |axis: usize| around(Padding::Same, image[2 + axis], weight[2 + axis], stride) == Some(padding[axis]);
     (same(0) && same(1)).then_some(Padding::Same)
+}
+
+/// The zeros before and after an axis that a padding means.
+fn around(padding: Padding, size: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
+    match padding {
+        Padding::Pixels(pixels) => Some((pixels, pixels)),
+        Padding::Same => {
+            let total = ((size.div_ceil(stride).max(1) - 1) * stride + kernel).saturating_sub(size);
+            Some((total / 2, total - total / 2))
+        }
+        #[allow(unreachable_patterns, reason = "more may come")]
+        _ => None,
+    }
+}
+
+fn kernel_of(weight: &Real, axis: usize) -> usize {
+    weight.shape()[2 + axis]
 }
 
 fn rectified<const D: usize>(y: Tensor<D>, rectifier: Option<Rectifier>, scope: &mut Scope) -> Tensor<D> {
