@@ -158,6 +158,15 @@ pub enum Error {
         target: String,
     },
 
+    /// A node of a graph can't be computed, or not for an image of this size.
+    #[error("node `{node}` can't be computed: {reason}")]
+    Graph {
+        /// The node, by its name as a layer.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A callback failed, and the run stopped.
     #[error("the run was stopped at step {step}: {source}{}", if best.is_some() { "; the best image so far is kept in the error" } else { "" })]
     Stopped {

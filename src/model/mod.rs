@@ -41,8 +41,10 @@
 mod digits;
 mod efficientnet;
 mod gan;
+mod graph;
 pub mod imagenet;
 pub mod layers;
+mod preprocessing;
 mod preset;
 mod taps;
 mod tiny;
@@ -58,6 +60,12 @@ use crate::{Error, Result};
 pub use digits::Digits;
 pub use efficientnet::EfficientNetLite0;
 pub use gan::{Discriminator, Generator};
+#[cfg(feature = "capture")]
+pub use graph::capture::capture;
+pub use graph::{Graph, Limits};
+#[cfg(feature = "onnx")]
+pub use graph::onnx::Onnx;
+pub use preprocessing::Preprocessing;
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
@@ -206,6 +214,7 @@ pub fn run<M: Model + ?Sized>(model: &M, image: Tensor<4>, taps: &mut Taps) -> R
     model.input().check(image.dims())?;
     // `Stop` only says that the run ended early because all that was wanted has been met.
     let _ = model.forward(image, taps);
+    taps.take_failure()?;
     taps.check_met()
 }
 

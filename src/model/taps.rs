@@ -1,6 +1,6 @@
 //! The observer of a forward pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use burn::tensor::Tensor;
@@ -33,6 +33,9 @@ pub struct Taps {
     record: Record,
     recorded: BTreeMap<String, Tensor<4>>,
     seen: Vec<String>,
+    /// How often each name was given.
+    times: HashMap<String, usize>,
+    failure: Option<Error>,
     edits: Vec<(String, Edit)>,
     opened: BTreeMap<String, Tensor<4>>,
     last_map: Option<LastMap>,
@@ -54,6 +57,19 @@ enum Record {
     All,
     /// Names and shapes only.
     Table,
+}
+
+/// What a run has to compute besides the layers wanted by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Nothing.
+    Layers,
+    /// The output.
+    Output,
+    /// All of it; what lies between may be left out.
+    Run,
+    /// Every layer.
+    Everything,
 }
 
 enum Edit {
@@ -243,8 +259,7 @@ impl Taps {
     /// [`Stop`] when nothing deeper is wanted.
     pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
         let described = std::mem::take(&mut self.described);
-        let times = self.seen.iter().filter(|seen| seen.split('#').next() == Some(name)).count();
-        let name = if times == 0 { name.to_owned() } else { format!("{name}#{}", times + 1) };
+        let name = self.number(name);
         self.seen.push(name.clone());
 
         let edit = self.edits.iter().position(|(layer, _)| *layer == name);
@@ -285,6 +300,74 @@ impl Taps {
             }
         }
         Ok(x)
+    }
+
+    /// The name, with the times that it was given if that is more than one.
+    fn number(&mut self, name: &str) -> String {
+        match self.times.get_mut(name) {
+            Some(times) => {
+                *times += 1;
+                format!("{name}#{times}")
+            }
+            None => {
+                self.times.insert(name.to_owned(), 1);
+                name.to_owned()
+            }
+        }
+    }
+
+    /// Ends the run with an error: for a model that finds in its middle that it can't go on.
+    ///
+    /// ```
+    /// use vis::{Error, model::{InputSpec, Model, Stop, Taps}};
+    /// struct Odd(InputSpec);
+    /// impl Model for Odd {
+    ///     fn input(&self) -> &InputSpec { &self.0 }
+    ///     fn forward(&self, image: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+    ///         if image.dims()[2] % 2 == 1 {
+    ///             return Err(taps.fail(Error::invalid("the height", "even", image.dims()[2])));
+    ///         }
+    ///         taps.layer("same", image).map(drop)
+    ///     }
+    /// }
+    /// assert!(Odd(InputSpec::rgb(4, 4)).layers().is_ok());
+    /// assert!(Odd(InputSpec::rgb(5, 5)).layers().is_err());
+    /// ```
+    pub fn fail(&mut self, error: Error) -> Stop {
+        self.failure = Some(error);
+        Stop(())
+    }
+
+    /// The error that ended the run.
+    pub(crate) fn take_failure(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// What a model that knows its layers beforehand has to compute, and the layers wanted by name.
+    pub(crate) fn wants(&self) -> (Wants, &[String]) {
+        let wants = match self.record {
+            Record::Named if self.wanted.is_empty() => Wants::Run,
+            Record::Named => Wants::Layers,
+            Record::Last => Wants::Output,
+            Record::All | Record::Table => Wants::Everything,
+        };
+        (wants, &self.wanted)
+    }
+
+    /// Whether a layer is still to be replaced, perhaps by a larger batch.
+    pub(crate) fn replaces(&self) -> bool {
+        self.edits.iter().any(|(_, edit)| matches!(edit, Edit::Replace(_)))
+    }
+
+    /// Tells of a layer that this run does not make.
+    pub(crate) fn pass(&mut self, name: &str) {
+        let name = self.number(name);
+        self.seen.push(name);
+    }
+
+    /// Forgets what was described, of a value that is no layer.
+    pub(crate) fn skip(&mut self) {
+        self.described = (None, 0);
     }
 
     fn open_here<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Tensor<D> {

@@ -25,6 +25,8 @@ mod metrics;
 mod models;
 mod normalisers;
 mod npy;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod optimizer;
 mod parametrization;
 mod ranges;
