@@ -195,4 +195,23 @@ mod tests {
         assert_eq!((-4..8).map(|at| mirror(at, 4)).collect::<Vec<_>>(), [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]);
         assert_eq!((-2..3).map(|at| mirror(at, 1)).collect::<Vec<_>>(), [0; 5]);
     }
+
+    #[test]
+    fn a_map_is_resized_along_each_axis_by_itself() {
+        // A ramp sampled at half-pixel centres, clamped at the edges.
+        for ((rows, columns), (height, width)) in
+            [((4, 9), (8, 3)), ((9, 4), (3, 8)), ((5, 7), (7, 5)), ((6, 2), (6, 4))]
+        {
+            let map = Array3::from_shape_fn((1, rows, columns), |(_, y, x)| 100.0 * y as f32 + x as f32);
+            let resized =
+                array(map.view(), &Weights::bilinear(rows, height), &Weights::bilinear(columns, width));
+            let at = |place: usize, from: usize, to: usize| {
+                ((place as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0)
+            };
+            for ((_, y, x), value) in resized.indexed_iter() {
+                let expected = 100.0 * at(y, rows, height) + at(x, columns, width);
+                assert!((value - expected).abs() < 1e-3, "{rows} × {columns}: {value}, not {expected}");
+            }
+        }
+    }
 }

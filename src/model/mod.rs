@@ -62,9 +62,9 @@ pub use efficientnet::EfficientNetLite0;
 pub use gan::{Discriminator, Generator};
 #[cfg(feature = "capture")]
 pub use graph::capture::capture;
-pub use graph::{Graph, Limits};
 #[cfg(feature = "onnx")]
 pub use graph::onnx::Onnx;
+pub use graph::{Graph, Limits};
 pub use preprocessing::Preprocessing;
 pub use preset::{Preset, Prior, UpdateRule};
 pub use taps::{Stop, Taps};

@@ -115,7 +115,11 @@ impl Preprocessing {
         }
         let (low, high) = self.range;
         if !(low < high && low.is_finite() && high.is_finite()) {
-            return Err(Error::invalid("the range of the pixels", "from a number to a larger one", format!("{low}..{high}")));
+            return Err(Error::invalid(
+                "the range of the pixels",
+                "from a number to a larger one",
+                format!("{low}..{high}"),
+            ));
         }
         Ok(())
     }
@@ -129,15 +133,21 @@ impl Preprocessing {
         let around = |list: &[f32]| {
             Tensor::<4>::from_data(TensorData::new(list.to_vec(), [1, list.len(), 1, 1]), &device)
         };
-        let image = if self.mean.iter().all(|mean| *mean == 0.0) { image } else { image - around(&self.mean) };
-        Ok(if self.deviation.iter().all(|deviation| *deviation == 1.0) { image } else { image / around(&self.deviation) })
+        let image =
+            if self.mean.iter().all(|mean| *mean == 0.0) { image } else { image - around(&self.mean) };
+        Ok(if self.deviation.iter().all(|deviation| *deviation == 1.0) {
+            image
+        } else {
+            image / around(&self.deviation)
+        })
     }
 }
 
 /// The names of classes from a file.
 pub(crate) fn labels(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let wrong = |reason: &str| Error::Format { path: path.to_owned(), kind: "list of labels", reason: reason.into() };
+    let wrong =
+        |reason: &str| Error::Format { path: path.to_owned(), kind: "list of labels", reason: reason.into() };
     let start = text.trim_start();
     if !start.starts_with(['[', '{']) {
         return Ok(text.lines().map(|line| line.trim().to_owned()).collect());
@@ -158,7 +168,8 @@ pub(crate) fn labels(path: &Path) -> Result<Vec<String>> {
             let mut names = vec![String::new(); map.len()];
             for (index, value) in map {
                 let place = index.parse().ok().and_then(|index: usize| names.get_mut(index));
-                let place = place.ok_or_else(|| wrong(&format!("`{index}` is no index below {}", map.len())))?;
+                let place =
+                    place.ok_or_else(|| wrong(&format!("`{index}` is no index below {}", map.len())))?;
                 *place = name(value).ok_or_else(|| wrong(&format!("the name of {index} is not a string")))?;
             }
             Ok(names)

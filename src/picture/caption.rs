@@ -292,6 +292,31 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_begins_at_its_margin_and_ends_before_the_other_one() {
+        for ((width, height), text) in [
+            ((60, 200), "step 128 of 1000"), // shrunk to the width
+            ((66, 91), "step 128 of 1000"),
+            ((200, 60), "128"),
+            ((401, 333), "128"),
+        ] {
+            let mut picture = RgbImage::from_pixel(width, height, Rgb([120; 3]));
+            stamp(&mut picture, text);
+            let drawn: Vec<_> =
+                picture.enumerate_pixels().filter(|(.., pixel)| pixel.0 != [120; 3]).collect();
+            let wanted = (height.min(width) as f32 * 0.09).clamp(11.0, 48.0);
+            let (margin, halo) = ((wanted * 0.25).ceil() as u32, 4);
+            let left = drawn.iter().map(|(x, ..)| *x).min().unwrap();
+            let right = drawn.iter().map(|(x, ..)| *x).max().unwrap();
+            let below = drawn.iter().map(|(_, y, _)| *y).max().unwrap();
+            assert!(left + halo >= margin && left <= margin + 3, "{width}: {left} beside {margin}");
+            assert!(
+                right < width - margin + halo && below < margin + wanted.ceil() as u32 + halo,
+                "{width}: {right}"
+            );
+        }
+    }
+
+    #[test]
     fn text_beyond_the_picture_and_any_unicode_do_not_panic() {
         let odd = "中文 🦀👩‍🔬 e\u{301} \u{202e}rtl \0\u{7}\t\n\u{feff} ﷽ 𝔘 → ≤ λ ∂ \u{10ffff}";
         for (x, y) in [(-500, -5), (0, 0), (95, 15), (i32::MAX, i32::MIN), (i32::MIN, i32::MAX)] {

@@ -184,22 +184,22 @@ mod tests {
     fn what_lies_above_the_percentile_is_clipped_to_it() {
         // The 75th percentile of five values is the fourth: 4 of 0..100, and 2 of −8..100 in magnitude 4.
         let map = array![[0.0, 1.0, 2.0, 4.0, 100.0]];
-        assert_eq!(normalize_unsigned_clipped(map.view(), 75.0).unwrap(), array![[0.0, 0.25, 0.5, 1.0, 1.0]]);
+        assert_eq!(normalize(map.view(), Sign::Unsigned, 75.0).unwrap(), array![[0.0, 0.25, 0.5, 1.0, 1.0]]);
         let map = array![[-6.0, -4.0, -2.0], [2.0, 94.0, 0.0]];
         // Sorted −6 −4 −2 0 2 94; 80 % of the way is 2: −6..2 becomes 0..1.
         assert_eq!(
-            normalize_unsigned_clipped(map.view(), 80.0).unwrap(),
+            normalize(map.view(), Sign::Unsigned, 80.0).unwrap(),
             array![[0.0, 0.25, 0.5], [1.0, 1.0, 0.75]]
         );
         let map = array![[0.0, -1.0, 2.0, -4.0, 100.0]];
-        assert_eq!(normalize_signed_clipped(map.view(), 75.0).unwrap(), array![[0.0, -0.25, 0.5, -1.0, 1.0]]);
+        assert_eq!(normalize(map.view(), Sign::Signed, 75.0).unwrap(), array![[0.0, -0.25, 0.5, -1.0, 1.0]]);
     }
 
     #[test]
     fn beside_an_infinity_a_constant_is_still_nothing() {
         let map = array![[5.0, f32::INFINITY, 5.0]];
-        assert_eq!(normalize_unsigned(map.view()), array![[0.0, 0.0, 0.0]]);
+        assert_eq!(normalize(map.view(), Sign::Unsigned, 100.0).unwrap(), array![[0.0, 0.0, 0.0]]);
         let map = array![[0.0, f32::NEG_INFINITY]];
-        assert_eq!(normalize_signed(map.view()), array![[0.0, 0.0]]);
+        assert_eq!(normalize(map.view(), Sign::Signed, 100.0).unwrap(), array![[0.0, 0.0]]);
     }
 }

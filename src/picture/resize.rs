@@ -155,11 +155,7 @@ mod tests {
         for (width, height) in [(3001, 21), (21, 3001), (201, 51), (51, 201)] {
             let middle = |place: u32, side: u32| place == side / 2;
             let photo = RgbImage::from_fn(width, height, |x, y| {
-                image::Rgb([
-                    if middle(x, width) { 255 } else { 0 },
-                    if middle(y, height) { 255 } else { 0 },
-                    9,
-                ])
+                Rgb([if middle(x, width) { 255 } else { 0 }, if middle(y, height) { 255 } else { 0 }, 9])
             });
             let side = width.min(height);
             let (wide, high) = if width > height { (side - 2, side) } else { (side, side - 2) };
@@ -170,24 +166,6 @@ mod tests {
             };
             assert_eq!(bright(0), (0..high).map(|y| (wide / 2, y)).collect::<Vec<_>>(), "{width} × {height}");
             assert_eq!(bright(1), (0..wide).map(|x| (x, high / 2)).collect::<Vec<_>>(), "{width} × {height}");
-        }
-    }
-
-    #[test]
-    fn a_map_is_resized_along_each_axis_by_itself() {
-        // A ramp sampled at half-pixel centres, clamped at the edges.
-        for ((rows, columns), (height, width)) in
-            [((4, 9), (8, 3)), ((9, 4), (3, 8)), ((5, 7), (7, 5)), ((6, 2), (6, 4))]
-        {
-            let map = Array2::from_shape_fn((rows, columns), |(y, x)| 100.0 * y as f32 + x as f32);
-            let resized = resize_map(map.view(), height, width).unwrap();
-            let at = |place: usize, from: usize, to: usize| {
-                ((place as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0)
-            };
-            for ((y, x), value) in resized.indexed_iter() {
-                let expected = 100.0 * at(y, rows, height) + at(x, columns, width);
-                assert!((value - expected).abs() < 1e-3, "{rows} × {columns}: {value}, not {expected}");
-            }
         }
     }
 }

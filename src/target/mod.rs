@@ -567,10 +567,10 @@ mod tests {
         let model = Tiny::new(&Default::default());
         for (target, classes) in [
             (Target::class(1), Some(vec![1])),
-            (Target::classes([3, 0]), Some(vec![3, 0])),
+            (Target::class(3) + Target::class(0), Some(vec![3, 0])),
             (Target::channels("logits", [2, 1]), Some(vec![2, 1])),
             (Target::per_image([Target::class(2), Target::class(0)]), Some(vec![2])),
-            (Target::difference(3, 1), None),
+            (Target::class(3) - Target::class(1), None),
             (Target::channels("conv2", [2, 1]), None),
             (Target::class(1).in_layer("softmax"), None),
             (Target::probability(1), None),

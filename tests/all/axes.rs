@@ -7,7 +7,7 @@ use ndarray::{Array3, Array4, s};
 use vis::gradient::Gradient;
 use vis::losses::{Losses, Style};
 use vis::random::stream;
-use vis::transforms::{Jitter, Mirror, Pad, Rotate, Scale, Transform, Wrap, resize};
+use vis::transforms::{Jitter, Mirror, Pad, Rotate, Scale, Transform, Wrap};
 
 use crate::support::{assert_close, device, identity, tensor};
 
@@ -27,7 +27,7 @@ fn assert_sampled(
     assert_eq!(got.dims()[2..], [height, width]);
     let expected: Vec<f32> =
         (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| expected(y, x)).collect();
-    assert_close(&vis::host::values(got), &expected, tolerance);
+    assert_close(&crate::host::values(got), &expected, tolerance);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_border_of_style_leaves_out_at_most_a_quarter_of_each_side() {
             Style::blend(&model, [(painting.clone(), 1.0)], [("output", 0.5)], 3).unwrap().into();
         let loss = Gradient::new(&model, &losses).values(image.clone()).unwrap().totals()[0];
         let gram = |image: Tensor<4>| -> Vec<f64> {
-            let image = Array3::from_shape_vec(shape, vis::host::values(image)).unwrap().mapv(f64::from);
+            let image = Array3::from_shape_vec(shape, crate::host::values(image)).unwrap().mapv(f64::from);
             let inside = image.slice(inside);
             let positions = (inside.dim().1 * inside.dim().2) as f64;
             let product = |a: usize, b: usize| {
@@ -72,8 +72,8 @@ fn jitter_by_a_fraction_reaches_that_fraction_of_each_side() {
     {
         let mut found = [BTreeSet::new(), BTreeSet::new()];
         for seed in 0..300 {
-            let moved = Jitter::fraction(fraction).apply(numbered(height, width), &mut stream(seed, 0));
-            let moved = vis::host::values(moved);
+            let moved = Jitter::Fraction(fraction).apply(numbered(height, width), &mut stream(seed, 0));
+            let moved = crate::host::values(moved);
             let first = moved.iter().position(|value| *value == 0.0).unwrap();
             found[0].insert(first / width);
             found[1].insert(first % width);
@@ -89,7 +89,7 @@ fn jitter_by_a_fraction_reaches_that_fraction_of_each_side() {
 fn jitter_by_pixels_reaches_as_far_along_both_axes() {
     let mut found = [BTreeSet::new(), BTreeSet::new()];
     for seed in 0..300 {
-        let moved = vis::host::values(Jitter::pixels(3).apply(numbered(9, 20), &mut stream(seed, 0)));
+        let moved = crate::host::values(Jitter::Pixels(3).apply(numbered(9, 20), &mut stream(seed, 0)));
         let first = moved.iter().position(|value| *value == 0.0).unwrap();
         found[0].insert(first / 20);
         found[1].insert(first % 20);
@@ -130,7 +130,7 @@ fn a_mirror_wider_than_the_image_folds_again_and_again() {
     let mirrored = Mirror { pixels: 7 }.apply(row, &mut stream(0, 0));
     assert_eq!(mirrored.dims(), [1, 1, 15, 17]);
     let expected = [1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1].map(|value| value as f32);
-    for line in vis::host::values(mirrored).chunks(17) {
+    for line in crate::host::values(mirrored).chunks(17) {
         assert_eq!(line, expected);
     }
 }
@@ -170,26 +170,13 @@ fn a_turn_is_about_the_centre_and_counterclockwise_whatever_the_shape() {
 }
 
 #[test]
-fn resizing_takes_the_height_first() {
-    // A ramp sampled at half-pixel centres, clamped at the edges.
-    for ([height, width], size) in [([4, 9], [8, 3]), ([9, 4], [3, 8]), ([5, 7], [7, 5]), ([6, 6], [6, 3])] {
-        let resized = resize(numbered(height, width), size[0], size[1]);
-        let at = |place: usize, from: usize, to: usize| {
-            ((place as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, from as f32 - 1.0)
-        };
-        let expected = |y, x| 100.0 * at(y, height, size[0]) + at(x, width, size[1]);
-        assert_sampled(resized, size, expected, 1e-3);
-    }
-}
-
-#[test]
 fn transforms_treat_every_image_and_channel_of_a_batch_alike() {
     // A batch of [2, 3] images is as many runs of one image of one channel with the same draw.
     let (batch, channels, height, width) = (2, 3, 5, 8);
     let images = vis::random::noise([batch, channels, height, width], (-1.0, 1.0), 3, 0, &device());
     let transforms: [Box<dyn Transform>; 7] = [
-        Box::new(Jitter::pixels(3)),
-        Box::new(Jitter::fraction(0.5)),
+        Box::new(Jitter::Pixels(3)),
+        Box::new(Jitter::Fraction(0.5)),
         Box::new(Pad { pixels: 3, value: 0.25 }),
         Box::new(Wrap { pixels: 3 }),
         Box::new(Mirror { pixels: 3 }),
@@ -197,7 +184,7 @@ fn transforms_treat_every_image_and_channel_of_a_batch_alike() {
         Box::new(Rotate(vec![-20.0, 50.0])),
     ];
     for transform in transforms {
-        let array = |x: Tensor<4>| -> Array4<f32> { vis::host::array4(x) };
+        let array = |x: Tensor<4>| -> Array4<f32> { crate::host::array4(x) };
         let together = array(transform.apply(images.clone(), &mut stream(5, 0)));
         for (image, channel) in (0..batch).flat_map(|b| (0..channels).map(move |c| (b, c))) {
             let one = images.clone().narrow(0, image, 1).narrow(1, channel, 1);

@@ -8,15 +8,14 @@ use ndarray::Axis;
 use rand::Rng;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, GuidedGradCam, Interpolation, Occlusion, Rise, Saliency, SmoothGrad,
-    Sobel, Target,
+    Sobel, Statistic, Target,
 };
 use vis::metrics::{MuFidelity, RandomizationCheck, average_drop};
 use vis::model::{InputSpec, Stop, Taps, Tiny};
 use vis::random::stream;
-use vis::transforms::resize;
 use vis::{Model, Result};
 
-use crate::support::{Function, assert_close, device, tensor};
+use crate::support::{Function, assert_close, device, resize, tensor};
 
 /// The image, multiplied by weights and summed: `[channels, height, width]` of them.
 struct Weighted {
@@ -91,7 +90,7 @@ fn rise_is_the_mean_of_its_masks_weighted_by_their_scores_over_the_share_of_open
             let scores = (shown * tensor(&weights, [1, 2, height, width])).sum_dims(&[1, 2, 3]);
             expected = expected + mask * scores / (open * masks as f32);
         }
-        assert_close(&vis::host::values(found), &vis::host::values(expected), 1e-3);
+        assert_close(&crate::host::values(found), &crate::host::values(expected), 1e-3);
     }
 }
 
@@ -117,9 +116,13 @@ fn smooth_grad_adds_noise_of_a_fraction_of_the_range_of_each_image() {
     let images = tensor(&[one, two].concat(), [2, 3, 10, 20]);
     let smooth = || SmoothGrad::new(Itself).samples(40).noise(0.25).seed(1).batch_size(7);
     let of = |smooth: SmoothGrad<Itself>| -> Vec<f32> {
-        vis::host::values(smooth.attribute(&model, images.clone(), &output()).unwrap())
+        crate::host::values(smooth.attribute(&model, images.clone(), &output()).unwrap())
     };
-    let (variance, mean, squared) = (of(smooth().variance()), of(smooth()), of(smooth().squared()));
+    let (variance, mean, squared) = (
+        of(smooth().statistic(Statistic::Variance)),
+        of(smooth()),
+        of(smooth().statistic(Statistic::Squared)),
+    );
     for (image, deviation) in [(0, 1.0), (1, 0.25)] {
         let part = image * 600..image * 600 + 600;
         let found = variance[part].iter().sum::<f32>() / 600.0;
@@ -130,7 +133,7 @@ fn smooth_grad_adds_noise_of_a_fraction_of_the_range_of_each_image() {
     let sums: Vec<f32> = mean.iter().zip(&variance).map(|(mean, variance)| mean * mean + variance).collect();
     assert_close(&squared, &sums, 2e-3);
     // The mean is near the image: 40 copies leave a sixth of the deviation.
-    let off: f32 = mean.iter().zip(vis::host::values(images)).map(|(a, b)| (a - b).powi(2)).sum();
+    let off: f32 = mean.iter().zip(crate::host::values(images)).map(|(a, b)| (a - b).powi(2)).sum();
     assert!((off / 1200.0).sqrt() < 0.2, "{off}");
 }
 
@@ -146,7 +149,7 @@ fn guided_grad_cam_is_guided_backprop_times_the_map_of_the_layer_that_is_named()
             let expected = guided.clone() * map.rectified().resized(interpolation);
             let method = GuidedGradCam::new().interpolation(interpolation).layer(layer);
             let found = method.attribute(&model, image.clone(), &target).unwrap();
-            assert_close(&vis::host::values(found), &vis::host::values(expected), 1e-6);
+            assert_close(&crate::host::values(found), &crate::host::values(expected), 1e-6);
         }
     }
 }
@@ -162,16 +165,16 @@ fn a_map_is_enlarged_to_the_image_along_each_axis_by_itself() {
         let found = cam.map(&model, image.clone(), &output()).unwrap();
         let features = image.narrow(2, 0, rows).narrow(3, 0, columns);
         let small = (features * tensor(&weights, [1, 2, rows, columns])).sum_dim(1);
-        assert_close(&vis::host::values(found.map.clone()), &vis::host::values(small.clone()), 1e-5);
-        let near = vis::host::array4(found.resized(Interpolation::Nearest));
-        let flat = vis::host::values(small.clone());
+        assert_close(&crate::host::values(found.map.clone()), &crate::host::values(small.clone()), 1e-5);
+        let near = crate::host::array4(found.resized(Interpolation::Nearest));
+        let flat = crate::host::values(small.clone());
         assert_eq!(near.dim(), (1, 1, height, width));
         for ((_, _, y, x), value) in near.indexed_iter() {
             let expected = flat[y * rows / height * columns + x * columns / width];
             assert!((value - expected).abs() < 1e-5, "row {y}, column {x}");
         }
-        let smooth = vis::host::values(found.upsampled());
-        assert_close(&smooth, &vis::host::values(resize(small, height, width)), 1e-5);
+        let smooth = crate::host::values(found.upsampled());
+        assert_close(&smooth, &crate::host::values(resize(small, height, width)), 1e-5);
     }
 }
 
@@ -184,7 +187,7 @@ fn score_cam_weighs_channels_by_the_softmax_of_the_scores_under_their_masks() {
     let values = numbers(36, 7);
     let images = tensor(&values, [2, 3, 2, 3]);
     let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.75)).batch_size(2);
-    let found = vis::host::values(cam.map(&model, images, &output()).unwrap().map);
+    let found = crate::host::values(cam.map(&model, images, &output()).unwrap().map);
     for (index, image) in values.chunks(18).enumerate() {
         let scores: Vec<f32> = image
             .chunks(6)
@@ -208,16 +211,16 @@ fn one_baseline_image_serves_a_batch_and_several_one_each() {
     let images = tensor(&numbers(72, 7), [3, 2, 3, 4]);
     let one = tensor(&numbers(24, 3), [1, 2, 3, 4]);
     let found = Baseline::Image(one.clone()).of(&model, &images).unwrap();
-    assert_eq!(vis::host::values(found), numbers(24, 3).repeat(3));
+    assert_eq!(crate::host::values(found), numbers(24, 3).repeat(3));
     let three = tensor(&numbers(72, 3), [3, 2, 3, 4]);
     let found = Baseline::Image(three).of(&model, &images).unwrap();
-    assert_eq!(vis::host::values(found), numbers(72, 3));
+    assert_eq!(crate::host::values(found), numbers(72, 3));
     for wrong in [[2, 2, 3, 4], [1, 1, 3, 4], [1, 2, 4, 3], [1, 2, 3, 3]] {
         let error = Baseline::Image(Tensor::zeros(wrong, &device())).of(&model, &images).unwrap_err();
         assert!(error.to_string().contains("[1 or 3, 2, 3, 4]"), "{error}");
     }
     // The mean is of each image and channel.
-    let mean = vis::host::values(Baseline::Mean.of(&model, &images).unwrap());
+    let mean = crate::host::values(Baseline::Mean.of(&model, &images).unwrap());
     for (found, channel) in mean.chunks(12).zip(numbers(72, 7).chunks(12)) {
         assert_close(found, &[channel.iter().sum::<f32>() / 12.0; 12], 1e-5);
     }
@@ -254,7 +257,7 @@ fn faithfulness_hides_the_share_of_the_pixels_that_was_asked_for() {
     // Counts what is hidden, in all channels alike, of 5 × 7 pixels.
     let hidden = Mutex::new(Vec::new());
     let model = Function(InputSpec::new([2, 5, 7], (0.0, 1.0)), |x: Tensor<4>, _: &mut Taps| {
-        let values = vis::host::array4(x.clone().inner());
+        let values = crate::host::array4(x.clone().inner());
         for image in values.axis_iter(Axis(0)) {
             let of =
                 |channel: usize| image.index_axis(Axis(0), channel).iter().filter(|v| **v == 9.0).count();
@@ -304,8 +307,8 @@ fn the_correlation_of_a_batch_is_the_mean_of_its_images() {
 fn targets_say_what_they_are() {
     for (target, words) in [
         (Target::class(3), "class 3"),
-        (Target::classes([3, 1]), "class 3 + class 1"),
-        (Target::difference(2, 5), "class 2 − class 5"),
+        ((Target::class(3) + Target::class(1)), "class 3 + class 1"),
+        ((Target::class(2) - Target::class(5)), "class 2 − class 5"),
         (Target::probability(4), "probability of class 4"),
         (Target::channel("conv", 2), "channel 2 of `conv`"),
         (Target::channels("conv", [2, 0]), "channel 2 + channel 0 of `conv`"),
@@ -367,7 +370,7 @@ fn edges_are_slopes_smoothed_along_the_other_axis_with_the_edge_repeated() {
                 );
             }
         }
-        assert_close(&vis::host::values(found), &expected, 1e-3);
+        assert_close(&crate::host::values(found), &expected, 1e-3);
     }
 }
 
@@ -377,7 +380,7 @@ fn windows_step_by_half_of_themselves_along_each_axis() {
     let model = Weighted::new([2, 6, 11], weights);
     let map = |occlusion: Occlusion| {
         let image = tensor(&values, [1, 2, 6, 11]);
-        vis::host::values(
+        crate::host::values(
             occlusion.baseline(Baseline::Value(0.5)).attribute(&model, image, &output()).unwrap(),
         )
     };
@@ -414,7 +417,7 @@ fn occlusion_is_the_mean_drop_of_the_windows_over_a_pixel() {
             }
         }
         let expected: Vec<f32> = sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect();
-        assert_close(&vis::host::values(found), &expected, 1e-3);
+        assert_close(&crate::host::values(found), &expected, 1e-3);
     }
 }
 
@@ -422,11 +425,11 @@ fn occlusion_is_the_mean_drop_of_the_windows_over_a_pixel() {
 fn only_a_single_class_becomes_its_probability() {
     for (target, words) in [
         (Target::class(3), "probability of class 3"),
-        (Target::classes([3, 1]), "class 3 + class 1"),
-        (Target::difference(3, 1), "class 3 − class 1"),
+        ((Target::class(3) + Target::class(1)), "class 3 + class 1"),
+        ((Target::class(3) - Target::class(1)), "class 3 − class 1"),
         (Target::channel("conv", 3), "channel 3 of `conv`"),
         (
-            Target::per_image([Target::class(1), Target::classes([1, 2])]),
+            Target::per_image([Target::class(1), (Target::class(1) + Target::class(2))]),
             "probability of class 1; class 1 + class 2",
         ),
     ] {

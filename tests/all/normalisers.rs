@@ -43,7 +43,7 @@ fn gradients_are_normalised_over_channels_rows_and_columns_of_each_image() {
     for (normalization, size) in [(Normalization::L2, 1.0), (Normalization::RootMeanSquare, 30.0_f32.sqrt())]
     {
         let run = Optimizer::new(&model, Bowl).seed_img(tensor(&values, SHAPE)).max_iter(1);
-        let found = vis::host::values(run.normalize(normalization).minimize().unwrap().gradient);
+        let found = crate::host::values(run.normalize(normalization).minimize().unwrap().gradient);
         for (image, length) in lengths(&values).into_iter().enumerate() {
             let part = image * 30..image * 30 + 30;
             let expected: Vec<f32> = values[part.clone()].iter().map(|value| value / length * size).collect();
@@ -58,8 +58,8 @@ fn a_gradient_of_zero_is_normalised_to_zero() {
     for normalization in [Normalization::L2, Normalization::RootMeanSquare, Normalization::None] {
         let run = Optimizer::new(&model, Bowl).seed_img(Tensor::zeros(SHAPE, &device())).max_iter(3);
         let result = run.normalize(normalization).minimize().unwrap();
-        assert_eq!(vis::host::values(result.gradient), [0.0; 60], "{normalization:?}");
-        assert_eq!(vis::host::values(result.image), [0.0; 60], "{normalization:?}");
+        assert_eq!(crate::host::values(result.gradient), [0.0; 60], "{normalization:?}");
+        assert_eq!(crate::host::values(result.image), [0.0; 60], "{normalization:?}");
         assert_eq!(result.zero_gradient, [true, true]);
     }
 }
@@ -69,7 +69,7 @@ fn values_and_gradient(loss: impl Loss + 'static, values: &[f32], shape: [usize;
     let model = identity([shape[1], shape[2], shape[3]]);
     let losses = Losses::from(loss);
     let found = Gradient::new(&model, &losses).evaluate(tensor(values, shape)).unwrap();
-    (found.losses.totals(), vis::host::values(found.gradient))
+    (found.losses.totals(), crate::host::values(found.gradient))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn content_of_a_photo_in_which_the_layer_is_all_zero_is_compared_absolutely() {
     let expected: Vec<f32> = seen.chunks(30).map(|image| image.iter().map(|v| v * v).sum()).collect();
     assert_close(&found.losses.totals(), &expected, 1e-2);
     let slope: Vec<f32> = seen.iter().map(|value| 2.0 * value).collect();
-    assert_close(&vis::host::values(found.gradient), &slope, 1e-4);
+    assert_close(&crate::host::values(found.gradient), &slope, 1e-4);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn losses_that_compare_with_a_photo_are_finite_where_the_layer_is_all_zero() {
             Losses::from(style(photo.clone())),
         ] {
             let found = Gradient::new(&model, &losses).evaluate(image.clone()).unwrap();
-            let gradient = vis::host::values(found.gradient);
+            let gradient = crate::host::values(found.gradient);
             assert!(found.losses.totals()[0].is_finite(), "{name}: {losses:?}");
             assert!(gradient.iter().all(|value| value.is_finite()), "{name}: {losses:?}");
         }
@@ -256,7 +256,7 @@ fn ablation_cam_divides_by_the_magnitude_of_the_score() {
             .map;
         let weights = [4.0 / score.abs(), -5.0 / score.abs()];
         let expected = [0, 1, 2].map(|x| weights[0] * features[x] + weights[1] * features[x + 3]);
-        assert_close(&vis::host::values(map), &expected, 1e-4);
+        assert_close(&crate::host::values(map), &expected, 1e-4);
     }
     // A score of zero has no magnitude to divide by.
     let map = Cam::new(Formula::AblationCam)
@@ -265,5 +265,5 @@ fn ablation_cam_divides_by_the_magnitude_of_the_score() {
         .unwrap()
         .map;
     let expected = [0, 1, 2].map(|x| 4.0 * features[x] - 5.0 * features[x + 3]);
-    assert_close(&vis::host::values(map), &expected, 1e-3);
+    assert_close(&crate::host::values(map), &expected, 1e-3);
 }

@@ -7,10 +7,9 @@ use vis::losses::{
 use vis::model::{InputSpec, Stop, Taps, Tiny};
 use vis::optimizer::{GradientModifier, Lbfgs, Update};
 use vis::parametrization::{Fourier, Framed, Parametrization, Pixels};
-use vis::transforms::resize;
 use vis::{Loss, Model, Result, Scene};
 
-use crate::support::{assert_close, device, tensor};
+use crate::support::{assert_close, device, resize, tensor};
 
 /// Scores one pixel of what it is shown.
 struct Pixel(InputSpec, [usize; 2]);
@@ -34,12 +33,12 @@ fn realism_shows_the_discriminator_the_image_in_its_own_range_and_size() {
     // From −3..1 to 2..10: twice the distance from −3, and 2; 7 × 4 pixels become 3 × 5.
     let values: Vec<f32> = (0..56).map(|k| ((k * 11) % 29) as f32 / 7.0 - 3.0).collect();
     let image = tensor(&values, [2, 1, 7, 4]);
-    let seen = vis::host::array4(resize((image.clone() + 3.0) * 2.0 + 2.0, 3, 5));
+    let seen = crate::host::array4(resize((image.clone() + 3.0) * 2.0 + 2.0, 3, 5));
     for place in [[0, 0], [0, 4], [2, 1]] {
         let judge = Pixel(InputSpec::new([1, 3, 5], (2.0, 10.0)), place);
         let loss = Realism::new(judge, (-3.0, 1.0)).build_loss(&Scene::new(image.clone(), [])).unwrap();
         let expected = [0, 1].map(|image| (-seen[[image, 0, place[0], place[1]]]).exp().ln_1p());
-        assert_close(&vis::host::values(loss), &expected, 1e-5);
+        assert_close(&crate::host::values(loss), &expected, 1e-5);
     }
 }
 
@@ -55,13 +54,13 @@ fn a_spectrum_decodes_to_the_image_it_was_made_of_in_any_range() {
                 })
                 .collect();
             let decoded = fourier.decode(fourier.encode(tensor(&values, [2, 3, height, width])).unwrap());
-            assert_close(&vis::host::values(decoded), &values, 2e-3 * (range.1 - range.0));
+            assert_close(&crate::host::values(decoded), &values, 2e-3 * (range.1 - range.0));
         }
     }
     // What lies outside comes to the last thousandth of the range.
     let fourier = Fourier::new([2, 3], (-3.0, 5.0));
     let outside = fourier.decode(fourier.encode(Tensor::full([1, 3, 2, 3], 99.0, &device())).unwrap());
-    assert_close(&vis::host::values(outside), &[5.0 - 0.008; 18], 1e-3);
+    assert_close(&crate::host::values(outside), &[5.0 - 0.008; 18], 1e-3);
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn a_frame_surrounds_what_is_inside_on_all_sides() {
     let image = tensor(&(0..234).map(|k| k as f32).collect::<Vec<_>>(), [1, 2, 9, 13]);
     let variable = framed.encode(image.clone()).unwrap();
     assert_eq!(variable.dims(), [1, 2, 3, 7]);
-    let decoded = vis::host::array4(framed.decode(variable));
+    let decoded = crate::host::array4(framed.decode(variable));
     assert_eq!(decoded.dim(), (1, 2, 9, 13));
     for ((_, channel, y, x), value) in decoded.indexed_iter() {
         let inside = (3..6).contains(&y) && (3..10).contains(&x);
@@ -114,9 +113,9 @@ fn only_what_never_leaves_the_range_is_bounded() {
     assert_eq!(boxed.map(|it| it.is_bounded()), [true, false]);
     let boxed: Box<dyn Parametrization> = Box::new(Plain);
     let image = tensor(&[3.0, 4.0], [1, 1, 1, 2]);
-    assert_eq!(vis::host::values(boxed.encode(image.clone()).unwrap()), [6.0, 8.0]);
-    assert_eq!(vis::host::values(boxed.decode(image)), [1.5, 2.0]);
-    assert_eq!(vis::host::values(boxed.start([1, 1, 1, 2], 0, 0, &device())), [1.0, 1.0]);
+    assert_eq!(crate::host::values(boxed.encode(image.clone()).unwrap()), [6.0, 8.0]);
+    assert_eq!(crate::host::values(boxed.decode(image)), [1.5, 2.0]);
+    assert_eq!(crate::host::values(boxed.start([1, 1, 1, 2], 0, 0, &device())), [1.0, 1.0]);
 }
 
 #[test]
@@ -167,7 +166,7 @@ fn modifiers_of_the_gradient_are_what_they_say_and_finite_at_zero() {
         (GradientModifier::Invert, [-0.5, 1e7, 2.0]),
         (GradientModifier::SmallValues, [0.5, 1e7, 2.0]),
     ] {
-        let found = vis::host::values(modifier.apply(tensor(&gradient, [1, 1, 1, 3])));
+        let found = crate::host::values(modifier.apply(tensor(&gradient, [1, 1, 1, 3])));
         for (found, expected) in found.into_iter().zip(expected) {
             assert!(
                 (found - expected).abs() <= 1e-5 * expected.abs(),
@@ -242,7 +241,7 @@ fn lbfgs_takes_the_steps_of_its_two_loops_whatever_the_curvature_and_the_memory(
                     tensor(&values, [2, 1, 2, 3])
                 };
                 let slopes = [gradient(&at[0]), gradient(&at[1])];
-                let found = vis::host::values(update.step(flat(&at), flat(&slopes), 1.0));
+                let found = crate::host::values(update.step(flat(&at), flat(&slopes), 1.0));
                 for image in 0..2 {
                     at[image] = reference[image].step(&at[image], &slopes[image]);
                 }
@@ -261,10 +260,10 @@ fn a_spectrum_starts_from_noise_of_its_own_for_each_image_and_of_no_mean() {
     let start = |batch: usize, first: usize| fourier.start([batch, 3, 9, 14], 7, first, &device());
     let together = start(4, 0);
     for image in 0..4 {
-        let alone = vis::host::values(start(1, image));
-        assert_eq!(vis::host::values(together.clone().narrow(0, image, 1)), alone, "image {image}");
+        let alone = crate::host::values(start(1, image));
+        assert_eq!(crate::host::values(together.clone().narrow(0, image, 1)), alone, "image {image}");
     }
-    let values = vis::host::values(start(40, 3));
+    let values = crate::host::values(start(40, 3));
     let count = values.len() as f32;
     let mean = values.iter().sum::<f32>() / count;
     let deviation = (values.iter().map(|value| value * value).sum::<f32>() / count).sqrt();
@@ -280,7 +279,7 @@ fn waves_that_run_up_and_down_are_mirror_images_of_each_other() {
             let bins = width / 2 + 1;
             let mut values = vec![0.0; 6 * height * bins];
             values[row * bins + column] = 3.0;
-            vis::host::array4(fourier.decode(tensor(&values, [1, 6, height, bins])))
+            crate::host::array4(fourier.decode(tensor(&values, [1, 6, height, bins])))
         };
         for (row, column) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
             let (down, up) = (wave(row, column), wave(height - row, column));
@@ -297,7 +296,7 @@ fn waves_that_run_up_and_down_are_mirror_images_of_each_other() {
 fn total_variation_needs_two_rows_and_two_columns() {
     let of = |values: &[f32], shape| {
         let loss = TotalVariation::default().build_loss(&Scene::new(tensor(values, shape), [])).unwrap();
-        vis::host::values(loss)[0]
+        crate::host::values(loss)[0]
     };
     assert_eq!(of(&[1.0, 5.0, 2.0], [1, 1, 1, 3]), 0.0);
     assert_eq!(of(&[1.0, 5.0, 2.0], [1, 1, 3, 1]), 0.0);

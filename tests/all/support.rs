@@ -1,5 +1,7 @@
 //! What several tests need.
 
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use vis::Model;
 use vis::model::{InputSpec, Stop, Taps};
@@ -16,6 +18,12 @@ pub fn device_is_slow() -> bool {
 
 pub fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &device())
+}
+
+/// An image sampled anew by Burn's own bilinear interpolation, without aligned corners.
+pub fn resize(image: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
+    interpolate(image, options.with_output_size([height, width]))
 }
 
 /// A model that is any differentiable function of its image, tapped as `output`.

@@ -218,13 +218,7 @@ fn tiles_of_any_size_lie_on_the_grid_of_the_strides_and_take_a_narrow_rest_along
     let model = Idle(InputSpec::new([3, 100, 100], (0.0, 1.0)).with_any_size_from(40));
     assert_eq!(
         spans(&model, 32, 300, 128, 0),
-        [
-            [0..96, 0..64],
-            [32..160, 64..128],
-            [96..224, 128..192],
-            [160..300, 192..256],
-            [224..300, 256..300],
-        ]
+        [[0..96, 0..64], [32..160, 64..128], [96..224, 128..192], [160..300, 192..256], [224..300, 256..300],]
     );
     // Borders of 100 are 36 past a step, rounded down to 32.
     assert_eq!(

@@ -105,8 +105,12 @@ impl Builder {
         for output in outputs.iter().flatten() {
             self.live[*output] = live;
         }
-        let known: Option<Vec<Option<Value>>> =
-            inputs.iter().map(|input| input.map(|value| self.constants[value].clone()).map_or(Some(None), |value| value.map(Some))).collect();
+        let known: Option<Vec<Option<Value>>> = inputs
+            .iter()
+            .map(|input| {
+                input.map(|value| self.constants[value].clone()).map_or(Some(None), |value| value.map(Some))
+            })
+            .collect();
         if let Operation::If(branches) = operation {
             return self.branch(nodes, name, *branches, inputs, outputs);
         }
@@ -146,7 +150,11 @@ impl Builder {
         let operation = self.fix(operation, &inputs);
         nodes.push(Node { names, operation, inputs, outputs, parameters, live });
         if nodes.len() > self.limits.nodes {
-            return Err(Error::invalid("the number of nodes", format!("at most {}", self.limits.nodes), nodes.len()));
+            return Err(Error::invalid(
+                "the number of nodes",
+                format!("at most {}", self.limits.nodes),
+                nodes.len(),
+            ));
         }
         Ok(())
     }
@@ -177,7 +185,13 @@ impl Builder {
             }
             for (output, value) in outputs.iter().zip(block.outputs) {
                 if let Some(output) = output {
-                    self.node_in(nodes, name.clone(), Operation::Identity, vec![Some(value)], vec![Some(*output)])?;
+                    self.node_in(
+                        nodes,
+                        name.clone(),
+                        Operation::Identity,
+                        vec![Some(value)],
+                        vec![Some(*output)],
+                    )?;
                 }
             }
             return Ok(());
@@ -185,7 +199,8 @@ impl Builder {
         // What the branches use from outside is an input, so that it is kept.
         let mut inputs = inputs;
         for block in [&branches.yes, &branches.no] {
-            let inner: HashSet<usize> = block.nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied()).collect();
+            let inner: HashSet<usize> =
+                block.nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied()).collect();
             let used = block.nodes.iter().flat_map(|node| node.inputs.iter().flatten()).chain(&block.outputs);
             inputs.extend(used.filter(|value| !inner.contains(value)).map(|value| Some(*value)));
         }
@@ -196,7 +211,14 @@ impl Builder {
         let names = (0..outputs.len().max(1))
             .map(|place| if place == 0 { name.clone() } else { format!("{name}:{place}") })
             .collect();
-        nodes.push(Node { names, operation: Operation::If(Box::new(branches)), inputs, outputs, parameters: 0, live });
+        nodes.push(Node {
+            names,
+            operation: Operation::If(Box::new(branches)),
+            inputs,
+            outputs,
+            parameters: 0,
+            live,
+        });
         Ok(())
     }
 
@@ -290,7 +312,8 @@ impl Builder {
     /// Numbers the names that stand more than once: `name#2`, `name#3`, ….
     fn unique_names(&mut self) {
         let mut times: HashMap<String, usize> = HashMap::new();
-        let mut taken: HashSet<String> = self.nodes.iter().flat_map(|node| node.names.iter().cloned()).collect();
+        let mut taken: HashSet<String> =
+            self.nodes.iter().flat_map(|node| node.names.iter().cloned()).collect();
         for name in self.nodes.iter_mut().flat_map(|node| &mut node.names) {
             let count = times.entry(name.clone()).or_insert(0);
             *count += 1;
@@ -327,13 +350,15 @@ impl Builder {
             if !conv.fixed {
                 continue;
             }
-            let constant = |place: usize| node.inputs.get(place).copied().flatten().and_then(|value| self.known(value));
+            let constant =
+                |place: usize| node.inputs.get(place).copied().flatten().and_then(|value| self.known(value));
             let (Some(mut weight), mut bias) = (constant(1).cloned(), constant(2).cloned()) else { continue };
             let mut rest = Vec::new();
             let mut at = index;
             if let Some(norm) = next(&self.nodes, at)
-                && let Some((folded_weight, folded_bias)) =
-                    self.with_norm(&self.nodes[norm], &weight, bias.as_ref()).map_err(|reason| failure(&self.nodes[norm], reason))?
+                && let Some((folded_weight, folded_bias)) = self
+                    .with_norm(&self.nodes[norm], &weight, bias.as_ref())
+                    .map_err(|reason| failure(&self.nodes[norm], reason))?
             {
                 (weight, bias) = (folded_weight, Some(folded_bias));
                 rest.push(norm);
@@ -376,13 +401,19 @@ impl Builder {
     }
 
     /// Weights and bias with a batch normalisation in them, if the node is one.
-    fn with_norm(&self, node: &Node, weight: &Value, bias: Option<&Value>) -> Result<Option<(Value, Value)>, String> {
+    fn with_norm(
+        &self,
+        node: &Node,
+        weight: &Value,
+        bias: Option<&Value>,
+    ) -> Result<Option<(Value, Value)>, String> {
         let Operation::Normalize(Norm::Batch { epsilon }) = node.operation else { return Ok(None) };
         let constant = |place: usize| {
             let value = node.inputs.get(place).copied().flatten()?;
             self.known(value)?.real(&self.device).ok()
         };
-        let (Some(gamma), Some(beta), Some(mean), Some(variance)) = (constant(1), constant(2), constant(3), constant(4))
+        let (Some(gamma), Some(beta), Some(mean), Some(variance)) =
+            (constant(1), constant(2), constant(3), constant(4))
         else {
             return Ok(None);
         };
@@ -394,7 +425,9 @@ impl Builder {
         let (factor, offset) = super::operations::affine(&gamma, &beta, &mean, &variance, epsilon)?;
         let mut around = vec![1; weight.rank()];
         around[0] = channels;
-        let multiply = <burn::backend::Dispatch as burn::backend::ops::FloatTensorOps<burn::backend::Dispatch>>::float_mul;
+        let multiply = <burn::backend::Dispatch as burn::backend::ops::FloatTensorOps<
+            burn::backend::Dispatch,
+        >>::float_mul;
         let add = <burn::backend::Dispatch as burn::backend::ops::FloatTensorOps<burn::backend::Dispatch>>::float_add;
         let folded = weight.zip(&factor.reshape(&around)?, multiply)?;
         let bias = match bias {
@@ -422,9 +455,9 @@ fn used_by(nodes: &[Node]) -> HashSet<usize> {
 fn contains_unsupported(operation: &Operation) -> bool {
     match operation {
         Operation::Unsupported(_) => true,
-        Operation::If(branches) => {
-            [&branches.yes, &branches.no].iter().any(|block| block.nodes.iter().any(|node| contains_unsupported(&node.operation)))
-        }
+        Operation::If(branches) => [&branches.yes, &branches.no]
+            .iter()
+            .any(|block| block.nodes.iter().any(|node| contains_unsupported(&node.operation))),
         _ => false,
     }
 }
@@ -440,7 +473,10 @@ impl Graph {
             let this = &self.nodes[node];
             let through = matches!(
                 this.operation,
-                Operation::Identity | Operation::Quantize { .. } | Operation::Dequantize { .. } | Operation::Softmax { .. }
+                Operation::Identity
+                    | Operation::Quantize { .. }
+                    | Operation::Dequantize { .. }
+                    | Operation::Softmax { .. }
             );
             if !through {
                 break;

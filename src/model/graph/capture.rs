@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use burn::backend::Capture;
 use burn::backend::ir::{
     ActivationOperationIr as OfActivation, BaseOperationIr as OfBase, FloatOperationIr as OfFloat,
-    InterpolateModeIr as Mode, ModuleOperationIr as OfModule, NumericOperationIr as OfNumbers, OperationIr, PadModeIr,
-    ScalarIr, TensorId, TensorIr,
+    InterpolateModeIr as Mode, ModuleOperationIr as OfModule, NumericOperationIr as OfNumbers, OperationIr,
+    PadModeIr, ScalarIr, TensorId, TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::build::Builder;
 use super::operations::{
-    Activation, Attention, Binary, Border, Comparison, Conv, Coordinates, Geometry, Interpolation, Norm, Operation,
-    PadMode, Pool, Pooling, Reduction, Resize, Rounding, Unary,
+    Activation, Attention, Binary, Border, Comparison, Conv, Coordinates, Geometry, Interpolation, Norm,
+    Operation, PadMode, Pool, Pooling, Reduction, Resize, Rounding, Unary,
 };
 use super::value::{Array, Data, Real, Value};
 use super::{Graph, Layout, Limits};
@@ -110,7 +110,8 @@ pub fn capture<M: Module, const D: usize>(
     for (index, operation) in recorded.graph.operations.iter().enumerate() {
         recording.operation(index, operation, &last).map_err(refused)?;
     }
-    let output = recording.values.get(output).copied().ok_or_else(|| refused("its output was not recorded".into()))?;
+    let output =
+        recording.values.get(output).copied().ok_or_else(|| refused("its output was not recorded".into()))?;
     let preprocessing = Preprocessing::none().with_range(input.range());
     recording.builder.finish(image_value, Layout::ChannelsFirst, vec![output], input, preprocessing)
 }
@@ -218,7 +219,12 @@ impl Recording {
         self.integers(tensor.shape.iter().map(|size| *size as i64).collect::<Vec<_>>())
     }
 
-    fn operation(&mut self, index: usize, recorded: &OperationIr, last: &HashMap<String, usize>) -> Result<(), String> {
+    fn operation(
+        &mut self,
+        index: usize,
+        recorded: &OperationIr,
+        last: &HashMap<String, usize>,
+    ) -> Result<(), String> {
         if let OperationIr::Init(_) | OperationIr::Drop(_) = recorded {
             return Ok(());
         }
@@ -264,12 +270,17 @@ impl Recording {
         let unary = |recording: &Self, operation: Operation, input: &TensorIr, out: &'a TensorIr| {
             Ok(Some((operation, vec![recording.value(input)?], vec![out])))
         };
-        let binary = |recording: &Self, operation: Operation, a: &TensorIr, b: &TensorIr, out: &'a TensorIr| {
-            Ok(Some((operation, vec![recording.value(a)?, recording.value(b)?], vec![out])))
-        };
+        let binary =
+            |recording: &Self, operation: Operation, a: &TensorIr, b: &TensorIr, out: &'a TensorIr| {
+                Ok(Some((operation, vec![recording.value(a)?, recording.value(b)?], vec![out])))
+            };
         match recorded {
-            OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => self.base(base),
-            OperationIr::NumericFloat(_, numeric) | OperationIr::NumericInt(_, numeric) => self.numeric(numeric),
+            OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => {
+                self.base(base)
+            }
+            OperationIr::NumericFloat(_, numeric) | OperationIr::NumericInt(_, numeric) => {
+                self.numeric(numeric)
+            }
             OperationIr::Activation(activation) => {
                 let (operation, op) = match activation {
                     OfActivation::Relu(op) => (Operation::Activation(Activation::Relu), op),
@@ -281,7 +292,13 @@ impl Recording {
                         return unary(self, operation, &op.lhs, &op.out);
                     }
                     OfActivation::PRelu(op) => {
-                        return binary(self, Operation::Activation(Activation::PRelu), &op.lhs, &op.rhs, &op.out);
+                        return binary(
+                            self,
+                            Operation::Activation(Activation::PRelu),
+                            &op.lhs,
+                            &op.rhs,
+                            &op.out,
+                        );
                     }
                     OfActivation::HardSigmoid(op) => {
                         let (ScalarIr::Float(alpha), ScalarIr::Float(beta)) = (&op.alpha, &op.beta) else {
@@ -292,7 +309,8 @@ impl Recording {
                     }
                     OfActivation::Softmax(op) | OfActivation::LogSoftmax(op) => {
                         let logarithm = matches!(activation, OfActivation::LogSoftmax(_));
-                        let operation = Operation::Softmax { axis: op.axis as i64, logarithm, flattened: false };
+                        let operation =
+                            Operation::Softmax { axis: op.axis as i64, logarithm, flattened: false };
                         return unary(self, operation, &op.input, &op.out);
                     }
                     _ => return Ok(None),
@@ -364,11 +382,13 @@ impl Recording {
                 if op.ranges.iter().any(|range| range.step < 1) {
                     return Ok(None);
                 }
-                let starts = self.integers(op.ranges.iter().map(|range| range.start as i64).collect::<Vec<_>>());
+                let starts =
+                    self.integers(op.ranges.iter().map(|range| range.start as i64).collect::<Vec<_>>());
                 let end = |end: Option<isize>| end.map_or(i64::MAX, |end| end as i64);
                 let ends = self.integers(op.ranges.iter().map(|range| end(range.end)).collect::<Vec<_>>());
                 let axes = self.integers((0..count as i64).collect::<Vec<_>>());
-                let steps = self.integers(op.ranges.iter().map(|range| range.step as i64).collect::<Vec<_>>());
+                let steps =
+                    self.integers(op.ranges.iter().map(|range| range.step as i64).collect::<Vec<_>>());
                 (Operation::Slice, vec![self.value(&op.tensor)?, starts, ends, axes, steps], vec![&op.out])
             }
             OfBase::Select(op) => {
@@ -395,7 +415,11 @@ impl Recording {
             }
             OfBase::MaskFill(op) => {
                 let filler = self.number(&op.value)?;
-                (Operation::Where, vec![self.value(&op.mask)?, filler, self.value(&op.tensor)?], vec![&op.out])
+                (
+                    Operation::Where,
+                    vec![self.value(&op.mask)?, filler, self.value(&op.tensor)?],
+                    vec![&op.out],
+                )
             }
             OfBase::Zeros(op) | OfBase::Ones(op) => {
                 let number = if matches!(base, OfBase::Ones(_)) { 1.0 } else { 0.0 };
@@ -465,14 +489,24 @@ impl Recording {
         Ok(Some(match numeric {
             OfNumbers::Abs(op) => (Operation::Unary(Unary::Abs), vec![self.value(&op.input)?], vec![&op.out]),
             OfNumbers::Neg(op) => (Operation::Unary(Unary::Neg), vec![self.value(&op.input)?], vec![&op.out]),
-            OfNumbers::Sign(op) => (Operation::Unary(Unary::Sign), vec![self.value(&op.input)?], vec![&op.out]),
+            OfNumbers::Sign(op) => {
+                (Operation::Unary(Unary::Sign), vec![self.value(&op.input)?], vec![&op.out])
+            }
             OfNumbers::ClampMax(op) => {
                 let high = self.number(&op.rhs)?;
-                (Operation::Activation(Activation::Clip), vec![self.value(&op.lhs)?, None, high], vec![&op.out])
+                (
+                    Operation::Activation(Activation::Clip),
+                    vec![self.value(&op.lhs)?, None, high],
+                    vec![&op.out],
+                )
             }
             OfNumbers::Clamp(op) => {
                 let (low, high) = (self.number(&op.min)?, self.number(&op.max)?);
-                (Operation::Activation(Activation::Clip), vec![self.value(&op.tensor)?, low, high], vec![&op.out])
+                (
+                    Operation::Activation(Activation::Clip),
+                    vec![self.value(&op.tensor)?, low, high],
+                    vec![&op.out],
+                )
             }
             OfNumbers::SumDims(op) => {
                 let axes = self.integers(op.axes.iter().map(|axis| *axis as i64).collect::<Vec<_>>());
@@ -510,19 +544,23 @@ impl Recording {
         &mut self,
         module: &'a OfModule,
     ) -> Result<Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>, String> {
-        let geometry = |stride: &[usize], padding: &[(usize, usize)], dilation: &[usize], groups: usize| Geometry {
-            stride: stride.to_vec(),
-            dilation: dilation.to_vec(),
-            border: Border::Zeros(padding.iter().map(|pair| pair.0).chain(padding.iter().map(|pair| pair.1)).collect()),
-            groups,
-            extra: Vec::new(),
-            output: None,
-        };
-        let pool = |pooling, kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize], ceil| {
-            let padding: Vec<_> = padding.iter().map(|pad| (*pad, *pad)).collect();
-            let geometry = geometry(stride, &padding, dilation, 1);
-            Operation::Pool(Pool { pooling, kernel: kernel.to_vec(), geometry, ceil, winners: None })
-        };
+        let geometry =
+            |stride: &[usize], padding: &[(usize, usize)], dilation: &[usize], groups: usize| Geometry {
+                stride: stride.to_vec(),
+                dilation: dilation.to_vec(),
+                border: Border::Zeros(
+                    padding.iter().map(|pair| pair.0).chain(padding.iter().map(|pair| pair.1)).collect(),
+                ),
+                groups,
+                extra: Vec::new(),
+                output: None,
+            };
+        let pool =
+            |pooling, kernel: &[usize], stride: &[usize], padding: &[usize], dilation: &[usize], ceil| {
+                let padding: Vec<_> = padding.iter().map(|pad| (*pad, *pad)).collect();
+                let geometry = geometry(stride, &padding, dilation, 1);
+                Operation::Pool(Pool { pooling, kernel: kernel.to_vec(), geometry, ceil, winners: None })
+            };
         let epsilon = |scalar: &ScalarIr| match scalar {
             ScalarIr::Float(number) => *number as f32,
             _ => 1e-5,
@@ -553,8 +591,14 @@ impl Recording {
                 (Operation::TransposedConvolution(geometry), inputs, vec![&op.out])
             }
             OfModule::MaxPool1d(op) => {
-                let operation =
-                    pool(Pooling::Max, &[op.kernel_size], &[op.stride], &[op.padding], &[op.dilation], op.ceil_mode);
+                let operation = pool(
+                    Pooling::Max,
+                    &[op.kernel_size],
+                    &[op.stride],
+                    &[op.padding],
+                    &[op.dilation],
+                    op.ceil_mode,
+                );
                 (operation, vec![self.value(&op.x)?], vec![&op.out])
             }
             OfModule::MaxPool2d(op) => {
@@ -564,12 +608,14 @@ impl Recording {
             }
             OfModule::AvgPool1d(op) => {
                 let pooling = Pooling::Average { with_border: op.count_include_pad };
-                let operation = pool(pooling, &[op.kernel_size], &[op.stride], &[op.padding], &[1], op.ceil_mode);
+                let operation =
+                    pool(pooling, &[op.kernel_size], &[op.stride], &[op.padding], &[1], op.ceil_mode);
                 (operation, vec![self.value(&op.x)?], vec![&op.out])
             }
             OfModule::AvgPool2d(op) => {
                 let pooling = Pooling::Average { with_border: op.count_include_pad };
-                let operation = pool(pooling, &op.kernel_size, &op.stride, &op.padding, &[1, 1], op.ceil_mode);
+                let operation =
+                    pool(pooling, &op.kernel_size, &op.stride, &op.padding, &[1, 1], op.ceil_mode);
                 (operation, vec![self.value(&op.x)?], vec![&op.out])
             }
             OfModule::AdaptiveAvgPool2d(op) => {
@@ -578,7 +624,14 @@ impl Recording {
                     [1, 1] => Operation::GlobalPool(Pooling::Average { with_border: false }),
                     [rows, columns] if height % rows == 0 && width % columns == 0 => {
                         let kernel = [height / rows, width / columns];
-                        pool(Pooling::Average { with_border: false }, &kernel, &kernel, &[0, 0], &[1, 1], false)
+                        pool(
+                            Pooling::Average { with_border: false },
+                            &kernel,
+                            &kernel,
+                            &[0, 0],
+                            &[1, 1],
+                            false,
+                        )
                     }
                     _ => return Ok(None),
                 };
@@ -591,7 +644,11 @@ impl Recording {
             }
             OfModule::LayerNorm(op) => {
                 let inputs = vec![self.value(&op.input)?, self.value(&op.gamma)?, optional(self, &op.beta)?];
-                (Operation::Normalize(Norm::Layer { axis: -1, epsilon: epsilon(&op.epsilon) }), inputs, vec![&op.out])
+                (
+                    Operation::Normalize(Norm::Layer { axis: -1, epsilon: epsilon(&op.epsilon) }),
+                    inputs,
+                    vec![&op.out],
+                )
             }
             OfModule::Linear(op) => {
                 let inputs = vec![self.value(&op.x)?, self.value(&op.weight)?, optional(self, &op.bias)?];
@@ -640,10 +697,13 @@ impl Recording {
                     keep_ratio: None,
                 };
                 let sizes = self.integers(op.output_size.map(|size| size as i64));
-                (Operation::Resize(Box::new(resize)), vec![self.value(&op.x)?, None, None, sizes], vec![&op.out])
+                (
+                    Operation::Resize(Box::new(resize)),
+                    vec![self.value(&op.x)?, None, None, sizes],
+                    vec![&op.out],
+                )
             }
             _ => return Ok(None),
         }))
     }
 }
-

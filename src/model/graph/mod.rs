@@ -184,7 +184,10 @@ impl Model for Graph {
 
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Graph").field("nodes", &self.nodes.len()).field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("Graph")
+            .field("nodes", &self.nodes.len())
+            .field("input", &self.input)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::Dispatch;
+use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Slice, Tensor};
 
 use super::operations::{Operation, Scope};
@@ -257,7 +257,8 @@ impl<'a> Run<'a> {
 
     /// A convolution and the nodes after it, in one.
     fn node_with(&mut self, node: &'a Node, rest: &[usize], taps: &mut Taps) -> Result<(), Halt> {
-        let (Operation::Convolution(conv), Some((last, between))) = (&node.operation, rest.split_last()) else {
+        let (Operation::Convolution(conv), Some((last, between))) = (&node.operation, rest.split_last())
+        else {
             return Ok(());
         };
         let Some(folded) = &conv.folded else { return Ok(()) };
@@ -283,9 +284,11 @@ impl<'a> Run<'a> {
     fn node(&mut self, node: &'a Node, taps: &mut Taps) -> Result<(), Halt> {
         let outputs = match &node.operation {
             Operation::If(branches) => {
-                let condition = node.inputs.first().copied().flatten().and_then(|value| self.slots[value].as_ref());
+                let condition =
+                    node.inputs.first().copied().flatten().and_then(|value| self.slots[value].as_ref());
                 let conditions = condition.map(|slot| {
-                    let holds = |index| slot.for_image(index).host().to_bools().first().copied().unwrap_or(false);
+                    let holds =
+                        |index| slot.for_image(index).host().to_bools().first().copied().unwrap_or(false);
                     (0..slot.images().max(1)).map(holds).collect::<Vec<_>>()
                 });
                 let conditions = conditions.unwrap_or_default();
@@ -339,7 +342,8 @@ impl<'a> Run<'a> {
         let batch = if node.live && images == 0 { self.batch } else { 1 };
         let mut scope = Scope { device: &graph.device, taps, limit: graph.limits.elements, batch };
         let mut once = |index: usize| {
-            let inputs: Vec<_> = inputs.iter().map(|slot| slot.map(|slot| slot.for_image(index).clone())).collect();
+            let inputs: Vec<_> =
+                inputs.iter().map(|slot| slot.map(|slot| slot.for_image(index).clone())).collect();
             operation(&inputs, &mut scope).map_err(|reason| failure(node, reason))
         };
         if images == 0 {

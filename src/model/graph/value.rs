@@ -326,9 +326,8 @@ pub(super) fn inverse(order: &[usize]) -> Vec<usize> {
 /// The shape that two shapes broadcast to.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
-    let size = |shape: &[usize], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
-    };
+    let size =
+        |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis]);
     (0..rank)
         .map(|axis| match (size(a, axis), size(b, axis)) {
             (a, b) if a == b => Ok(a),
@@ -371,7 +370,11 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// Indices on the device.
-pub(super) fn indices(shape: &[usize], values: impl IntoIterator<Item = usize>, device: &Device) -> DispatchTensor {
+pub(super) fn indices(
+    shape: &[usize],
+    values: impl IntoIterator<Item = usize>,
+    device: &Device,
+) -> DispatchTensor {
     let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
     let length = values.len();
     let row = Tensor::<1, Int>::from_data(TensorData::new(values, [length]), device).into_dispatch();

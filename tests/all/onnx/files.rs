@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
-use vis::model::{Graph, Onnx, Preprocessing, Taps, run};
 use vis::Model;
-
+use vis::model::{Graph, Onnx, Preprocessing, Taps, run};
 
 use crate::host;
 use crate::npy;
@@ -68,14 +67,20 @@ impl File<'_> {
     }
 
     pub(super) fn output_names(&self) -> Vec<&str> {
-        self.about["outputs"].as_array().unwrap().iter().map(|output| output["name"].as_str().unwrap()).collect()
+        self.about["outputs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|output| output["name"].as_str().unwrap())
+            .collect()
     }
 
     /// The index of the output and the place in it that the gradient is of.
     pub(super) fn gradient_of(&self) -> Option<(usize, Vec<usize>)> {
         let of = self.about["gradient"]["of"].as_str()?;
         let (before, place) = of.rsplit_once('[')?;
-        let place = place.trim_end_matches(']').split(',').map(|index| index.trim().parse().unwrap()).collect();
+        let place =
+            place.trim_end_matches(']').split(',').map(|index| index.trim().parse().unwrap()).collect();
         let output = before.trim_start_matches("output").split_whitespace().next();
         Some((output.and_then(|index| index.parse().ok()).unwrap_or(0), place))
     }
@@ -86,9 +91,13 @@ pub(super) fn as_image(array: &ArrayD<f32>, model: &Graph) -> Tensor<4> {
     let [channels, ..] = model.input().shape();
     let shape = array.shape();
     let array = match *shape {
-        [batch, a, b, c] if a == channels => array.clone().into_shape_with_order(IxDyn(&[batch, a, b, c])).unwrap(),
+        [batch, a, b, c] if a == channels => {
+            array.clone().into_shape_with_order(IxDyn(&[batch, a, b, c])).unwrap()
+        }
         [_, _, _, _] => array.clone().permuted_axes(IxDyn(&[0, 3, 1, 2])),
-        [batch, a, b] if a == channels => array.clone().into_shape_with_order(IxDyn(&[batch, a, b, 1])).unwrap(),
+        [batch, a, b] if a == channels => {
+            array.clone().into_shape_with_order(IxDyn(&[batch, a, b, 1])).unwrap()
+        }
         [batch, a, b] => array.clone().into_shape_with_order(IxDyn(&[batch, 1, a, b])).unwrap(),
         [batch, a] => array.clone().into_shape_with_order(IxDyn(&[batch, a, 1, 1])).unwrap(),
         _ => panic!("no image: {shape:?}"),
@@ -109,7 +118,8 @@ pub(super) fn distance(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     let difference = got.iter().zip(expected).map(|(got, expected)| (got - expected).abs());
-    let difference = difference.fold(0f32, |worst, value| if value.is_nan() { f32::INFINITY } else { worst.max(value) });
+    let difference =
+        difference.fold(0f32, |worst, value| if value.is_nan() { f32::INFINITY } else { worst.max(value) });
     difference / largest.max(f32::MIN_POSITIVE)
 }
 
@@ -121,7 +131,12 @@ pub(super) fn output(model: &Graph, image: Tensor<4>, like: &[usize]) -> vis::Re
 }
 
 /// The gradient of one number of the output, at a place of an array of the file's shape.
-pub(super) fn gradient(model: &Graph, image: Tensor<4>, like: &[usize], place: &[usize]) -> vis::Result<Tensor<4>> {
+pub(super) fn gradient(
+    model: &Graph,
+    image: Tensor<4>,
+    like: &[usize],
+    place: &[usize],
+) -> vis::Result<Tensor<4>> {
     let image = image.autodiff().require_grad();
     let mut taps = Taps::new().record_last();
     run(model, image.clone(), &mut taps)?;

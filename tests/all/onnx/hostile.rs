@@ -50,7 +50,10 @@ pub(super) fn model(shape: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorPro
             tensor_type: Some(TypeProtoTensor {
                 elem_type: Some(DataType::FLOAT),
                 shape: Some(TensorShapeProto {
-                    dim: shape.iter().map(|size| Dimension { dim_value: Some(*size), dim_param: None }).collect(),
+                    dim: shape
+                        .iter()
+                        .map(|size| Dimension { dim_value: Some(*size), dim_param: None })
+                        .collect(),
                 }),
             }),
             ..Default::default()
@@ -71,7 +74,12 @@ pub(super) fn model(shape: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorPro
 }
 
 /// A node whose name is that of its first output.
-pub(super) fn node(kind: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
+pub(super) fn node(
+    kind: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    attributes: Vec<AttributeProto>,
+) -> NodeProto {
     NodeProto {
         name: Some(outputs[0].into()),
         op_type: Some(kind.into()),
@@ -101,7 +109,15 @@ pub(super) fn loaded(model: &ModelProto) -> Result<Graph> {
 
 #[test]
 fn sixteen_thousand_nodes_in_a_chain_load_within_a_second() {
-    let name = |k: usize| if k == 16000 { "y".to_owned() } else if k == 0 { "x".to_owned() } else { format!("v{k}") };
+    let name = |k: usize| {
+        if k == 16000 {
+            "y".to_owned()
+        } else if k == 0 {
+            "x".to_owned()
+        } else {
+            format!("v{k}")
+        }
+    };
     let nodes = (0..16000).map(|k| node("Relu", &[&name(k)], &[&name(k + 1)], Vec::new())).collect();
     let file = model(&[1, 1, 2, 2], nodes, Vec::new());
     let start = Instant::now();
@@ -123,7 +139,10 @@ fn weights_are_read_from_the_folder_of_the_file_only() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(folder.path().join("outside.bin"), inner.join("link.bin")).unwrap();
     let tried = |location: &str, length: &str| {
-        let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value.into()),
+        };
         let weight = TensorProto {
             name: Some("w".into()),
             dims: vec![2],
@@ -141,7 +160,10 @@ fn weights_are_read_from_the_folder_of_the_file_only() {
     let absolute = folder.path().join("outside.bin");
     for location in ["../outside.bin", "a/../../outside.bin", absolute.to_str().unwrap(), "link.bin"] {
         let error = tried(location, "8").unwrap_err().to_string();
-        assert!(error.contains("outside the folder") || error.contains("can't be read"), "{location}: {error}");
+        assert!(
+            error.contains("outside the folder") || error.contains("can't be read"),
+            "{location}: {error}"
+        );
     }
     for length in ["4", "80", "-1", "x"] {
         assert!(tried("inside.bin", length).is_err(), "{length}");
@@ -150,7 +172,11 @@ fn weights_are_read_from_the_folder_of_the_file_only() {
 
 #[test]
 fn limits_can_be_raised_and_lowered() {
-    let file = model(&[1, 1, 64, 64], vec![node("Relu", &["x"], &["a"], Vec::new()), node("Exp", &["a"], &["y"], Vec::new())], Vec::new());
+    let file = model(
+        &[1, 1, 64, 64],
+        vec![node("Relu", &["x"], &["a"], Vec::new()), node("Exp", &["a"], &["y"], Vec::new())],
+        Vec::new(),
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, file.write_buf().unwrap()).unwrap();

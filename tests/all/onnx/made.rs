@@ -21,13 +21,19 @@ fn weight(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
 }
 
 fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), f: Some(value), r#type: Some(AttributeType::FLOAT), ..Default::default() }
+    AttributeProto {
+        name: Some(name.into()),
+        f: Some(value),
+        r#type: Some(AttributeType::FLOAT),
+        ..Default::default()
+    }
 }
 
 /// The gradient of the sum of `cotangent · output` under a rule.
 fn pulled_back(model: &Graph, image: &[f32], cotangent: &[f32], rule: Rule) -> Vec<f32> {
     let [channels, height, width] = model.input().shape();
-    let leaf = Tensor::<1>::from_floats(image, &Device::default().autodiff()).reshape([1, channels, height, width]);
+    let leaf =
+        Tensor::<1>::from_floats(image, &Device::default().autodiff()).reshape([1, channels, height, width]);
     let leaf = leaf.detach().require_grad();
     let mut taps = Taps::new().rule(rule).record_last();
     run(model, leaf.clone(), &mut taps).unwrap();
@@ -41,7 +47,11 @@ fn rectifiers_of_a_file_obey_the_backward_rules() {
     // x = (-1, 0.5, 3, 9), cotangents g = (2, -3, 5, 7): guided is max(g, 0) f'(x), deconvolution max(g, 0).
     let (image, cotangent): ([f32; 4], [f32; 4]) = ([-1.0, 0.5, 3.0, 9.0], [2.0, -3.0, 5.0, 7.0]);
     let of = |kind: &str, inputs: &[&str], attributes: Vec<AttributeProto>| {
-        let weights = vec![weight("low", &[], vec![0.0]), weight("high", &[], vec![4.0]), weight("slope", &[1, 1, 1], vec![0.25])];
+        let weights = vec![
+            weight("low", &[], vec![0.0]),
+            weight("high", &[], vec![4.0]),
+            weight("slope", &[1, 1, 1], vec![0.25]),
+        ];
         loaded(&model(&[1, 1, 2, 2], vec![node(kind, inputs, &["y"], attributes)], weights)).unwrap()
     };
     let elu = (-1.0f32).exp();
@@ -76,7 +86,9 @@ fn rectifiers_of_a_file_obey_the_backward_rules() {
 
 #[test]
 fn a_convolution_takes_norm_and_rectifier_with_it_and_each_can_be_had_alone() {
-    let noise = |length: usize, seed: u64, range| host::values(vis::random::noise([1, 1, 1, length], range, seed, 0, &device()));
+    let noise = |length: usize, seed: u64, range| {
+        host::values(vis::random::noise([1, 1, 1, length], range, seed, 0, &device()))
+    };
     let weights = vec![
         weight("w", &[4, 3, 3, 3], noise(108, 1, (-1.0, 1.0))),
         weight("scale", &[4], noise(4, 2, (0.5, 2.0))),
@@ -99,7 +111,10 @@ fn a_convolution_takes_norm_and_rectifier_with_it_and_each_can_be_had_alone() {
     run(&graph, image.clone(), &mut apart).unwrap();
     for name in names {
         let alone = graph.activation(image.clone(), &name).unwrap();
-        assert!(distance(&host::values(alone), &host::values(apart.activation(&name).unwrap())) < 1e-5, "{name}");
+        assert!(
+            distance(&host::values(alone), &host::values(apart.activation(&name).unwrap())) < 1e-5,
+            "{name}"
+        );
     }
     // The gradient at each of them.
     let at = |layer: &str| {
@@ -118,7 +133,10 @@ fn a_convolution_takes_norm_and_rectifier_with_it_and_each_can_be_had_alone() {
 fn the_transpositions_of_channels_last_files_leave_layers_channels_first() {
     let to_first = || vec![integers("perm", &[0, 3, 1, 2])];
     let to_last = || vec![integers("perm", &[0, 2, 3, 1])];
-    let weights = vec![weight("w", &[5, 3, 1, 1], (0..15).map(|k| k as f32 - 7.0).collect()), weight("b", &[5], vec![1.0, 2.0, 3.0, 4.0, 5.0])];
+    let weights = vec![
+        weight("w", &[5, 3, 1, 1], (0..15).map(|k| k as f32 - 7.0).collect()),
+        weight("b", &[5], vec![1.0, 2.0, 3.0, 4.0, 5.0]),
+    ];
     let nodes = vec![
         node("Transpose", &["x"], &["first"], to_first()),
         node("Conv", &["first", "w"], &["conv"], Vec::new()),
@@ -132,7 +150,15 @@ fn the_transpositions_of_channels_last_files_leave_layers_channels_first() {
     let graph = loaded(&model(&[1, 6, 4, 3], nodes, weights)).unwrap();
     assert_eq!(graph.input().shape(), [3, 6, 4]);
     let table: Vec<String> = graph.layers().unwrap().iter().map(ToString::to_string).collect();
-    assert_eq!(table, ["conv  convolution  5x6x4  15 parameters", "sum  sum  5x6x4", "relu  relu  5x6x4", "y  average pooling  5x1x1"]);
+    assert_eq!(
+        table,
+        [
+            "conv  convolution  5x6x4  15 parameters",
+            "sum  sum  5x6x4",
+            "relu  relu  5x6x4",
+            "y  average pooling  5x1x1"
+        ]
+    );
     let image = vis::random::noise([1, 3, 6, 4], (0.0, 1.0), 2, 0, &device());
     let conv = graph.activation(image.clone(), "conv").unwrap();
     let bias = Tensor::<1>::from_floats([1.0, 2.0, 3.0, 4.0, 5.0], &device()).reshape([1, 5, 1, 1]);
@@ -169,7 +195,17 @@ fn a_branch_is_taken_by_its_condition_also_one_that_depends_on_the_image() {
         ..Default::default()
     };
     let nodes = vec![
-        node("ReduceMax", &["x"], &["largest"], vec![AttributeProto { name: Some("keepdims".into()), i: Some(0), r#type: Some(AttributeType::INT), ..Default::default() }]),
+        node(
+            "ReduceMax",
+            &["x"],
+            &["largest"],
+            vec![AttributeProto {
+                name: Some("keepdims".into()),
+                i: Some(0),
+                r#type: Some(AttributeType::INT),
+                ..Default::default()
+            }],
+        ),
         node("Greater", &["largest", "bound"], &["large"], Vec::new()),
         node("If", &["large"], &["y"], vec![branch("then_branch", "Neg"), branch("else_branch", "Exp")]),
     ];
@@ -198,7 +234,8 @@ fn weights_in_other_floats_are_read() {
         let mut weight = weight("w", &[2], Vec::new());
         weight.data_type = Some(kind);
         weight.raw_data = Some(bytes.into());
-        let graph = loaded(&model(&[1, 2], vec![node("Mul", &["x", "w"], &["y"], Vec::new())], vec![weight])).unwrap();
+        let graph = loaded(&model(&[1, 2], vec![node("Mul", &["x", "w"], &["y"], Vec::new())], vec![weight]))
+            .unwrap();
         let image = Tensor::<1>::from_floats([2.0, 3.0], &device()).reshape([1, 2, 1, 1]);
         assert_close(&host::values(graph.classify(image).unwrap()), &[1.0, -6.0], 0.0);
     }

@@ -36,7 +36,8 @@ fn measured(file: &File) -> Result<String, String> {
         let expected = file.array(&file.about["outputs"][index]);
         let model = file.onnx().output(name).load().map_err(text)?;
         let image = as_image(&file.input(), &model);
-        let got = output(&model, image, expected.shape()).map_err(|error| format!("output {name}: {error}"))?;
+        let got =
+            output(&model, image, expected.shape()).map_err(|error| format!("output {name}: {error}"))?;
         let expected = expected.iter().copied().collect::<Vec<_>>();
         if let Some(mean) = file.about["tolerance"]["output_mean_abs"].as_f64() {
             let sum: f32 = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
@@ -59,14 +60,16 @@ fn measured(file: &File) -> Result<String, String> {
         let model = file.onnx().output(file.output_names()[index]).load().map_err(text)?;
         let image = as_image(&file.input(), &model);
         let got = gradient(&model, image, like.shape(), &place).map_err(text)?;
-        let far = distance(&in_order_of(got, expected.shape()), &expected.iter().copied().collect::<Vec<_>>());
+        let far =
+            distance(&in_order_of(got, expected.shape()), &expected.iter().copied().collect::<Vec<_>>());
         let tolerance = file.about["gradient"]["tolerance_rel_of_absmax"].as_f64().unwrap_or(1e-3) as f32;
         said += &format!(", gradient within {far:.1e}");
         if far > tolerance {
             return Err(said);
         }
     }
-    let layers = file.onnx().load().and_then(|model| model.layers()).map_err(|error| format!("layers: {error}"))?;
+    let layers =
+        file.onnx().load().and_then(|model| model.layers()).map_err(|error| format!("layers: {error}"))?;
     Ok(format!("{said}, {} layers", layers.len()))
 }
 
@@ -138,7 +141,9 @@ fn saliency_grad_cam_and_activation_maximisation_run_on_files() {
     let more = more_files();
     folders.extend(more.as_ref());
     for folder in folders {
-        for file in folder.files().filter(|file| file.expected() == "run" && file.about.get("gradient").is_some()) {
+        for file in
+            folder.files().filter(|file| file.expected() == "run" && file.about.get("gradient").is_some())
+        {
             let (model, image) = pictured(folder, file.name());
             let target = Target::class(0);
             let saliency = Saliency::new();
@@ -151,7 +156,10 @@ fn saliency_grad_cam_and_activation_maximisation_run_on_files() {
                 let guided = Saliency::guided().attribute(&model, image.clone(), &target);
                 assert!(guided.is_ok(), "{}: {}", file.name(), guided.unwrap_err());
             }
-            let spatial = layers.iter().rev().find(|layer| layer.kind.contains("convolution") && layer.shape[1] * layer.shape[2] > 1);
+            let spatial = layers
+                .iter()
+                .rev()
+                .find(|layer| layer.kind.contains("convolution") && layer.shape[1] * layer.shape[2] > 1);
             if let Some(layer) = spatial {
                 let cam = Cam::new(Formula::GradCam).layer(&layer.name).map(&model, image.clone(), &target);
                 assert!(cam.is_ok(), "{} at {}: {}", file.name(), layer.name, cam.unwrap_err());
@@ -203,7 +211,10 @@ fn a_run_computes_only_what_the_wanted_layer_depends_on() {
     run(&model, image.clone(), &mut taps).unwrap();
     assert!(taps.seen().len() <= 2, "{:?}", taps.seen());
     let error = model.activation(image, "no such layer").unwrap_err();
-    assert!(matches!(&error, Error::UnknownLayer { available, .. } if available.len() == layers.len()), "{error}");
+    assert!(
+        matches!(&error, Error::UnknownLayer { available, .. } if available.len() == layers.len()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -230,11 +241,13 @@ fn preprocessing_happens_inside_the_model() {
     let model = vis::model::Onnx::open(file.path(), Preprocessing::tf()).unwrap();
     assert_eq!(model.input().range(), (0.0, 255.0));
     let pixels = (input.clone() + 1.0) * 127.5;
-    let (a, b) = (host::values(plain.classify(input.clone()).unwrap()), host::values(model.classify(pixels).unwrap()));
+    let (a, b) =
+        (host::values(plain.classify(input.clone()).unwrap()), host::values(model.classify(pixels).unwrap()));
     assert!(distance(&b, &a) < 1e-4);
     // Blue first, in the order that the network has its channels.
     let caffe = vis::model::Onnx::open(file.path(), Preprocessing::caffe()).unwrap();
-    let means = burn::tensor::Tensor::<1>::from_floats([103.939, 116.779, 123.68], &device()).reshape([1, 3, 1, 1]);
+    let means =
+        burn::tensor::Tensor::<1>::from_floats([103.939, 116.779, 123.68], &device()).reshape([1, 3, 1, 1]);
     let pixels = (input.clone() + means).flip([1]);
     assert!(distance(&host::values(caffe.classify(pixels).unwrap()), &a) < 1e-4);
 }
@@ -253,7 +266,11 @@ fn labels_come_from_text_and_from_json() {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         let named = model.take().unwrap().with_labels(&path).unwrap();
-        assert_eq!([0, 1, 2].map(|class| named.class_name(class)), [Some("cat"), Some("dog"), Some("owl")], "{name}");
+        assert_eq!(
+            [0, 1, 2].map(|class| named.class_name(class)),
+            [Some("cat"), Some("dog"), Some("owl")],
+            "{name}"
+        );
         model = Some(named);
     }
     let path = folder.path().join("broken.json");

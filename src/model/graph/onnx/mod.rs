@@ -156,7 +156,11 @@ impl Onnx {
             None => return Err(wrong("it does not tell its opset".into())),
         };
         if graph.node.len() > self.limits.nodes {
-            return Err(wrong(format!("it has {} nodes, above the limit of {}", graph.node.len(), self.limits.nodes)));
+            return Err(wrong(format!(
+                "it has {} nodes, above the limit of {}",
+                graph.node.len(),
+                self.limits.nodes
+            )));
         }
         let mut reader = Reader {
             builder: Builder::new(&self.device, self.limits),
@@ -173,7 +177,10 @@ impl Onnx {
         let mut outputs = Vec::new();
         for output in &graph.output {
             let name = output.name.as_deref().unwrap_or_default();
-            outputs.push((name, reader.find(name).ok_or_else(|| wrong(format!("output `{name}` is computed nowhere")))?));
+            outputs.push((
+                name,
+                reader.find(name).ok_or_else(|| wrong(format!("output `{name}` is computed nowhere")))?,
+            ));
         }
         if let Some(wanted) = &self.output {
             let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
@@ -202,10 +209,12 @@ impl Onnx {
         };
         let image = match &self.image {
             Some(name) => free.iter().find(|input| input.name.as_deref() == Some(name)),
-            None => free
-                .iter()
-                .filter(|input| is_float(input))
-                .max_by_key(|input| (declared(input).1.len(), std::cmp::Reverse(free.iter().position(|other| std::ptr::eq(*other, **input))))),
+            None => free.iter().filter(|input| is_float(input)).max_by_key(|input| {
+                (
+                    declared(input).1.len(),
+                    std::cmp::Reverse(free.iter().position(|other| std::ptr::eq(*other, **input))),
+                )
+            }),
         };
         let names = || free.iter().map(|input| name_of(input)).collect::<Vec<_>>().join(", ");
         let image = *image.ok_or_else(|| match &self.image {
@@ -213,7 +222,9 @@ impl Onnx {
             None if free.is_empty() => wrong("it has no inputs".into()),
             None => wrong(format!("none of its inputs could be an image: {}", names())),
         })?;
-        if let Some((name, _)) = self.held.iter().find(|(held, _)| !free.iter().any(|input| input.name.as_ref() == Some(held))) {
+        if let Some((name, _)) =
+            self.held.iter().find(|(held, _)| !free.iter().any(|input| input.name.as_ref() == Some(held)))
+        {
             return Err(Error::invalid("an input that is held", format!("one of {}", names()), name));
         }
         for input in &free {
@@ -232,13 +243,21 @@ impl Onnx {
                 Some((_, values)) if values.len() == 1 => vec![values[0]; elements],
                 Some((_, values)) => {
                     let expected = format!("one value, or {elements} for shape {shape:?}");
-                    return Err(Error::invalid("the values of an input that is held", expected, values.len()));
+                    return Err(Error::invalid(
+                        "the values of an input that is held",
+                        expected,
+                        values.len(),
+                    ));
                 }
                 None => vec![0.0; elements],
             };
             let value: Value = match kind.and_then(element) {
-                Some(Kind::Int { .. }) => Value::ints(shape, values.iter().map(|value| *value as i64).collect()),
-                Some(Kind::Bool) => Array::bools(shape, values.iter().map(|value| *value != 0.0).collect()).into(),
+                Some(Kind::Int { .. }) => {
+                    Value::ints(shape, values.iter().map(|value| *value as i64).collect())
+                }
+                Some(Kind::Bool) => {
+                    Array::bools(shape, values.iter().map(|value| *value != 0.0).collect()).into()
+                }
                 _ => Real::from_host(shape, values, &self.device).map_err(wrong)?.into(),
             };
             let value = reader.builder.constant(value);
@@ -262,10 +281,13 @@ impl Onnx {
         let [channels, height, width] = self.shape.unwrap_or([channels, height, width]);
         let elements = super::value::count(&[channels, height, width]).map_err(wrong)?;
         if elements == 0 || elements > self.limits.elements {
-            return Err(wrong(format!("its input `{name}` of {channels}x{height}x{width} can't be an image")));
+            return Err(wrong(format!(
+                "its input `{name}` of {channels}x{height}x{width} can't be an image"
+            )));
         }
         self.preprocessing.check(channels)?;
-        let spec = InputSpec::new([channels, height, width], self.preprocessing.range()).with_any_size_from(1);
+        let spec =
+            InputSpec::new([channels, height, width], self.preprocessing.range()).with_any_size_from(1);
         let value = reader.builder.image();
         reader.define(&name, value).map_err(wrong)?;
         Ok((value, layout, spec))
@@ -285,10 +307,13 @@ impl Onnx {
             rank => return Err(format!("its input `{name}` of rank {rank} can't be an image")),
         }
         let few = |axis: usize| shape[axis].is_some_and(|size| size <= 4);
-        let turned = graph.node.iter().filter(|node| node.input.first().is_some_and(|input| input == name)).any(|node| {
-            node.op_type.as_deref() == Some("Transpose")
-                && Attributes::of(node).ints("perm").is_ok_and(|perm| perm == Some(&[0, 3, 1, 2][..]))
-        });
+        let turned =
+            graph.node.iter().filter(|node| node.input.first().is_some_and(|input| input == name)).any(
+                |node| {
+                    node.op_type.as_deref() == Some("Transpose")
+                        && Attributes::of(node).ints("perm").is_ok_and(|perm| perm == Some(&[0, 3, 1, 2][..]))
+                },
+            );
         let last = self.channels_last.unwrap_or(turned || (few(3) && !few(1)));
         Ok(if last { Layout::ChannelsLast } else { Layout::ChannelsFirst })
     }
@@ -299,7 +324,8 @@ fn declared(input: &ValueInfoProto) -> (Option<DataType>, Vec<Option<usize>>) {
     let Some(tensor) = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()) else {
         return (None, Vec::new());
     };
-    let size = |value: Option<i64>| value.and_then(|value| usize::try_from(value).ok()).filter(|size| *size > 0);
+    let size =
+        |value: Option<i64>| value.and_then(|value| usize::try_from(value).ok()).filter(|size| *size > 0);
     let shape = tensor.shape.iter().flat_map(|shape| &shape.dim).map(|dim| size(dim.dim_value)).collect();
     (tensor.elem_type, shape)
 }
@@ -352,7 +378,8 @@ impl Reader<'_> {
         scopes: &[Option<Vec<String>>],
         mut branch: Option<&mut Vec<Node>>,
     ) -> Result<(), String> {
-        let weights: HashSet<&str> = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
+        let weights: HashSet<&str> =
+            graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()).collect();
         let names = names::names(&graph.node, scopes, &weights);
         for (node, name) in graph.node.iter().zip(names) {
             self.node(node, &name, branch.as_deref_mut()).map_err(|reason| {
@@ -368,7 +395,10 @@ impl Reader<'_> {
         for input in &node.input {
             inputs.push(match input.as_str() {
                 "" => None,
-                input => Some(self.find(input).ok_or_else(|| format!("its input `{input}` is computed nowhere before it"))?),
+                input => Some(
+                    self.find(input)
+                        .ok_or_else(|| format!("its input `{input}` is computed nowhere before it"))?,
+                ),
             });
         }
         let attributes = Attributes::of(node);
@@ -415,7 +445,8 @@ impl Reader<'_> {
             });
         }
         // The type of a zero point goes through a copy.
-        if let (Operation::Identity, Some(Some(from)), Some(Some(to))) = (&operation, inputs.first(), outputs.first())
+        if let (Operation::Identity, Some(Some(from)), Some(Some(to))) =
+            (&operation, inputs.first(), outputs.first())
             && let Some(kind) = self.zero_types.get(from).copied()
         {
             self.zero_types.insert(*to, kind);
@@ -440,7 +471,9 @@ impl Reader<'_> {
         self.nodes(graph, &[], Some(&mut nodes))?;
         let named = graph.output.iter().map(|output| output.name.as_deref().unwrap_or_default());
         let found = named
-            .map(|name| self.find(name).ok_or_else(|| format!("output `{name}` of a branch is computed nowhere")))
+            .map(|name| {
+                self.find(name).ok_or_else(|| format!("output `{name}` of a branch is computed nowhere"))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if found.len() != outputs {
             return Err(format!("a branch has {} outputs instead of {outputs}", found.len()));
@@ -449,7 +482,9 @@ impl Reader<'_> {
     }
 
     fn constant(&self, attributes: Attributes) -> Result<(Value, Option<DataType>), String> {
-        let floats = |values: &[f32], shape: Vec<usize>| -> Value { Array { shape, data: Data::Float(values.to_vec()) }.into() };
+        let floats = |values: &[f32], shape: Vec<usize>| -> Value {
+            Array { shape, data: Data::Float(values.to_vec()) }.into()
+        };
         if let Some(tensor) = attributes.tensor("value")? {
             let value = tensors::read(tensor, self.folder, self.bytes, self.builder.device())?;
             return Ok((value, tensor.data_type));

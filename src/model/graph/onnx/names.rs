@@ -12,7 +12,11 @@ use std::collections::{HashMap, HashSet};
 use rten_onnx::onnx::NodeProto;
 
 /// A name for each node.
-pub(super) fn names(nodes: &[NodeProto], scopes: &[Option<Vec<String>>], weights: &HashSet<&str>) -> Vec<String> {
+pub(super) fn names(
+    nodes: &[NodeProto],
+    scopes: &[Option<Vec<String>>],
+    weights: &HashSet<&str>,
+) -> Vec<String> {
     let legacy = |node: &NodeProto| node.name.as_deref().is_some_and(|name| name.starts_with('/'));
     let mut paths: Vec<Option<(String, String)>> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
@@ -50,7 +54,11 @@ pub(super) fn names(nodes: &[NodeProto], scopes: &[Option<Vec<String>>], weights
         .iter()
         .enumerate()
         .map(|(index, node)| match &paths[index] {
-            Some((path, _)) if !path.is_empty() && last.get(path.as_str()) == Some(&index) && !inner.contains(path.as_str()) => {
+            Some((path, _))
+                if !path.is_empty()
+                    && last.get(path.as_str()) == Some(&index)
+                    && !inner.contains(path.as_str()) =>
+            {
                 path.clone()
             }
             Some((path, own)) if path.is_empty() => own.clone(),
@@ -66,7 +74,11 @@ fn noted_path(scope: &[String]) -> Option<(String, String)> {
     let mut path = String::new();
     for name in modules.iter().filter(|name| !name.is_empty()) {
         // Names are whole paths, or come below one.
-        path = if path.is_empty() || name.starts_with(&format!("{path}.")) { name.clone() } else { format!("{path}.{name}") };
+        path = if path.is_empty() || name.starts_with(&format!("{path}.")) {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
     }
     Some((path, own.clone()))
 }
@@ -94,7 +106,8 @@ fn legacy_path(name: &str) -> Option<(String, String)> {
 
 /// The module whose weights a node takes.
 fn weights_path(node: &NodeProto, weights: &HashSet<&str>) -> Option<(String, String)> {
-    let weight = node.input.iter().skip(1).find(|input| weights.contains(input.as_str()) && !input.contains("::"))?;
+    let weight =
+        node.input.iter().skip(1).find(|input| weights.contains(input.as_str()) && !input.contains("::"))?;
     let (path, last) = weight.rsplit_once('.')?;
     let known = matches!(last, "weight" | "bias" | "w" | "b" | "gamma" | "beta" | "running_mean");
     known.then(|| (path.to_owned(), node.op_type.clone().unwrap_or_default()))
@@ -168,7 +181,8 @@ mod tests {
 
     #[test]
     fn scopes_of_tensorflow_are_kept_and_a_call_around_all_is_left_out() {
-        let nodes = [node("StatefulPartitionedCall/model/conv2d/Conv2D", "Conv", &["x"]), node("", "Relu", &["x"])];
+        let nodes =
+            [node("StatefulPartitionedCall/model/conv2d/Conv2D", "Conv", &["x"]), node("", "Relu", &["x"])];
         assert_eq!(names(&nodes, &[], &HashSet::new()), ["model/conv2d/Conv2D", "_out"]);
     }
 }

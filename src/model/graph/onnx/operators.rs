@@ -2,13 +2,14 @@
 
 use rten_onnx::onnx::{DataType, NodeProto};
 
-use super::attributes::Attributes;
 use super::super::build::Builder;
 use super::super::operations::{
-    Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry, Interpolation, Kind, Logic, Norm,
-    Operation, PadMode, Pool, Pooling, Recurrent, Reduction, Resize, Rounding, Unary, Update, Winners,
+    Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry,
+    Interpolation, Kind, Logic, Norm, Operation, PadMode, Pool, Pooling, Recurrent, Reduction, Resize,
+    Rounding, Unary, Update, Winners,
 };
 use super::super::value::{Array, Data, Value};
+use super::attributes::Attributes;
 
 /// What an operator becomes: an operation and its inputs, attributes of old opsets among them.
 pub(super) struct Translated {
@@ -28,19 +29,141 @@ pub(super) struct Operator<'a> {
 /// The operators that are supported, of the domain of ONNX.
 #[cfg(test)]
 pub(super) const SUPPORTED: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention", "AveragePool",
-    "BatchNormalization", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
-    "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Dropout", "Elu", "Equal", "Erf",
-    "Exp", "Expand", "Flatten", "Floor", "Gather", "GRU", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool",
-    "GlobalLpPool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish",
-    "Hardmax", "Identity", "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LayerNormalization", "LeakyRelu",
-    "Less", "LessOrEqual", "Log", "LogSoftmax", "LpNormalization", "LpPool", "MatMul", "Max", "MaxPool", "Mean",
-    "MeanVarianceNormalization", "Min", "Mish", "Mod", "Mul", "Neg", "NonZero", "Not", "OneHot", "Or", "PRelu", "Pad",
-    "Pow", "QuantizeLinear", "RMSNormalization", "RNN", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum",
-    "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu",
-    "Reshape", "Resize", "Round", "ScatterElements", "ScatterND", "Selu", "Shape", "Shrink", "Sigmoid", "Sign", "Sin",
-    "Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "Swish", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample", "Where",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Attention",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Conv",
+    "ConvTranspose",
+    "Cos",
+    "Cosh",
+    "CumSum",
+    "DepthToSpace",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "GRU",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalLpPool",
+    "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "GroupNormalization",
+    "HardSigmoid",
+    "HardSwish",
+    "Hardmax",
+    "Identity",
+    "If",
+    "InstanceNormalization",
+    "IsInf",
+    "IsNaN",
+    "LRN",
+    "LSTM",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "LpPool",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Mean",
+    "MeanVarianceNormalization",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "QuantizeLinear",
+    "RMSNormalization",
+    "RNN",
+    "Range",
+    "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Selu",
+    "Shape",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Upsample",
+    "Where",
     "Xor",
 ];
 
@@ -165,7 +288,9 @@ impl Operator<'_> {
             "Mish" => Operation::Activation(Activation::Mish),
             "Softplus" => Operation::Activation(Activation::Softplus),
             "Softsign" => Operation::Activation(Activation::Softsign),
-            "ThresholdedRelu" => Operation::Activation(Activation::Thresholded(attributes.float_or("alpha", 1.0)?)),
+            "ThresholdedRelu" => {
+                Operation::Activation(Activation::Thresholded(attributes.float_or("alpha", 1.0)?))
+            }
             "Shrink" => Operation::Activation(Activation::Shrink {
                 lambda: attributes.float_or("lambd", 0.5)?,
                 bias: attributes.float_or("bias", 0.0)?,
@@ -208,7 +333,9 @@ impl Operator<'_> {
             "GlobalMaxPool" => Operation::GlobalPool(Pooling::Max),
             "GlobalLpPool" => Operation::GlobalPool(Pooling::Norm(attributes.int_or("p", 2)? as f32)),
             "BatchNormalization" => {
-                if attributes.flag("training_mode")? || self.node.output.iter().skip(1).any(|name| !name.is_empty()) {
+                if attributes.flag("training_mode")?
+                    || self.node.output.iter().skip(1).any(|name| !name.is_empty())
+                {
                     return Ok(self.unsupported("BatchNormalization that still learns"));
                 }
                 Operation::Normalize(Norm::Batch { epsilon: attributes.float_or("epsilon", 1e-5)? })
@@ -217,7 +344,10 @@ impl Operator<'_> {
                 Operation::Normalize(Norm::Instance { epsilon: attributes.float_or("epsilon", 1e-5)? })
             }
             "GroupNormalization" => Operation::Normalize(Norm::Group {
-                groups: attributes.int("num_groups")?.and_then(|groups| usize::try_from(groups).ok()).unwrap_or(0),
+                groups: attributes
+                    .int("num_groups")?
+                    .and_then(|groups| usize::try_from(groups).ok())
+                    .unwrap_or(0),
                 epsilon: attributes.float_or("epsilon", 1e-5)?,
                 scale_by_group: self.opset < 21,
             }),
@@ -271,7 +401,10 @@ impl Operator<'_> {
                     Some("bidirectional") => Direction::Both,
                     Some(other) => return Err(format!("direction can't be `{other}`")),
                 };
-                if attributes.has("activations") || attributes.has("clip") || attributes.flag("input_forget")? {
+                if attributes.has("activations")
+                    || attributes.has("clip")
+                    || attributes.flag("input_forget")?
+                {
                     return Ok(self.unsupported(&format!("{kind} with activations of its own")));
                 }
                 let cell = match kind {
@@ -281,8 +414,8 @@ impl Operator<'_> {
                 };
                 Operation::Recurrent(Recurrent { cell, direction, batch_first: attributes.flag("layout")? })
             }
-            "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
-            | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => {
+            "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1"
+            | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => {
                 self.list_input(1, "axes", attributes, builder)?;
                 Operation::Reduce {
                     reduction: match kind {
@@ -317,9 +450,10 @@ impl Operator<'_> {
                     largest: attributes.int_or("largest", 1)? != 0,
                 }
             }
-            "CumSum" => {
-                Operation::Cumulate { exclusive: attributes.flag("exclusive")?, reverse: attributes.flag("reverse")? }
-            }
+            "CumSum" => Operation::Cumulate {
+                exclusive: attributes.flag("exclusive")?,
+                reverse: attributes.flag("reverse")?,
+            },
             "Reshape" => {
                 self.list_input(1, "shape", attributes, builder)?;
                 Operation::Reshape { allow_zero: attributes.flag("allowzero")? }
@@ -366,31 +500,39 @@ impl Operator<'_> {
             }
             "Tile" => Operation::Tile,
             "Expand" => Operation::Expand,
-            "DepthToSpace" => {
-                Operation::DepthToSpace { block: block(attributes)?, columns_first: columns_first(attributes)? }
-            }
-            "SpaceToDepth" => {
-                Operation::SpaceToDepth { block: block(attributes)?, columns_first: columns_first(attributes)? }
-            }
+            "DepthToSpace" => Operation::DepthToSpace {
+                block: block(attributes)?,
+                columns_first: columns_first(attributes)?,
+            },
+            "SpaceToDepth" => Operation::SpaceToDepth {
+                block: block(attributes)?,
+                columns_first: columns_first(attributes)?,
+            },
             "Resize" | "Upsample" => self.resize(kind, attributes, builder)?,
             "Gather" => Operation::Gather { axis: attributes.int_or("axis", 0)? },
             "GatherElements" => Operation::GatherElements { axis: attributes.int_or("axis", 0)? },
             "GatherND" => {
                 let batch = attributes.int_or("batch_dims", 0)?;
-                Operation::GatherNd { batch: usize::try_from(batch).map_err(|_| format!("batch_dims can't be {batch}"))? }
+                Operation::GatherNd {
+                    batch: usize::try_from(batch).map_err(|_| format!("batch_dims can't be {batch}"))?,
+                }
             }
             "ScatterND" => Operation::ScatterNd(update(attributes)?),
-            "ScatterElements" | "Scatter" => {
-                Operation::ScatterElements { axis: attributes.int_or("axis", 0)?, update: update(attributes)? }
-            }
+            "ScatterElements" | "Scatter" => Operation::ScatterElements {
+                axis: attributes.int_or("axis", 0)?,
+                update: update(attributes)?,
+            },
             "OneHot" => Operation::OneHot { axis: attributes.int_or("axis", -1)? },
             "NonZero" => Operation::NonZero,
             "Trilu" => Operation::Triangle { upper: attributes.int_or("upper", 1)? != 0 },
             "Range" => Operation::Range,
-            "Shape" => Operation::Shape { start: attributes.int_or("start", 0)?, end: attributes.int("end")? },
+            "Shape" => {
+                Operation::Shape { start: attributes.int_or("start", 0)?, end: attributes.int("end")? }
+            }
             "Size" => Operation::Size,
             "QuantizeLinear" => {
-                let declared = attributes.int("output_dtype")?.and_then(|kind| i32::try_from(kind).ok()).map(DataType);
+                let declared =
+                    attributes.int("output_dtype")?.and_then(|kind| i32::try_from(kind).ok()).map(DataType);
                 let kind = declared.filter(|kind| kind.0 != 0).or(self.zero_type).unwrap_or(DataType::UINT8);
                 let (low, high) = match kind {
                     DataType::UINT8 => (0.0, 255.0),
@@ -450,7 +592,12 @@ impl Operator<'_> {
         Ok(())
     }
 
-    fn resize(&mut self, kind: &str, attributes: Attributes, builder: &mut Builder) -> Result<Operation, String> {
+    fn resize(
+        &mut self,
+        kind: &str,
+        attributes: Attributes,
+        builder: &mut Builder,
+    ) -> Result<Operation, String> {
         let old = kind == "Upsample" || self.opset < 11;
         if old {
             // Only scales, as a list or as an input.
@@ -527,7 +674,10 @@ fn geometry(attributes: Attributes) -> Result<Geometry, String> {
 
 fn block(attributes: Attributes) -> Result<usize, String> {
     let block = attributes.int("blocksize")?.ok_or("attribute blocksize is missing")?;
-    usize::try_from(block).ok().filter(|block| (1..=4096).contains(block)).ok_or_else(|| format!("blocksize can't be {block}"))
+    usize::try_from(block)
+        .ok()
+        .filter(|block| (1..=4096).contains(block))
+        .ok_or_else(|| format!("blocksize can't be {block}"))
 }
 
 fn columns_first(attributes: Attributes) -> Result<bool, String> {

@@ -12,7 +12,12 @@ use super::super::value::{Array, Real, Value, count};
 use crate::{Error, Result};
 
 /// Reads a tensor, by its declared type and shape and no more bytes than there are.
-pub(super) fn read(tensor: &TensorProto, folder: Option<&Path>, most: u64, device: &Device) -> Result<Value, String> {
+pub(super) fn read(
+    tensor: &TensorProto,
+    folder: Option<&Path>,
+    most: u64,
+    device: &Device,
+) -> Result<Value, String> {
     let shape = tensor
         .dims
         .iter()
@@ -57,9 +62,15 @@ pub(super) fn read(tensor: &TensorProto, folder: Option<&Path>, most: u64, devic
         DataType::BFLOAT16 => floats(words().map(|bits| bf16::from_bits(*bits as u16).to_f32()).collect()),
         DataType::BOOL => {
             let values: Vec<bool> = words().map(|value| *value != 0).collect();
-            if values.len() == elements { Ok(Array::bools(shape, values).into()) } else { Err(wrong(values.len())) }
+            if values.len() == elements {
+                Ok(Array::bools(shape, values).into())
+            } else {
+                Err(wrong(values.len()))
+            }
         }
-        DataType::INT64 => integers(shape.clone(), tensor.int64_data.clone()).ok_or_else(|| wrong(tensor.int64_data.len())),
+        DataType::INT64 => {
+            integers(shape.clone(), tensor.int64_data.clone()).ok_or_else(|| wrong(tensor.int64_data.len()))
+        }
         DataType::INT4 | DataType::UINT4 => {
             let bytes: Vec<u8> = words().map(|value| *value as u8).collect();
             if bytes.len() != size {
@@ -98,7 +109,13 @@ fn integers(shape: Vec<usize>, values: Vec<i64>) -> Option<Value> {
     (count(&shape) == Ok(values.len())).then(|| Value::ints(shape, values))
 }
 
-fn from_bytes(bytes: &[u8], kind: DataType, shape: Vec<usize>, elements: usize, device: &Device) -> Result<Value, String> {
+fn from_bytes(
+    bytes: &[u8],
+    kind: DataType,
+    shape: Vec<usize>,
+    elements: usize,
+    device: &Device,
+) -> Result<Value, String> {
     macro_rules! numbers {
         ($type:ty, $convert:expr) => {
             bytes
@@ -112,8 +129,12 @@ fn from_bytes(bytes: &[u8], kind: DataType, shape: Vec<usize>, elements: usize, 
         DataType::FLOAT => return real(shape, numbers!(f32, |value| value), device),
         DataType::DOUBLE => return real(shape, numbers!(f64, |value| value as f32), device),
         DataType::FLOAT16 => return real(shape, numbers!(u16, |bits| f16::from_bits(bits).to_f32()), device),
-        DataType::BFLOAT16 => return real(shape, numbers!(u16, |bits| bf16::from_bits(bits).to_f32()), device),
-        DataType::BOOL => return Ok(Array::bools(shape, bytes.iter().map(|byte| *byte != 0).collect()).into()),
+        DataType::BFLOAT16 => {
+            return real(shape, numbers!(u16, |bits| bf16::from_bits(bits).to_f32()), device);
+        }
+        DataType::BOOL => {
+            return Ok(Array::bools(shape, bytes.iter().map(|byte| *byte != 0).collect()).into());
+        }
         DataType::INT8 => numbers!(i8, i64::from),
         DataType::UINT8 => numbers!(u8, i64::from),
         DataType::INT16 => numbers!(i16, i64::from),
@@ -124,7 +145,9 @@ fn from_bytes(bytes: &[u8], kind: DataType, shape: Vec<usize>, elements: usize, 
         DataType::INT4 | DataType::UINT4 => {
             let halves = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(elements);
             let signed = kind == DataType::INT4;
-            halves.map(|half| if signed && half > 7 { i64::from(half) - 16 } else { i64::from(half) }).collect()
+            halves
+                .map(|half| if signed && half > 7 { i64::from(half) - 16 } else { i64::from(half) })
+                .collect()
         }
         _ => numbers!(i64, |value| value),
     };
@@ -134,10 +157,16 @@ fn from_bytes(bytes: &[u8], kind: DataType, shape: Vec<usize>, elements: usize, 
 /// The bytes of a tensor that are in a file beside the model's.
 fn beside(tensor: &TensorProto, folder: Option<&Path>, size: u64, most: u64) -> Result<Vec<u8>, String> {
     let entry = |key: &str| {
-        tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key)).and_then(|entry| entry.value.as_deref())
+        tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key.as_deref() == Some(key))
+            .and_then(|entry| entry.value.as_deref())
     };
     let number = |key: &str| {
-        entry(key).map(|text| text.parse::<u64>().map_err(|_| format!("its {key} `{text}` is no number"))).transpose()
+        entry(key)
+            .map(|text| text.parse::<u64>().map_err(|_| format!("its {key} `{text}` is no number")))
+            .transpose()
     };
     let location = entry("location").ok_or("it is in another file, which is not named")?;
     let folder = folder.ok_or("it is in another file, and the folder of this one is not known")?;

@@ -34,7 +34,8 @@ fn cases(mut bytes: &[u8]) -> Vec<Case<'_>> {
     while !bytes.is_empty() {
         let name = std::str::from_utf8(text(&mut bytes)).unwrap();
         let count = number(&mut bytes);
-        let files = (0..count).map(|_| (std::str::from_utf8(text(&mut bytes)).unwrap(), text(&mut bytes))).collect();
+        let files =
+            (0..count).map(|_| (std::str::from_utf8(text(&mut bytes)).unwrap(), text(&mut bytes))).collect();
         cases.push(Case { name, files });
     }
     cases
@@ -56,7 +57,8 @@ impl Case<'_> {
         let model = ModelProto::parse_buf(bytes).map_err(|error| error.to_string())?;
         let graph = model.graph.as_ref().unwrap();
         let plain = |domain: Option<&str>| matches!(domain, None | Some("" | "ai.onnx"));
-        let opset = model.opset_import.iter().find(|set| plain(set.domain.as_deref())).and_then(|set| set.version);
+        let opset =
+            model.opset_import.iter().find(|set| plain(set.domain.as_deref())).and_then(|set| set.version);
         let mut reader = Reader {
             builder: Builder::new(&Device::default(), Limits::default()),
             opset: opset.unwrap(),
@@ -80,7 +82,8 @@ impl Case<'_> {
             }
         }
         reader.nodes(graph, &[], None)?;
-        let outputs = graph.output.iter().map(|output| reader.find(output.name.as_deref().unwrap()).unwrap()).collect();
+        let outputs =
+            graph.output.iter().map(|output| reader.find(output.name.as_deref().unwrap()).unwrap()).collect();
         let operators = graph.node.iter().filter_map(|node| node.op_type.clone()).collect();
         let spec = InputSpec::new([1, 1, 1], (0.0, 1.0));
         let graph = reader
@@ -99,7 +102,11 @@ impl Case<'_> {
         let (relative, absolute): (f32, f32) = (relative.parse().unwrap(), absolute.parse().unwrap());
         for (index, (got, expected)) in got.iter().zip(self.tensors("output")).enumerate() {
             if got.shape() != expected.shape() {
-                return Err(format!("output {index} has shape {:?} instead of {:?}", got.shape(), expected.shape()));
+                return Err(format!(
+                    "output {index} has shape {:?} instead of {:?}",
+                    got.shape(),
+                    expected.shape()
+                ));
             }
             let (got, expected) = (got.host().to_floats(), expected.host().to_floats());
             // The references were computed in other orders of summation.
@@ -109,7 +116,10 @@ impl Case<'_> {
                     || (got - expected).abs() <= absolute.max(1e-6) + relative.max(1e-3) * expected.abs()
             };
             if let Some(place) = got.iter().zip(&expected).position(|pair| !close(pair)) {
-                return Err(format!("output {index} is {} instead of {} at {place}", got[place], expected[place]));
+                return Err(format!(
+                    "output {index} is {} instead of {} at {place}",
+                    got[place], expected[place]
+                ));
             }
         }
         Ok(())
@@ -119,9 +129,28 @@ impl Case<'_> {
     fn gradient_error(&self) -> Option<f32> {
         let (graph, inputs, operators) = self.graph().ok()?;
         let given = self.tensors("input");
-        let jumps = ["Floor", "Ceil", "Round", "Sign", "QuantizeLinear", "Cast", "CastLike", "Mod", "Hardmax", "Shrink", "ThresholdedRelu"];
+        let jumps = [
+            "Floor",
+            "Ceil",
+            "Round",
+            "Sign",
+            "QuantizeLinear",
+            "Cast",
+            "CastLike",
+            "Mod",
+            "Hardmax",
+            "Shrink",
+            "ThresholdedRelu",
+        ];
         // At a kink or a tie there is no derivative; of 10000 a float has not the digits.
-        let kinks = ["leakyrelu_example", "elu_example", "l2normalization_axis_0", "reduce_min_default_axes", "maxpool_3d_dilations", "large_number"];
+        let kinks = [
+            "leakyrelu_example",
+            "elu_example",
+            "l2normalization_axis_0",
+            "reduce_min_default_axes",
+            "maxpool_3d_dilations",
+            "large_number",
+        ];
         if kinks.iter().any(|kink| self.name.contains(kink)) {
             return None;
         }
@@ -130,11 +159,15 @@ impl Case<'_> {
         }
         // Numbers that mean a place, a size or a bound stay.
         let moves = |index: usize| index == 0 || given[index].shape().len() == given[0].shape().len();
-        let moved: Vec<usize> = (0..given.len()).filter(|index| matches!(given[*index], Value::Real(_)) && moves(*index)).collect();
+        let moved: Vec<usize> = (0..given.len())
+            .filter(|index| matches!(given[*index], Value::Real(_)) && moves(*index))
+            .collect();
         if moved.is_empty() {
             return None;
         }
-        let noise = |length: usize, seed: u64| crate::random::noise([1, 1, 1, length], (-1.0, 1.0), seed, 0, &Device::default());
+        let noise = |length: usize, seed: u64| {
+            crate::random::noise([1, 1, 1, length], (-1.0, 1.0), seed, 0, &Device::default())
+        };
         let direction: Vec<Vec<f32>> = moved
             .iter()
             .map(|index| crate::host::values(noise(given[*index].shape().iter().product(), *index as u64)))
@@ -160,14 +193,19 @@ impl Case<'_> {
             let outputs = graph.evaluate(inputs.iter().copied().zip(values).collect()).ok()?;
             Some(sum(&outputs)?.into_scalar::<f32>()).filter(|sum| sum.is_finite())
         };
-        let differences: Vec<f32> =
-            [3e-4, 1e-3, 3e-3, 1e-2].iter().map(|h| Some((at(*h)? - at(-h)?) / (2.0 * h))).collect::<Option<_>>()?;
+        let differences: Vec<f32> = [3e-4, 1e-3, 3e-3, 1e-2]
+            .iter()
+            .map(|h| Some((at(*h)? - at(-h)?) / (2.0 * h)))
+            .collect::<Option<_>>()?;
         let mut values = given.clone();
         let mut leaves = Vec::new();
         for index in &moved {
             let host = given[*index].host();
             let length = host.len();
-            let leaf = Tensor::<1>::from_data(TensorData::new(host.to_floats(), [length]), &Device::default().autodiff());
+            let leaf = Tensor::<1>::from_data(
+                TensorData::new(host.to_floats(), [length]),
+                &Device::default().autodiff(),
+            );
             let leaf = leaf.require_grad();
             values[*index] = Value::Real(Real::from_tensor(leaf.clone()).reshape(&host.shape).ok()?);
             leaves.push(leaf);
@@ -188,7 +226,8 @@ impl Case<'_> {
                 }
             }
         }
-        let worst = differences.iter().map(|difference| (difference - derivative).abs()).fold(f32::MAX, f32::min);
+        let worst =
+            differences.iter().map(|difference| (difference - derivative).abs()).fold(f32::MAX, f32::min);
         Some(worst / size.max(1e-3))
     }
 }
@@ -199,7 +238,9 @@ fn official() -> Vec<u8> {
     match std::env::var_os("VIS_ONNX_OFFICIAL") {
         Some(path) => std::fs::read(path).unwrap(),
         None => {
-            eprintln!("SKIPPED: the large official tests; set VIS_ONNX_OFFICIAL to what `official.py --all` wrote");
+            eprintln!(
+                "SKIPPED: the large official tests; set VIS_ONNX_OFFICIAL to what `official.py --all` wrote"
+            );
             small.to_vec()
         }
     }
@@ -209,8 +250,10 @@ fn official() -> Vec<u8> {
 fn the_official_backend_tests_of_the_supported_operators_pass() {
     let bytes = official();
     let cases = cases(&bytes);
-    let failed: Vec<String> =
-        cases.iter().filter_map(|case| case.check().err().map(|reason| format!("{}: {reason}", case.name))).collect();
+    let failed: Vec<String> = cases
+        .iter()
+        .filter_map(|case| case.check().err().map(|reason| format!("{}: {reason}", case.name)))
+        .collect();
     println!("{} of {} official tests pass", cases.len() - failed.len(), cases.len());
     assert!(failed.is_empty(), "{} fail:\n{}", failed.len(), failed.join("\n"));
     assert!(cases.len() > 800);
@@ -262,7 +305,8 @@ fn the_table_of_operators_in_the_docs_is_what_is_translated() {
     for name in all.lines().filter(|name| !matches!(*name, "Constant" | "ConstantOfShape" | "If")) {
         let node = NodeProto { op_type: Some(name.into()), output: vec!["y".into()], ..Default::default() };
         let mut builder = Builder::new(&Device::default(), Limits::default());
-        let operator = Operator { node: &node, opset: 18, inputs: vec![None], zero_type: Some(DataType::UINT8) };
+        let operator =
+            Operator { node: &node, opset: 18, inputs: vec![None], zero_type: Some(DataType::UINT8) };
         // Without its attributes an operator may be refused, but not as one that is not known.
         let unknown = match operator.translate(&mut builder) {
             Ok(translated) => matches!(translated.operation, Operation::Unsupported(_)),

@@ -96,7 +96,8 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, String> {
             (7, Some(range)) => graphs.push((range, 0)),
             (25, Some(range)) => {
                 let text = |range: Range<usize>| String::from_utf8_lossy(&bytes[range]).into_owned();
-                let name = fields.message(range).find(|field| field.number == 1).and_then(|field| field.bytes);
+                let name =
+                    fields.message(range).find(|field| field.number == 1).and_then(|field| field.bytes);
                 survey.functions.push(name.map(text).unwrap_or_default());
             }
             (14 | 8 | 20 | 2 | 3 | 4 | 6, _) | (_, _) => {}
@@ -106,7 +107,9 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, String> {
         if depth > DEPTH {
             return Err(format!("graphs are nested deeper than {DEPTH}"));
         }
-        for node in Fields::new(bytes, range).filter(|field| field.number == 1).filter_map(|field| field.bytes) {
+        for node in
+            Fields::new(bytes, range).filter(|field| field.number == 1).filter_map(|field| field.bytes)
+        {
             let mut scope = None;
             for field in Fields::new(bytes, node) {
                 match (field.number, field.bytes) {
@@ -144,7 +147,8 @@ fn modules(bytes: &[u8], range: Range<usize>) -> Option<Vec<String>> {
     match entry {
         // `: Net/layer1.0: Block/layer1.0.conv1: Conv2d/conv2d_1: aten.conv2d.default`
         [Some("namespace"), Some(text)] => {
-            let names = text.split('/').filter_map(|part| part.split(':').next()).map(|name| name.trim().to_owned());
+            let names =
+                text.split('/').filter_map(|part| part.split(':').next()).map(|name| name.trim().to_owned());
             Some(names.collect())
         }
         _ => None,

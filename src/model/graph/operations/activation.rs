@@ -22,11 +22,19 @@ pub(in super::super) enum Activation {
     /// With slopes in the second input.
     PRelu,
     Elu(f32),
-    Selu { alpha: f32, gamma: f32 },
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
     Celu(f32),
-    Gelu { tanh: bool },
+    Gelu {
+        tanh: bool,
+    },
     Sigmoid,
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     HardSwish,
     /// `x · sigmoid(α x)`; SiLU where α is 1.
     Swish(f32),
@@ -35,7 +43,10 @@ pub(in super::super) enum Activation {
     Softsign,
     Tanh,
     Thresholded(f32),
-    Shrink { lambda: f32, bias: f32 },
+    Shrink {
+        lambda: f32,
+        bias: f32,
+    },
 }
 
 impl Activation {
@@ -154,7 +165,8 @@ impl Activation {
                 Dispatch::float_clamp(plus(times(x, alpha), beta), 0f32.into(), 1f32.into())
             }
             Self::HardSwish => {
-                let gate = Dispatch::float_clamp(plus(times(x.clone(), 1.0 / 6.0), 0.5), 0f32.into(), 1f32.into());
+                let gate =
+                    Dispatch::float_clamp(plus(times(x.clone(), 1.0 / 6.0), 0.5), 0f32.into(), 1f32.into());
                 Dispatch::float_mul(x, gate)
             }
             Self::Swish(alpha) => Dispatch::float_mul(x.clone(), Dispatch::sigmoid(times(x, alpha))),
@@ -209,7 +221,8 @@ fn clip(inputs: Inputs, scope: &mut Scope) -> Outcome<Value> {
     if let Value::Host(host) = inputs.get(0)?
         && let Data::Int(values) = &host.data
     {
-        let bound = |index: usize| Ok::<_, String>(inputs.optional(index).map(|value| value.host().to_ints()));
+        let bound =
+            |index: usize| Ok::<_, String>(inputs.optional(index).map(|value| value.host().to_ints()));
         let (low, high) = (bound(1)?, bound(2)?);
         let low = low.and_then(|low| low.first().copied()).unwrap_or(i64::MIN);
         let high = high.and_then(|high| high.first().copied()).unwrap_or(i64::MAX);

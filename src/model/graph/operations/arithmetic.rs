@@ -118,7 +118,9 @@ pub(in super::super) enum Binary {
     Max,
     Min,
     /// The remainder with the sign of the divisor, or of the dividend.
-    Mod { truncated: bool },
+    Mod {
+        truncated: bool,
+    },
 }
 
 impl Binary {
@@ -143,7 +145,8 @@ impl Binary {
             if !shape.contains(&0) {
                 scope.fits(&shape)?;
             }
-            let pairs = broadcast_indices(&a.shape, &shape).into_iter().zip(broadcast_indices(&b.shape, &shape));
+            let pairs =
+                broadcast_indices(&a.shape, &shape).into_iter().zip(broadcast_indices(&b.shape, &shape));
             let values = pairs.map(|(i, j)| self.of_ints(x[i], y[j])).collect::<Outcome<_>>()?;
             return Ok(Value::ints(shape, values));
         }
@@ -168,7 +171,8 @@ impl Binary {
             Self::Pow => a.zip(&b, Dispatch::float_powf),
             Self::Max | Self::Min | Self::Mod { .. } => {
                 let row = |real: &Real| {
-                    let row = Dispatch::float_reshape(real.expand(&shape).tensor(), Shape::from(vec![elements]));
+                    let row =
+                        Dispatch::float_reshape(real.expand(&shape).tensor(), Shape::from(vec![elements]));
                     Tensor::<1>::from_dispatch(row)
                 };
                 let (a, b) = (row(&a), row(&b));
@@ -309,7 +313,8 @@ pub(super) fn choose(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
         broadcast_indices(&condition.shape, &shape).into_iter().map(|index| values[index]).collect()
     };
     if let (Value::Host(yes), Value::Host(no)) = (yes, no) {
-        let (from_yes, from_no) = (broadcast_indices(&yes.shape, &shape), broadcast_indices(&no.shape, &shape));
+        let (from_yes, from_no) =
+            (broadcast_indices(&yes.shape, &shape), broadcast_indices(&no.shape, &shape));
         fn pick<T: Copy>(open: &[bool], yes: (&[T], &[usize]), no: (&[T], &[usize])) -> Vec<T> {
             let place = |(k, open): (usize, &bool)| if *open { yes.0[yes.1[k]] } else { no.0[no.1[k]] };
             open.iter().enumerate().map(place).collect()

@@ -29,7 +29,8 @@ impl Attention {
     pub(super) fn run(&self, inputs: Inputs, scope: &Scope) -> Outcome {
         let flat = inputs.get(0)?.shape().len() == 3;
         let query = heads(inputs.real(0)?, self.query_heads)?;
-        let (mut key, mut value) = (heads(inputs.real(1)?, self.key_heads)?, heads(inputs.real(2)?, self.key_heads)?);
+        let (mut key, mut value) =
+            (heads(inputs.real(1)?, self.key_heads)?, heads(inputs.real(2)?, self.key_heads)?);
         let past = inputs.optional_real(4)?;
         let before = past.as_ref().map_or(0, |past| past.shape().get(2).copied().unwrap_or(0));
         if let (Some(past_key), Some(past_value)) = (past, inputs.optional_real(5)?) {
@@ -40,7 +41,11 @@ impl Attention {
         (key, value) = (repeated(&key, query_heads, scope)?, repeated(&value, query_heads, scope)?);
         let (length, keys, width) = (query.shape()[2], key.shape()[2], query.shape()[3]);
         if key.shape()[0] != batch || key.shape()[3] != width || value.shape()[..3] != key.shape()[..3] {
-            return Err(format!("keys of shape {:?} don't fit queries of shape {:?}", key.shape(), query.shape()));
+            return Err(format!(
+                "keys of shape {:?} don't fit queries of shape {:?}",
+                key.shape(),
+                query.shape()
+            ));
         }
         let scale = self.scale.unwrap_or(1.0 / (width as f32).sqrt());
         let mut scores = product(&query, &key.transpose(&[0, 1, 3, 2]), scope)?;
@@ -103,7 +108,9 @@ impl Attention {
         let mut bias = vec![0f32; elements];
         if let Some(mask) = &mask {
             let values = match &mask.data {
-                Data::Bool(values) => values.iter().map(|open| if *open { 0.0 } else { f32::NEG_INFINITY }).collect(),
+                Data::Bool(values) => {
+                    values.iter().map(|open| if *open { 0.0 } else { f32::NEG_INFINITY }).collect()
+                }
                 _ => mask.to_floats(),
             };
             let covered = *mask_shape.last().ok_or("a mask needs an axis")?;
@@ -128,7 +135,8 @@ impl Attention {
                 _ => before as i64,
             };
             let distance = row as i64 + offset - key as i64;
-            let beyond = |bound: Option<usize>, distance: i64| bound.is_some_and(|bound| distance > bound as i64);
+            let beyond =
+                |bound: Option<usize>, distance: i64| bound.is_some_and(|bound| distance > bound as i64);
             let closed = (self.causal && distance < 0)
                 || beyond(self.window.0, distance)
                 || beyond(self.window.1, -distance)
@@ -188,6 +196,7 @@ fn repeated(real: &Real, heads: usize, scope: &Scope) -> Outcome<Real> {
         return Err(format!("{heads} heads of queries don't share {own} of keys"));
     }
     scope.fits(&[batch, heads, length, width])?;
-    let wide = real.reshape(&[batch, own, 1, length, width])?.expand(&[batch, own, heads / own, length, width]);
+    let wide =
+        real.reshape(&[batch, own, 1, length, width])?.expand(&[batch, own, heads / own, length, width]);
     wide.reshape(&[batch, heads, length, width])
 }

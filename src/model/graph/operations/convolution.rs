@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::Dispatch;
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 use burn::tensor::{Tensor, module};
 
@@ -76,7 +76,8 @@ impl Geometry {
                 Border::Same { odd_before } => {
                     let positions = size[axis].div_ceil(self.stride[axis]);
                     let reach = (kernel[axis] - 1) * self.dilation[axis] + 1;
-                    let total = ((positions.max(1) - 1) * self.stride[axis] + reach).saturating_sub(size[axis]);
+                    let total =
+                        ((positions.max(1) - 1) * self.stride[axis] + reach).saturating_sub(size[axis]);
                     let less = total / 2;
                     if *odd_before { (total - less, less) } else { (less, total - less) }
                 }
@@ -85,7 +86,12 @@ impl Geometry {
     }
 
     /// The number of places of the window along each axis.
-    pub(super) fn places(&self, size: &[usize], kernel: &[usize], padding: &[(usize, usize)]) -> Outcome<Vec<usize>> {
+    pub(super) fn places(
+        &self,
+        size: &[usize],
+        kernel: &[usize],
+        padding: &[(usize, usize)],
+    ) -> Outcome<Vec<usize>> {
         (0..size.len())
             .map(|axis| {
                 let padded = size[axis] + padding[axis].0 + padding[axis].1;
@@ -137,7 +143,12 @@ impl Conv {
     }
 
     /// With what follows it.
-    pub(in super::super) fn run_folded(&self, folded: &Folded, inputs: Inputs, scope: &mut Scope) -> Outcome<Value> {
+    pub(in super::super) fn run_folded(
+        &self,
+        folded: &Folded,
+        inputs: Inputs,
+        scope: &mut Scope,
+    ) -> Outcome<Value> {
         let weight = folded.weight.real(scope.device)?;
         let bias = folded.bias.as_ref().map(|bias| bias.real(scope.device)).transpose()?;
         self.convolve(&inputs.real(0)?, &weight, bias.as_ref(), folded.rectifier, &folded.ready, scope)
@@ -154,13 +165,19 @@ impl Conv {
     ) -> Outcome<Value> {
         let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
         if shape.len() < 3 || shape.len() > 5 || kernel.len() != shape.len() {
-            return Err(format!("an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"));
+            return Err(format!(
+                "an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"
+            ));
         }
         let size = &shape[2..];
         let geometry = self.geometry.checked(size.len())?;
         let groups = geometry.groups;
         if !self.kernel.is_empty() && self.kernel != kernel[2..] {
-            return Err(format!("a kernel of {:?} is declared, the weights have {:?}", self.kernel, &kernel[2..]));
+            return Err(format!(
+                "a kernel of {:?} is declared, the weights have {:?}",
+                self.kernel,
+                &kernel[2..]
+            ));
         }
         if kernel.contains(&0) || kernel[1].checked_mul(groups) != Some(shape[1]) || kernel[0] % groups != 0 {
             return Err(format!(
@@ -207,12 +224,16 @@ impl Conv {
             let square = stride[0] == stride[1] || size.len() == 1;
             let fits = square && dilation == [1, 1];
             let bias = bias.map(Real::ranked::<1>);
-            let convolution = || Convolution::new(weight.ranked(), bias).with_stride(stride[0]).with_padding(padding);
+            let convolution =
+                || Convolution::new(weight.ranked(), bias).with_stride(stride[0]).with_padding(padding);
             fits.then(|| (convolution(), padding))
         };
         let made = if self.fixed { ready.get_or_init(make).as_ref() } else { None };
         let fits = |made: &&(Convolution, Padding)| {
-            (0..2).all(|axis| around(made.1, image.dims()[2 + axis], kernel_of(&weight, axis), stride[0]) == Some(padding[axis]))
+            (0..2).all(|axis| {
+                around(made.1, image.dims()[2 + axis], kernel_of(&weight, axis), stride[0])
+                    == Some(padding[axis])
+            })
         };
         let y = match made.filter(fits) {
             Some((convolution, _)) => match rectifier {
@@ -220,7 +241,8 @@ impl Conv {
                 None => convolution.forward(image, scope.taps),
             },
             None => {
-                let options = ConvOptions::new_with_padding(stride, [padding[0], padding[1]], dilation, groups);
+                let options =
+                    ConvOptions::new_with_padding(stride, [padding[0], padding[1]], dilation, groups);
                 let bias = bias.map(Real::ranked::<1>);
                 let y = module::conv2d(image, weight.ranked(), bias, options);
                 scope.taps.describe("convolution", weight.shape().iter().product());
@@ -242,7 +264,8 @@ fn as_padding(
     if vertical.0 == vertical.1 && vertical == horizontal {
         return Some(Padding::Pixels(vertical.0));
     }
-    let same = |axis: usize| around(Padding::Same, image[2 + axis], weight[2 + axis], stride) == Some(padding[axis]);
+    let same =
+        |axis: usize| around(Padding::Same, image[2 + axis], weight[2 + axis], stride) == Some(padding[axis]);
     (same(0) && same(1)).then_some(Padding::Same)
 }
 
@@ -286,7 +309,8 @@ fn volume(
         x.tensor()
     };
     let three = |list: &[usize]| [list[0], list[1], list[2]];
-    let options = ConvOptions::new(three(&geometry.stride), [0; 3], three(&geometry.dilation), geometry.groups);
+    let options =
+        ConvOptions::new(three(&geometry.stride), [0; 3], three(&geometry.dilation), geometry.groups);
     let bias = bias.map(Real::tensor);
     Ok(Tensor::from_dispatch(Dispatch::conv3d(x, weight.tensor(), bias, options)))
 }
@@ -296,7 +320,9 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
     let (x, weight, bias) = (inputs.real(0)?, inputs.real(1)?, inputs.optional_real(2)?);
     let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
     if shape.len() < 3 || shape.len() > 5 || kernel.len() != shape.len() || kernel.contains(&0) {
-        return Err(format!("an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"));
+        return Err(format!(
+            "an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"
+        ));
     }
     let axes = shape.len() - 2;
     let geometry = geometry.checked(axes)?;
@@ -322,7 +348,8 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
         .ok_or("the output is too large")?;
     let cut: Vec<(i64, i64)> = (0..axes)
         .map(|axis| {
-            let (full, extra, stride) = (full[axis] as i64, geometry.extra[axis] as i64, geometry.stride[axis]);
+            let (full, extra, stride) =
+                (full[axis] as i64, geometry.extra[axis] as i64, geometry.stride[axis]);
             let total = match (&geometry.output, &geometry.border) {
                 (Some(output), _) => {
                     let size = *output.get(axis).ok_or("the output shape lacks an axis")?;
@@ -335,7 +362,13 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
             };
             let odd_before = !matches!(geometry.border, Border::Same { odd_before: false });
             // What is asked for beyond the reach of the windows comes after.
-            let before = if total < 0 { 0 } else if odd_before { total - total / 2 } else { total / 2 };
+            let before = if total < 0 {
+                0
+            } else if odd_before {
+                total - total / 2
+            } else {
+                total / 2
+            };
             Ok::<_, String>((before, total - before - extra))
         })
         .collect::<Outcome<_>>()?;

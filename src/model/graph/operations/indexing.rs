@@ -66,7 +66,8 @@ pub(super) fn gather(inputs: Inputs, along: i64, scope: &Scope) -> Outcome<Value
     let (value, wanted) = (inputs.get(0)?, inputs.get(1)?.host());
     let along = axis(along, value.shape().len())?;
     let length = value.shape()[along];
-    let places = wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
+    let places =
+        wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
     let mut shape = value.shape()[..along].to_vec();
     shape.extend(&wanted.shape);
     shape.extend(&value.shape()[along + 1..]);
@@ -87,7 +88,8 @@ pub(super) fn gather_elements(inputs: Inputs, along: i64, scope: &Scope) -> Outc
     let (value, wanted) = (inputs.get(0)?, inputs.get(1)?.host());
     let along = checked_axis(value.shape(), &wanted, along)?;
     let length = value.shape()[along];
-    let places = wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
+    let places =
+        wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
     at_places(value, along, &wanted.shape, &places, scope)
 }
 
@@ -119,9 +121,10 @@ fn nd_starts(shape: &[usize], wanted: &Array, batch: usize) -> Outcome<(Vec<usiz
         .chunks(depth)
         .enumerate()
         .map(|(row, indices)| {
-            let within = indices.iter().enumerate().map(|(axis, index)| {
-                Ok(place(*index, shape[batch + axis])? * from[batch + axis])
-            });
+            let within = indices
+                .iter()
+                .enumerate()
+                .map(|(axis, index)| Ok(place(*index, shape[batch + axis])? * from[batch + axis]));
             Ok(row / rows * block + within.sum::<Outcome<usize>>()?)
         })
         .collect::<Outcome<Vec<_>>>()?;
@@ -153,10 +156,15 @@ pub(super) fn scatter_elements(inputs: Inputs, along: i64, update: Update, scope
     let (value, wanted, updates) = (inputs.get(0)?, inputs.get(1)?.host(), inputs.get(2)?);
     let along = checked_axis(value.shape(), &wanted, along)?;
     if updates.shape() != wanted.shape {
-        return Err(format!("updates of shape {:?} for indices of shape {:?}", updates.shape(), wanted.shape));
+        return Err(format!(
+            "updates of shape {:?} for indices of shape {:?}",
+            updates.shape(),
+            wanted.shape
+        ));
     }
     let length = value.shape()[along];
-    let given = wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
+    let given =
+        wanted.to_ints().into_iter().map(|index| place(index, length)).collect::<Outcome<Vec<_>>>()?;
     let places = flat_places(value.shape(), along, &wanted.shape, &given);
     write(value, &places, updates, update, scope)
 }

@@ -33,7 +33,8 @@ impl Gemm {
             if broadcast(y.shape(), c.shape())? != y.shape() {
                 return Err(format!("a summand of shape {:?} for {:?}", c.shape(), y.shape()));
             }
-            let c = if self.beta == 1.0 { c } else { c.map(|c| Dispatch::float_mul_scalar(c, self.beta.into())) };
+            let c =
+                if self.beta == 1.0 { c } else { c.map(|c| Dispatch::float_mul_scalar(c, self.beta.into())) };
             y = y.zip(&c, Dispatch::float_add)?;
         }
         Ok(y.into())

@@ -54,7 +54,10 @@ pub(super) enum Operation {
     Unary(Unary),
     Binary(Binary),
     /// Of any number of inputs, with the count that divides their sum if it is their mean.
-    Variadic { operation: Binary, mean: bool },
+    Variadic {
+        operation: Binary,
+        mean: bool,
+    },
     Compare(Comparison),
     Logic(Logic),
     Not,
@@ -63,8 +66,14 @@ pub(super) enum Operation {
     /// To the type of the second input.
     CastLike,
     Activation(Activation),
-    Softmax { axis: i64, logarithm: bool, flattened: bool },
-    Hardmax { axis: i64 },
+    Softmax {
+        axis: i64,
+        logarithm: bool,
+        flattened: bool,
+    },
+    Hardmax {
+        axis: i64,
+    },
     Convolution(Box<Conv>),
     TransposedConvolution(Geometry),
     Pool(Pool),
@@ -77,39 +86,91 @@ pub(super) enum Operation {
     Gemm(Gemm),
     Attention(Attention),
     Recurrent(Recurrent),
-    Reduce { reduction: Reduction, keep: bool, nothing_without_axes: bool },
-    ArgExtreme { axis: i64, keep: bool, largest: bool, last: bool },
-    TopK { axis: i64, largest: bool },
-    Cumulate { exclusive: bool, reverse: bool },
-    Reshape { allow_zero: bool },
-    Flatten { axis: i64 },
+    Reduce {
+        reduction: Reduction,
+        keep: bool,
+        nothing_without_axes: bool,
+    },
+    ArgExtreme {
+        axis: i64,
+        keep: bool,
+        largest: bool,
+        last: bool,
+    },
+    TopK {
+        axis: i64,
+        largest: bool,
+    },
+    Cumulate {
+        exclusive: bool,
+        reverse: bool,
+    },
+    Reshape {
+        allow_zero: bool,
+    },
+    Flatten {
+        axis: i64,
+    },
     Transpose(Option<Vec<usize>>),
     Squeeze,
     Unsqueeze,
-    Concat { axis: i64 },
-    Split { axis: i64, outputs: usize },
+    Concat {
+        axis: i64,
+    },
+    Split {
+        axis: i64,
+        outputs: usize,
+    },
     Slice,
     Pad(PadMode),
     Tile,
     Expand,
-    DepthToSpace { block: usize, columns_first: bool },
-    SpaceToDepth { block: usize, columns_first: bool },
+    DepthToSpace {
+        block: usize,
+        columns_first: bool,
+    },
+    SpaceToDepth {
+        block: usize,
+        columns_first: bool,
+    },
     Resize(Box<Resize>),
-    Gather { axis: i64 },
-    GatherElements { axis: i64 },
-    GatherNd { batch: usize },
+    Gather {
+        axis: i64,
+    },
+    GatherElements {
+        axis: i64,
+    },
+    GatherNd {
+        batch: usize,
+    },
     ScatterNd(Update),
-    ScatterElements { axis: i64, update: Update },
-    OneHot { axis: i64 },
+    ScatterElements {
+        axis: i64,
+        update: Update,
+    },
+    OneHot {
+        axis: i64,
+    },
     NonZero,
-    Triangle { upper: bool },
+    Triangle {
+        upper: bool,
+    },
     Range,
     /// A tensor of the shape that the input tells, filled with this number.
     Fill(Value),
-    Shape { start: i64, end: Option<i64> },
+    Shape {
+        start: i64,
+        end: Option<i64>,
+    },
     Size,
-    Quantize { axis: i64, low: f32, high: f32 },
-    Dequantize { axis: i64 },
+    Quantize {
+        axis: i64,
+        low: f32,
+        high: f32,
+    },
+    Dequantize {
+        axis: i64,
+    },
     /// One of two subgraphs, by a condition.
     If(Box<super::Branches>),
     /// An operation that is not known, by its name.
@@ -137,7 +198,10 @@ impl Scope<'_> {
             return Err(format!("its output would be empty, of shape {shape:?}"));
         }
         if elements > self.limit {
-            return Err(format!("its output of shape {shape:?} is above the limit of {} elements", self.limit));
+            return Err(format!(
+                "its output of shape {shape:?} is above the limit of {} elements",
+                self.limit
+            ));
         }
         Ok(elements)
     }
@@ -192,7 +256,9 @@ impl<'a> Inputs<'a> {
     pub(super) fn number(&self, index: usize) -> Outcome<f32> {
         match self.get(index)?.host().to_floats()[..] {
             [number] => Ok(number),
-            _ => Err(format!("input {index} must be one number, not of shape {:?}", self.get(index)?.shape())),
+            _ => {
+                Err(format!("input {index} must be one number, not of shape {:?}", self.get(index)?.shape()))
+            }
         }
     }
 

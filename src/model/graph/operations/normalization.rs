@@ -10,16 +10,40 @@ use super::{Inputs, Outcome, axes, axis};
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) enum Norm {
     /// By the mean and variance in the inputs.
-    Batch { epsilon: f32 },
-    Instance { epsilon: f32 },
-    Group { groups: usize, epsilon: f32, scale_by_group: bool },
-    Layer { axis: i64, epsilon: f32 },
-    RootMeanSquare { axis: i64, epsilon: f32 },
+    Batch {
+        epsilon: f32,
+    },
+    Instance {
+        epsilon: f32,
+    },
+    Group {
+        groups: usize,
+        epsilon: f32,
+        scale_by_group: bool,
+    },
+    Layer {
+        axis: i64,
+        epsilon: f32,
+    },
+    RootMeanSquare {
+        axis: i64,
+        epsilon: f32,
+    },
     /// By the squares of neighbouring channels.
-    Local { alpha: f32, beta: f32, bias: f32, size: usize },
+    Local {
+        alpha: f32,
+        beta: f32,
+        bias: f32,
+        size: usize,
+    },
     /// To length 1 in the first or second norm along an axis.
-    Length { axis: i64, first: bool },
-    MeanVariance { axes: Vec<i64> },
+    Length {
+        axis: i64,
+        first: bool,
+    },
+    MeanVariance {
+        axes: Vec<i64>,
+    },
 }
 
 /// The mean over some axes, which stay with size 1.
@@ -54,7 +78,11 @@ impl Norm {
         let x = inputs.real(0)?;
         let shape = x.shape().to_vec();
         let rank = shape.len();
-        let needed = if let Self::Batch { .. } | Self::Instance { .. } | Self::Group { .. } | Self::Local { .. } = self {
+        let needed = if let Self::Batch { .. }
+        | Self::Instance { .. }
+        | Self::Group { .. }
+        | Self::Local { .. } = self
+        {
             2
         } else {
             1
@@ -66,7 +94,10 @@ impl Norm {
         let channelwise = |index: usize| -> Outcome<Real> {
             let values = inputs.real(index)?;
             if values.shape() != [shape[1]] {
-                return Err(format!("input {index} of shape {:?} is not one number a channel", values.shape()));
+                return Err(format!(
+                    "input {index} of shape {:?} is not one number a channel",
+                    values.shape()
+                ));
             }
             let mut around = vec![1; rank];
             around[1] = shape[1];
@@ -76,12 +107,15 @@ impl Norm {
         let plain = |tensor| Real::new(tensor, shape.clone());
         let y = match self {
             Self::Batch { epsilon } => {
-                let (factor, offset) = affine(&channelwise(1)?, &channelwise(2)?, &channelwise(3)?, &channelwise(4)?, *epsilon)?;
+                let (factor, offset) =
+                    affine(&channelwise(1)?, &channelwise(2)?, &channelwise(3)?, &channelwise(4)?, *epsilon)?;
                 x.zip(&factor, Dispatch::float_mul)?.zip(&offset, Dispatch::float_add)?
             }
             Self::Instance { epsilon } => {
                 let (y, ..) = standardized(&x, &spatial, *epsilon);
-                plain(y).zip(&channelwise(1)?, Dispatch::float_mul)?.zip(&channelwise(2)?, Dispatch::float_add)?
+                plain(y)
+                    .zip(&channelwise(1)?, Dispatch::float_mul)?
+                    .zip(&channelwise(2)?, Dispatch::float_add)?
             }
             Self::Group { groups, epsilon, scale_by_group } => {
                 if *groups == 0 || shape[1] % groups != 0 {
@@ -113,11 +147,16 @@ impl Norm {
                     (Dispatch::float_mul(tensor, inverse.clone()), inverse.clone(), inverse)
                 };
                 let mut y = plain(y);
-                let fits = |real: &Real| super::super::value::broadcast(&shape, real.shape()).as_deref() == Ok(&shape[..]);
+                let fits = |real: &Real| {
+                    super::super::value::broadcast(&shape, real.shape()).as_deref() == Ok(&shape[..])
+                };
                 for (index, operation) in [(1, true), (2, false)] {
                     let Some(values) = inputs.optional_real(index)? else { continue };
                     if !fits(&values) {
-                        return Err(format!("input {index} of shape {:?} does not fit {shape:?}", values.shape()));
+                        return Err(format!(
+                            "input {index} of shape {:?} does not fit {shape:?}",
+                            values.shape()
+                        ));
                     }
                     let with = if operation { Dispatch::float_mul } else { Dispatch::float_add };
                     y = y.zip(&values, with)?;
@@ -133,13 +172,21 @@ impl Norm {
                 if size == 0 || size > shape[1] * 2 + 1 {
                     return Err(format!("a window of {size} channels does not fit {}", shape[1]));
                 }
-                let squares = x.map(|x| Dispatch::float_mul(x.clone(), x)).reshape(&[shape[0], 1, shape[1], pixels])?;
+                let squares =
+                    x.map(|x| Dispatch::float_mul(x.clone(), x)).reshape(&[shape[0], 1, shape[1], pixels])?;
                 let before = (size - 1) / 2;
-                let squares = super::shape::padded(&squares, &[(0, 0), (0, 0), (before, size - 1 - before), (0, 0)], 0.0);
+                let squares = super::shape::padded(
+                    &squares,
+                    &[(0, 0), (0, 0), (before, size - 1 - before), (0, 0)],
+                    0.0,
+                );
                 let means = Dispatch::avg_pool2d(squares.tensor(), [size, 1], [1, 1], [0, 0], true, false);
                 let power = Real::new(means, vec![shape[0], 1, shape[1], pixels]).reshape(&shape)?;
                 let divisor = power.map(|power| {
-                    let sum = Dispatch::float_add_scalar(Dispatch::float_mul_scalar(power, (*alpha).into()), (*bias).into());
+                    let sum = Dispatch::float_add_scalar(
+                        Dispatch::float_mul_scalar(power, (*alpha).into()),
+                        (*bias).into(),
+                    );
                     Dispatch::float_powf_scalar(sum, (*beta).into())
                 });
                 plain(x.tensor()).zip(&divisor, Dispatch::float_div)?
@@ -168,8 +215,15 @@ impl Norm {
 }
 
 /// The factor and the summand that batch normalisation is: `γ / √(σ² + ε)` and `β − μ γ / √(σ² + ε)`.
-pub(in super::super) fn affine(gamma: &Real, beta: &Real, mean: &Real, variance: &Real, epsilon: f32) -> Outcome<(Real, Real)> {
-    let root = variance.map(|variance| Dispatch::float_sqrt(Dispatch::float_add_scalar(variance, epsilon.into())));
+pub(in super::super) fn affine(
+    gamma: &Real,
+    beta: &Real,
+    mean: &Real,
+    variance: &Real,
+    epsilon: f32,
+) -> Outcome<(Real, Real)> {
+    let root =
+        variance.map(|variance| Dispatch::float_sqrt(Dispatch::float_add_scalar(variance, epsilon.into())));
     let factor = gamma.zip(&root, Dispatch::float_div)?;
     let offset = beta.zip(&mean.zip(&factor, Dispatch::float_mul)?, Dispatch::float_sub)?;
     Ok((factor, offset))

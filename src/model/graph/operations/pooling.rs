@@ -15,7 +15,9 @@ use crate::model::layers;
 pub(in super::super) enum Pooling {
     Max,
     /// The mean; whether the zeros around count.
-    Average { with_border: bool },
+    Average {
+        with_border: bool,
+    },
     /// `(Σ |x|ᵖ)^(1/p)`.
     Norm(f32),
 }
@@ -61,7 +63,8 @@ impl Pooling {
             Self::Max => Dispatch::float_max_dim(x, 2),
             Self::Average { .. } => Dispatch::float_mean_dim(x, 2),
             Self::Norm(p) => {
-                let sum = Dispatch::float_sum_dim(Dispatch::float_powf_scalar(Dispatch::float_abs(x), p.into()), 2);
+                let sum =
+                    Dispatch::float_sum_dim(Dispatch::float_powf_scalar(Dispatch::float_abs(x), p.into()), 2);
                 Dispatch::float_powf_scalar(sum, (1.0 / p).into())
             }
         };
@@ -74,7 +77,11 @@ impl Pool {
     pub(super) fn run(&self, inputs: Inputs, scope: &mut Scope) -> Outcome {
         let x = inputs.real(0)?;
         let shape = x.shape().to_vec();
-        if shape.len() < 3 || shape.len() > 5 || self.kernel.len() + 2 != shape.len() || self.kernel.contains(&0) {
+        if shape.len() < 3
+            || shape.len() > 5
+            || self.kernel.len() + 2 != shape.len()
+            || self.kernel.contains(&0)
+        {
             return Err(format!("a window of {:?} does not fit an input of shape {shape:?}", self.kernel));
         }
         let size = &shape[2..];
@@ -97,7 +104,9 @@ impl Pool {
                 over[axis] = ((count - 1) * stride + reach).saturating_sub(padded);
             }
         }
-        if self.pooling == Pooling::Max && (0..size.len()).any(|axis| padding[axis].0 >= self.reach(&geometry, axis)) {
+        if self.pooling == Pooling::Max
+            && (0..size.len()).any(|axis| padding[axis].0 >= self.reach(&geometry, axis))
+        {
             return Err("a window lies in the border".into());
         }
         let mut output = vec![shape[0], shape[1]];
@@ -109,7 +118,11 @@ impl Pool {
 
         let all = |list: &[usize], value: usize| list.iter().all(|item| *item == value);
         let plain = padding.iter().all(|pair| *pair == (0, 0)) && all(&over, 0) && all(&geometry.dilation, 1);
-        if plain && size.len() == 2 && self.kernel == [2, 2] && geometry.stride == [2, 2] && self.pooling == Pooling::Max
+        if plain
+            && size.len() == 2
+            && self.kernel == [2, 2]
+            && geometry.stride == [2, 2]
+            && self.pooling == Pooling::Max
         {
             let y = layers::max_pool_2x2(x.ranked(), scope.taps);
             let mut outputs = vec![Real::from_tensor(y).into()];
@@ -159,8 +172,11 @@ impl Pool {
                 // The mean counts the places that are there.
                 for axis in 0..size.len() {
                     let (before, after) = padding[axis];
-                    let counted =
-                        if with_border { 0..size[axis] + before + after } else { before..before + size[axis] };
+                    let counted = if with_border {
+                        0..size[axis] + before + after
+                    } else {
+                        before..before + size[axis]
+                    };
                     let factors: Vec<f32> = (0..places[axis])
                         .map(|place| {
                             let start = place * geometry.stride[axis];
@@ -184,7 +200,13 @@ impl Pool {
     }
 
     /// The places of the maxima, if they are wanted.
-    fn winners(&self, x: &Real, geometry: &Geometry, padding: &[(usize, usize)], output: &[usize]) -> Option<Value> {
+    fn winners(
+        &self,
+        x: &Real,
+        geometry: &Geometry,
+        padding: &[(usize, usize)],
+        output: &[usize],
+    ) -> Option<Value> {
         let order = self.winners?;
         let (values, shape) = (x.to_floats(), x.shape());
         let (size, places) = (&shape[2..], &output[2..]);
@@ -205,7 +227,9 @@ impl Pool {
                         (start + inside).checked_sub(padding[axis].0).filter(|place| *place < size[axis])
                     };
                     let Some(at) = (0..size.len()).map(place).collect::<Option<Vec<_>>>() else { continue };
-                    let sum = |strides: &[usize]| at.iter().zip(strides).map(|(at, stride)| at * stride).sum::<usize>();
+                    let sum = |strides: &[usize]| {
+                        at.iter().zip(strides).map(|(at, stride)| at * stride).sum::<usize>()
+                    };
                     let value = values[plane * pixels + sum(&from)];
                     if best.is_none_or(|(so_far, _)| value > so_far) {
                         best = Some((value, plane * pixels + sum(&counted)));

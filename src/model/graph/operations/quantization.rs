@@ -30,20 +30,18 @@ fn along(x: &Real, parameter: &Real, at: i64) -> Outcome<Real> {
             split.insert(at + 1, 1);
             let mut wide = shape.to_vec();
             wide.insert(at + 1, block);
-            let whole: Vec<usize> =
-                shape.iter().enumerate().map(|(axis, size)| if axis == at { size * block } else { *size }).collect();
+            let whole: Vec<usize> = shape
+                .iter()
+                .enumerate()
+                .map(|(axis, size)| if axis == at { size * block } else { *size })
+                .collect();
             parameter.reshape(&split)?.expand(&wide).reshape(&whole)
         }
     }
 }
 
 /// `round(x / scale) + zero`, clipped, as floats.
-pub(super) fn quantize(
-    inputs: Inputs,
-    at: i64,
-    (low, high): (f32, f32),
-    scope: &Scope,
-) -> Outcome<Value> {
+pub(super) fn quantize(inputs: Inputs, at: i64, (low, high): (f32, f32), scope: &Scope) -> Outcome<Value> {
     let x = inputs.real(0)?;
     let scale = along(&x, &inputs.real(1)?, at)?;
     let zero = match inputs.optional(2) {

@@ -13,7 +13,9 @@ use super::{Inputs, Outcome, Scope};
 pub(in super::super) enum Cell {
     Lstm,
     /// Whether the reset gate comes after the product.
-    Gru { late_reset: bool },
+    Gru {
+        late_reset: bool,
+    },
     /// A plain layer with tanh.
     Simple,
 }
@@ -60,7 +62,9 @@ impl Recurrent {
         };
         let directions = if self.direction == Direction::Both { 2 } else { 1 };
         let size = recurrent.shape().last().copied().unwrap_or(0);
-        if weight.shape() != [directions, gates * size, width] || recurrent.shape() != [directions, gates * size, size] {
+        if weight.shape() != [directions, gates * size, width]
+            || recurrent.shape() != [directions, gates * size, size]
+        {
             return Err(format!(
                 "weights of shapes {:?} and {:?} don't fit {directions} directions and inputs of {width}",
                 weight.shape(),
@@ -84,7 +88,9 @@ impl Recurrent {
         let peepholes = shaped(7, &[directions, 3 * size])?;
         scope.fits(&[steps, directions, batch, size])?;
 
-        let zeros = |shape: Vec<usize>| Real::from_host(vec![], vec![0.0], scope.device).map(|zero| zero.expand(&shape));
+        let zeros = |shape: Vec<usize>| {
+            Real::from_host(vec![], vec![0.0], scope.device).map(|zero| zero.expand(&shape))
+        };
         let at = |real: &Option<Real>, direction: usize, shape: Vec<usize>| match real {
             Some(real) => row(real, direction),
             None => zeros(shape),
@@ -120,7 +126,8 @@ impl Recurrent {
             outputs.into_iter().map(|parts| join(parts, 0, vec![steps, 1, batch, size])).collect();
         let mut all = join(sides, 1, vec![steps, directions, batch, size]);
         let state = |of: fn(&(Real, Real)) -> &Real| -> Outcome<Real> {
-            let parts = last.iter().map(|last| of(last).reshape(&[1, batch, size])).collect::<Outcome<Vec<_>>>()?;
+            let parts =
+                last.iter().map(|last| of(last).reshape(&[1, batch, size])).collect::<Outcome<Vec<_>>>()?;
             let state = join(parts, 0, vec![directions, batch, size]);
             Ok(if self.batch_first { state.transpose(&[1, 0, 2]) } else { state })
         };

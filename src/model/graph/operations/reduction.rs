@@ -167,7 +167,13 @@ fn order(values: &[f32], start: usize, step: usize, length: usize, largest: bool
     places
 }
 
-pub(super) fn arg_extreme(inputs: Inputs, along: i64, keep: bool, largest: bool, last: bool) -> Outcome<Value> {
+pub(super) fn arg_extreme(
+    inputs: Inputs,
+    along: i64,
+    keep: bool,
+    largest: bool,
+    last: bool,
+) -> Outcome<Value> {
     let host = inputs.get(0)?.host();
     let along = axis(along, host.shape.len())?;
     let (values, length) = (host.to_floats(), host.shape[along]);
@@ -213,7 +219,9 @@ pub(super) fn top_k(inputs: Inputs, along: i64, largest: bool, scope: &Scope) ->
     let mut places = vec![0usize; shape.iter().product()];
     let (to, _) = rows(&shape, along);
     for (start, target) in starts.iter().zip(to) {
-        for (rank, place) in order(&values, *start, step, host.shape[along], largest).into_iter().take(k).enumerate() {
+        for (rank, place) in
+            order(&values, *start, step, host.shape[along], largest).into_iter().take(k).enumerate()
+        {
             places[target + rank * step] = place;
         }
     }

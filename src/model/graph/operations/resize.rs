@@ -76,7 +76,9 @@ impl Resize {
                 }
                 crop
             }
-            None if self.coordinates == Coordinates::CropAndResize => return Err("the region is missing".into()),
+            None if self.coordinates == Coordinates::CropAndResize => {
+                return Err("the region is missing".into());
+            }
             _ => [vec![0.0; along.len()], vec![1.0; along.len()]].concat(),
         };
         let mut plans = Vec::new();
@@ -117,12 +119,20 @@ impl Resize {
         Ok(result)
     }
 
-    fn along(&self, value: &Value, axis: usize, to: usize, scale: f64, crop: (f32, f32), scope: &Scope) -> Outcome<Value> {
+    fn along(
+        &self,
+        value: &Value,
+        axis: usize,
+        to: usize,
+        scale: f64,
+        crop: (f32, f32),
+        scope: &Scope,
+    ) -> Outcome<Value> {
         let from = value.shape()[axis];
-        let coordinates: Vec<f64> = (0..to).map(|k| self.coordinate(k as f64, from, to, scale, crop)).collect();
+        let coordinates: Vec<f64> =
+            (0..to).map(|k| self.coordinate(k as f64, from, to, scale, crop)).collect();
         let last = from as f64 - 1.0;
-        let outside =
-            |c: f64| self.coordinates == Coordinates::CropAndResize && !(0.0..=last).contains(&c);
+        let outside = |c: f64| self.coordinates == Coordinates::CropAndResize && !(0.0..=last).contains(&c);
         if let Interpolation::Nearest(rounding) = self.interpolation
             && !coordinates.iter().any(|c| outside(*c))
         {
@@ -210,8 +220,10 @@ impl Resize {
         let shrink = if self.antialias { scale.min(1.0) } else { 1.0 };
         let base = c.floor() as i64;
         let span = (reach / shrink).ceil() as i64;
-        let mut weights: Vec<(i64, f64)> =
-            (base - span..=base + span + 1).map(|k| (k, kernel((k as f64 - c) * shrink))).filter(|(_, w)| *w != 0.0).collect();
+        let mut weights: Vec<(i64, f64)> = (base - span..=base + span + 1)
+            .map(|k| (k, kernel((k as f64 - c) * shrink)))
+            .filter(|(_, w)| *w != 0.0)
+            .collect();
         if self.exclude_outside {
             weights.retain(|(k, _)| (0..=last).contains(k));
         }

@@ -5,7 +5,9 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::ops::PadMode as Border;
 use burn::tensor::{Shape, Slice};
 
-use super::super::value::{Array, Data, Real, Value, broadcast, broadcast_indices, count, indices, strided_indices, strides};
+use super::super::value::{
+    Array, Data, Real, Value, broadcast, broadcast_indices, count, indices, strided_indices, strides,
+};
 use super::{Inputs, Outcome, Scope, axes, axis, size};
 
 /// What a border is filled with.
@@ -142,7 +144,11 @@ pub(super) fn concat(inputs: Inputs, along: i64, scope: &Scope) -> Outcome<Value
         }
         let length = std::mem::replace(&mut other[along], shape[along]);
         if other != shape {
-            return Err(format!("{:?} and {:?} can't be joined along axis {along}", first.shape(), value.shape()));
+            return Err(format!(
+                "{:?} and {:?} can't be joined along axis {along}",
+                first.shape(),
+                value.shape()
+            ));
         }
         shape[along] = shape[along].checked_add(length).ok_or("the result is too large")?;
     }
@@ -221,7 +227,9 @@ pub(super) fn split(inputs: Inputs, along: i64, outputs: usize) -> Outcome {
     };
     let total = lengths.iter().try_fold(0usize, |total, length| total.checked_add(*length));
     if total != Some(length) || lengths.len() != outputs {
-        return Err(format!("{length} along axis {along} can't be split into {outputs} parts of {lengths:?}"));
+        return Err(format!(
+            "{length} along axis {along} can't be split into {outputs} parts of {lengths:?}"
+        ));
     }
     let mut start = 0;
     Ok(lengths
@@ -258,7 +266,10 @@ pub(super) fn slice(inputs: Inputs) -> Outcome<Value> {
             0 => return Err("a step can't be 0".into()),
             1.. => {
                 let (start, end) = (start.clamp(0, length), end.clamp(0, length));
-                (start..end).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(|k| k as usize).collect()
+                (start..end)
+                    .step_by(usize::try_from(step).unwrap_or(usize::MAX))
+                    .map(|k| k as usize)
+                    .collect()
             }
             _ => {
                 let (start, end) = (start.clamp(-1, length - 1), end.clamp(-1, length - 1));
@@ -318,7 +329,8 @@ pub(super) fn crop_or_pad(real: &Real, around: &[(i64, i64)]) -> Outcome<Real> {
         let (start, end) = ((-before).max(0) as usize, (-after).max(0) as usize);
         let length = value.shape()[along];
         if start + end > 0 {
-            let rest = length.checked_sub(start + end).filter(|rest| *rest > 0).ok_or("nothing is left of it")?;
+            let rest =
+                length.checked_sub(start + end).filter(|rest| *rest > 0).ok_or("nothing is left of it")?;
             value = part(&value, along, start, rest);
         }
     }
@@ -333,7 +345,8 @@ pub(super) fn padded(real: &Real, around: &[(usize, usize)], filler: f32) -> Rea
     if around.iter().all(|pair| *pair == (0, 0)) {
         return real.clone();
     }
-    let shape = real.shape().iter().zip(around).map(|(size, (before, after))| size + before + after).collect();
+    let shape =
+        real.shape().iter().zip(around).map(|(size, (before, after))| size + before + after).collect();
     Real::new(Dispatch::float_pad(real.tensor(), around, Border::Constant(filler)), shape)
 }
 
@@ -354,7 +367,8 @@ pub(super) fn pad(inputs: Inputs, mode: PadMode, scope: &Scope) -> Outcome<Value
     let mut shape = Vec::with_capacity(rank);
     for (length, (before, after)) in value.shape().iter().zip(&around) {
         let padded = (*length as i64).checked_add(*before).and_then(|sum| sum.checked_add(*after));
-        shape.push(padded.and_then(|size| usize::try_from(size).ok()).ok_or("a padded size is out of range")?);
+        shape
+            .push(padded.and_then(|size| usize::try_from(size).ok()).ok_or("a padded size is out of range")?);
     }
     scope.fits(&shape)?;
     if mode == PadMode::Constant {
@@ -365,10 +379,13 @@ pub(super) fn pad(inputs: Inputs, mode: PadMode, scope: &Scope) -> Outcome<Value
             return pad_host(host, &around, shape, filler as i64);
         }
         let real = inputs.real(0)?;
-        let cropped: Vec<_> = around.iter().map(|(before, after)| (*before.min(&0), *after.min(&0))).collect();
+        let cropped: Vec<_> =
+            around.iter().map(|(before, after)| (*before.min(&0), *after.min(&0))).collect();
         let real = crop_or_pad(&real, &cropped)?;
-        let more: Vec<_> =
-            around.iter().map(|(before, after)| ((*before).max(0) as usize, (*after).max(0) as usize)).collect();
+        let more: Vec<_> = around
+            .iter()
+            .map(|(before, after)| ((*before).max(0) as usize, (*after).max(0) as usize))
+            .collect();
         return Ok(padded(&real, &more, filler).into());
     }
     let mut result = value.clone();
@@ -460,9 +477,12 @@ pub(super) fn expand(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
 /// Reshapes to six axes, permutes and reshapes back.
 fn rearranged(real: &Real, six: &[usize], order: &[usize], shape: &[usize]) -> Outcome<Value> {
     let six = real.reshape(six)?;
-    Ok(Real::new(Dispatch::float_permute(six.tensor(), order), order.iter().map(|axis| six.shape()[*axis]).collect())
-        .reshape(shape)?
-        .into())
+    Ok(Real::new(
+        Dispatch::float_permute(six.tensor(), order),
+        order.iter().map(|axis| six.shape()[*axis]).collect(),
+    )
+    .reshape(shape)?
+    .into())
 }
 
 pub(super) fn depth_to_space(inputs: Inputs, block: usize, columns_first: bool) -> Outcome<Value> {
@@ -518,7 +538,8 @@ pub(super) fn fill(inputs: Inputs, value: &Value, scope: &Scope) -> Outcome<Valu
 pub(super) fn shape(inputs: Inputs, start: i64, end: Option<i64>) -> Outcome<Value> {
     let shape = inputs.get(0)?.shape();
     let rank = shape.len() as i64;
-    let place = |index: i64| (if index < 0 { index.saturating_add(rank) } else { index }).clamp(0, rank) as usize;
+    let place =
+        |index: i64| (if index < 0 { index.saturating_add(rank) } else { index }).clamp(0, rank) as usize;
     let (start, end) = (place(start), place(end.unwrap_or(rank)));
     let sizes: Vec<i64> = shape.get(start..end).unwrap_or_default().iter().map(|size| *size as i64).collect();
     Ok(Value::ints([sizes.len()], sizes))
