@@ -13,29 +13,31 @@ use vis_kernels::{
     max_pool_gradient,
 };
 
-/// Name, weight, channels of the image, stride, batch, height and width.
-const LAYERS: [(&str, [usize; 4], usize, usize, usize, usize); 21] = [
-    ("VGG16 block1_conv1", [64, 3, 3, 3], 3, 1, 1, 224),
-    ("VGG16 block1_conv2", [64, 64, 3, 3], 64, 1, 1, 224),
-    ("VGG16 block2_conv2", [128, 128, 3, 3], 128, 1, 1, 112),
-    ("VGG16 block3_conv3", [256, 256, 3, 3], 256, 1, 1, 56),
-    ("VGG16 block4_conv3", [512, 512, 3, 3], 512, 1, 1, 28),
-    ("VGG16 block5_conv3", [512, 512, 3, 3], 512, 1, 1, 14),
-    ("VGG16 block5_conv3, batch of 8", [512, 512, 3, 3], 512, 1, 8, 14),
-    ("Lite0 stem", [32, 3, 3, 3], 3, 2, 1, 224),
-    ("Lite0 depthwise 3×3", [32, 1, 3, 3], 32, 1, 1, 112),
-    ("Lite0 depthwise 3×3 / 2", [96, 1, 3, 3], 96, 2, 1, 112),
-    ("Lite0 depthwise 5×5 / 2", [144, 1, 5, 5], 144, 2, 1, 56),
-    ("Lite0 depthwise 3×3, deep", [480, 1, 3, 3], 480, 1, 1, 14),
-    ("Lite0 depthwise 5×5, deep", [672, 1, 5, 5], 672, 1, 1, 14),
-    ("Lite0 pointwise 32 to 16", [16, 32, 1, 1], 32, 1, 1, 112),
-    ("Lite0 pointwise 16 to 96", [96, 16, 1, 1], 16, 1, 1, 112),
-    ("Lite0 pointwise 96 to 24", [24, 96, 1, 1], 96, 1, 1, 56),
-    ("Lite0 pointwise 480 to 80", [80, 480, 1, 1], 480, 1, 1, 14),
-    ("Lite0 pointwise 112 to 672", [672, 112, 1, 1], 112, 1, 1, 14),
-    ("Lite0 pointwise 1152 to 320", [320, 1152, 1, 1], 1152, 1, 1, 7),
-    ("Lite0 pointwise 320 to 1280", [1280, 320, 1, 1], 320, 1, 1, 7),
-    ("Lite0 pointwise 320 to 1280, batch of 8", [1280, 320, 1, 1], 320, 1, 8, 7),
+/// Weight, channels of the image, stride, batch, height and width.
+type Shape = ([usize; 4], usize, usize, usize, usize);
+
+const LAYERS: [(&str, Shape); 21] = [
+    ("VGG16 block1_conv1", ([64, 3, 3, 3], 3, 1, 1, 224)),
+    ("VGG16 block1_conv2", ([64, 64, 3, 3], 64, 1, 1, 224)),
+    ("VGG16 block2_conv2", ([128, 128, 3, 3], 128, 1, 1, 112)),
+    ("VGG16 block3_conv3", ([256, 256, 3, 3], 256, 1, 1, 56)),
+    ("VGG16 block4_conv3", ([512, 512, 3, 3], 512, 1, 1, 28)),
+    ("VGG16 block5_conv3", ([512, 512, 3, 3], 512, 1, 1, 14)),
+    ("VGG16 block5_conv3, batch of 8", ([512, 512, 3, 3], 512, 1, 8, 14)),
+    ("Lite0 stem", ([32, 3, 3, 3], 3, 2, 1, 224)),
+    ("Lite0 depthwise 3×3", ([32, 1, 3, 3], 32, 1, 1, 112)),
+    ("Lite0 depthwise 3×3 / 2", ([96, 1, 3, 3], 96, 2, 1, 112)),
+    ("Lite0 depthwise 5×5 / 2", ([144, 1, 5, 5], 144, 2, 1, 56)),
+    ("Lite0 depthwise 3×3, deep", ([480, 1, 3, 3], 480, 1, 1, 14)),
+    ("Lite0 depthwise 5×5, deep", ([672, 1, 5, 5], 672, 1, 1, 14)),
+    ("Lite0 pointwise 32 to 16", ([16, 32, 1, 1], 32, 1, 1, 112)),
+    ("Lite0 pointwise 16 to 96", ([96, 16, 1, 1], 16, 1, 1, 112)),
+    ("Lite0 pointwise 96 to 24", ([24, 96, 1, 1], 96, 1, 1, 56)),
+    ("Lite0 pointwise 480 to 80", ([80, 480, 1, 1], 480, 1, 1, 14)),
+    ("Lite0 pointwise 112 to 672", ([672, 112, 1, 1], 112, 1, 1, 14)),
+    ("Lite0 pointwise 1152 to 320", ([320, 1152, 1, 1], 1152, 1, 1, 7)),
+    ("Lite0 pointwise 320 to 1280", ([1280, 320, 1, 1], 320, 1, 1, 7)),
+    ("Lite0 pointwise 320 to 1280, batch of 8", ([1280, 320, 1, 1], 320, 1, 8, 7)),
 ];
 
 /// Numbers in -0.5..0.5 that look random.
@@ -92,7 +94,7 @@ fn main() {
         println!("{name:42} {:9.1} {:9.1}", forward.as_secs_f64() * 1e6, back.as_secs_f64() * 1e6);
     };
     let mut all = Vec::new();
-    for (name, weight, channels, stride, batch, side) in LAYERS {
+    for (name, (weight, channels, stride, batch, side)) in LAYERS {
         if !name.contains(&wanted) {
             continue;
         }

@@ -51,6 +51,7 @@ mod sync;
 mod tests;
 mod threads;
 mod winograd;
+#[cfg_attr(unpooled, allow(dead_code, reason = "the pool"))]
 mod workspace;
 
 pub use convolution::Convolution;

@@ -248,8 +248,10 @@ unsafe impl Send for Workspace {}
 // SAFETY: as above; a shared one is only read.
 unsafe impl Sync for Workspace {}
 
+/// Whether there are marks around buffers.
+const MARKED: bool = cfg!(all(debug_assertions, not(unpooled)));
 /// Lines of marks on either side of a buffer.
-const MARKS: usize = if cfg!(all(debug_assertions, not(unpooled))) { 1 } else { 0 };
+const MARKS: usize = MARKED as usize;
 /// A mark.
 const MARK: f32 = f32::from_bits(0xFFC0_5AFE);
 
@@ -263,7 +265,7 @@ impl Workspace {
         let lines = length.div_ceil(Line::NUMBERS).max(1) + 2 * MARKS;
         let start = take(lines, length).ok_or(OutOfMemory { numbers: Some(length) })?;
         let mut buffer = Self { start, lines, length };
-        if MARKS > 0 {
+        if MARKED {
             buffer.marks().into_iter().for_each(|marks| marks.fill(MARK));
         }
         if cfg!(test) {
@@ -336,7 +338,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let intact = MARKS == 0
+        let intact = !MARKED
             || self.marks().iter().all(|marks| marks.iter().all(|mark| mark.to_bits() == MARK.to_bits()));
         give_back(self.start, self.lines, self.length);
         assert!(
