@@ -243,8 +243,7 @@ impl Taps {
     /// [`Stop`] when nothing deeper is wanted.
     pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
         let described = std::mem::take(&mut self.described);
-        let times = self.seen.iter().filter(|seen| seen.split('#').next() == Some(name)).count();
-        let name = if times == 0 { name.to_owned() } else { format!("{name}#{}", times + 1) };
+        let name = self.unused(name);
         self.seen.push(name.clone());
 
         let edit = self.edits.iter().position(|(layer, _)| *layer == name);
@@ -285,6 +284,16 @@ impl Taps {
             }
         }
         Ok(x)
+    }
+
+    /// The name itself, or with the first number that makes it one of its own.
+    fn unused(&self, name: &str) -> String {
+        let is_used = |name: &str| self.seen.iter().any(|seen| seen == name);
+        if !is_used(name) {
+            return name.to_owned();
+        }
+        let numbered = (2..).map(|times| format!("{name}#{times}")).find(|name| !is_used(name));
+        numbered.unwrap_or_else(|| name.to_owned())
     }
 
     fn open_here<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Tensor<D> {
@@ -410,7 +419,7 @@ impl Taps {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownLayer`] when no layer was tapped.
+    /// [`Error::InvalidParameter`] when no layer was tapped.
     ///
     /// ```
     /// use vis::model::{Model, Taps, run};
@@ -422,7 +431,7 @@ impl Taps {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn last(&self) -> Result<Tensor<4>> {
-        self.activation(self.seen.last().map_or("the output", String::as_str))
+        self.activation(self.seen.last().ok_or_else(Error::without_layers)?)
     }
 
     /// The leaf opened at a layer.
