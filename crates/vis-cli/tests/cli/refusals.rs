@@ -22,7 +22,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cam --image cat.png --method best -o x.png", "[possible values: grad-cam,"),
     ("saliency --image cat.png --method guidedd -o x.png", "a similar value exists: 'guided'"),
     ("saliency --image cat.png --colors pink -o x.png", "[possible values: viridis,"),
-    ("saliency --image cat.png --alpha 1.5 -o x.png", "expected a number from 0 to 1"),
+    ("saliency --image cat.png --opacity 1.5 -o x.png", "expected a number from 0 to 1"),
     ("style --content cat.png -o x.png", "--style <PAINTING>"),
     ("activation --model digits --layer conv1 -o x.png", "--filter <FILTER>"),
     // Contradictions.
@@ -37,10 +37,10 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("saliency --image cat.png --steps 8 -o x.png", "--steps goes with"),
     ("saliency --image cat.png --noise 0.1 -o x.png", "--noise goes with"),
-    ("cam --image cat.png --channels 8 -o x.png", "--channels goes with"),
+    ("cam --image cat.png --max-channels 8 -o x.png", "--max-channels goes with"),
     ("style --content cat.png --style cat.png --share 1 2 -o x.png", "2 of --share for 1 of --style"),
     (
-        "style --content cat.png --style cat.png --content-weight 0 --style-weight 0 --tv 0 -o x.png",
+        "style --content cat.png --style cat.png --content-weight 0 --style-weight 0 --tv-weight 0 -o x.png",
         "at least one",
     ),
     ("dream --model digits --image cat.png --size 64 -o x.png", "images of one size"),
@@ -48,16 +48,13 @@ const REFUSED: &[(&str, &str)] = &[
     ("style --model digits --content cat.png --style cat.png --size 64 -o x.png", "--size can't be given"),
     ("texture --model digits --image cat.png --sample-size 64 -o x.png", "--sample-size can't be given"),
     // Numbers.
+    ("activation --model digits --layer conv1 --all --max-iter 0 -o x.png", "expected a whole number from 1"),
     (
-        "activation --model digits --layer conv1 --all --iterations 0 -o x.png",
+        "activation --model digits --layer conv1 --all --max-iter 1e3 -o x.png",
         "expected a whole number from 1",
     ),
     (
-        "activation --model digits --layer conv1 --all --iterations 1e3 -o x.png",
-        "expected a whole number from 1",
-    ),
-    (
-        "activation --model digits --layer conv1 --all --iterations 99999999999999999999 -o x.png",
+        "activation --model digits --layer conv1 --all --max-iter 99999999999999999999 -o x.png",
         "expected a whole",
     ),
     (
@@ -71,9 +68,18 @@ const REFUSED: &[(&str, &str)] = &[
     ("activation --model vgg16 --layer block1_conv1 --all --size 16 -o x.png", "32 or more"),
     ("activation --model vgg16 --layer block5_conv3 --all --size 99999 -o x.png", "from 1 to 16384"),
     ("activation --model digits --layer conv1 --all --size 64 -o x.png", "expected [batch, 1, 28, 28]"),
-    ("activation --model digits --layer conv1 --all --tv -1 -o x.png", "expected a number of 0 or more"),
-    ("activation --model digits --layer conv1 --all --tv NaN -o x.png", "expected a number of 0 or more"),
-    ("activation --model digits --layer conv1 --all --lp inf -o x.png", "expected a number of 0 or more"),
+    (
+        "activation --model digits --layer conv1 --all --tv-weight -1 -o x.png",
+        "expected a number of 0 or more",
+    ),
+    (
+        "activation --model digits --layer conv1 --all --tv-weight NaN -o x.png",
+        "expected a number of 0 or more",
+    ),
+    (
+        "activation --model digits --layer conv1 --all --lp-norm-weight inf -o x.png",
+        "expected a number of 0 or more",
+    ),
     ("activation --model digits --layer conv1 --all --jitter 1.5 -o x.png", "a fraction from 0.0 to 1.0"),
     ("activation --model digits --layer conv1 --all --jitter 18446744073709551615 -o x.png", "at most"),
     ("activation --model digits --layer conv1 --all --learning-rate 0 -o x.png", "expected a number above 0"),
@@ -115,8 +121,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("activation --model digits --layer conv1 --sample 33 -o x.png", "more than the 32 filters"),
     ("activation --model digits --layer predictions --filter eleven -o x.png", "no class `eleven`"),
     ("activation --model digits --layer konv1 --all -o x.png", "did you mean `conv1`?"),
-    ("cam --model digits --image seven.png --layer conv9 -o x.png", "there is no layer `conv9`"),
-    ("cam --model digits --image seven.png --layer dense1 -o x.png", "more than one position"),
+    ("cam --model digits --image seven.png --map-layer conv9 -o x.png", "there is no layer `conv9`"),
+    ("cam --model digits --image seven.png --map-layer dense1 -o x.png", "more than one position"),
     ("cam --model digits --image seven.png --class 10 -o x.png", "class 10 is out of range"),
     ("cam --image cat.png --class crane -o x.png", "134 crane (n02012849); 517 crane (n03126707)"),
     ("cam --image cat.png --class zebracrossing -o x.png", "did you mean `zebra`?"),
@@ -204,7 +210,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cam --image cat.png --raw ..", "can't write .."),
     ("cam --image cat.png -o cat.png", "cat.png is read and would be written over"),
     (
-        "activation --model digits --layer conv1 --all --seed-image good.npy --raw good.npy",
+        "activation --model digits --layer conv1 --all --seed-img good.npy --raw good.npy",
         "good.npy is read and",
     ),
     (
@@ -269,8 +275,7 @@ fn bad_input_is_refused_in_one_clear_line_and_leaves_no_file() {
     let files = place.files();
     let mut faults = Vec::new();
     for (arguments, expected) in REFUSED {
-        let seeded =
-            "activation --model digits --layer conv1 --filter 1 --iterations 1 -o x.png --seed-image";
+        let seeded = "activation --model digits --layer conv1 --filter 1 --max-iter 1 -o x.png --seed-img";
         let arguments = arguments.replace("SEEDED", seeded);
         let output = place.run(&arguments);
         let (out, error) = (text(&output.stdout), text(&output.stderr));
@@ -291,7 +296,7 @@ fn bad_input_is_refused_in_one_clear_line_and_leaves_no_file() {
 fn a_folder_that_takes_no_files_is_found_before_the_work_begins() {
     let place = Place::new();
     let output =
-        place.run("activation --model digits --layer conv1 --all --iterations 1000000 --raw /proc/x.npy");
+        place.run("activation --model digits --layer conv1 --all --max-iter 1000000 --raw /proc/x.npy");
     let error = text(&output.stderr);
     assert!(error.starts_with("vis: can't write /proc/x.npy: ") && error.lines().count() == 1, "{error}");
     assert_eq!(output.status.code(), Some(1));
