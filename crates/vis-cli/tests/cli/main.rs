@@ -10,6 +10,8 @@ mod interruptions;
 mod npy;
 mod options;
 mod refusals;
+mod streams;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
