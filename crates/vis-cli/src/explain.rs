@@ -209,7 +209,7 @@ impl Explained {
             let columns = match self.maps.len() / self.names.len() {
                 // A row for each photo.
                 targets if self.names.len() > 1 && targets > 1 => targets,
-                _ => (over.len() as f64).sqrt().ceil() as usize,
+                _ => over.len().min(4),
             };
             Grid::new(&over).captions(captions).columns(columns).render()
         })

@@ -6,9 +6,9 @@ use ndarray::{Array2, ArrayD, Axis};
 use serde_json::Value;
 use vis::attribution::{Attribution, Cam, Formula, Occlusion, Rise, Saliency, Target};
 use vis::model::{Digits, Model, Vgg16};
-use vis::{host, picture};
+use vis::picture;
 
-use crate::{Place, npy, text};
+use crate::{Place, host, npy, text};
 
 fn digits() -> Digits {
     Digits::bundled(&Default::default()).unwrap()
@@ -174,9 +174,7 @@ fn several_maps_are_drawn_on_one_scale_or_each_on_its_own() {
         .collect();
     let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
     let both = ndarray::concatenate(Axis(0), &views).unwrap();
-    let clipped = |map: &Array2<f32>| {
-        picture::normalize_unsigned_clipped(map.view(), picture::SALIENCY_PERCENTILE).unwrap()
-    };
+    let clipped = |map: &Array2<f32>| picture::normalize(map.view(), picture::Sign::Unsigned, 99.0).unwrap();
     let common = clipped(&both);
     let draw = "saliency --model digits --image seven.png --class 7 1 --opacity 1 --colors grey -o m.png --raw m.npy --json";
     for (options, expected) in [
