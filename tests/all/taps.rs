@@ -112,7 +112,7 @@ fn a_range_that_is_none_is_refused_wherever_an_image_enters() {
             model.layers().map(drop),
             model.classify(image()).map(drop),
             vis::visualize_saliency(&model, image()).run().map(drop),
-            vis::visualize_activation(&model, "a").run().map(drop),
+            vis::visualize_activation(&model, "a").run().map(drop).map_err(Error::from),
             vis::Optimizer::new(&model, vis::losses::TotalVariation::default()).minimize().map(drop),
         ];
         for said in said {
