@@ -90,9 +90,12 @@ fn what_is_no_photo_on_standard_input_is_refused_under_its_name() {
     let place = Place::new();
     let cat = std::fs::read(place.path("cat.png")).unwrap();
     for (bytes, expected) in [
-        (&b""[..], "vis: standard input is not a readable PNG or JPEG picture: it is empty"),
+        (&b""[..], "vis: standard input is not a readable PNG, JPEG or WebP picture: it is empty"),
         (b"hello, this is no picture", "vis: standard input is not a readable"),
-        (&cat[..cat.len() / 2], "vis: standard input is not a readable PNG or JPEG picture: it is cut off"),
+        (
+            &cat[..cat.len() / 2],
+            "vis: standard input is not a readable PNG, JPEG or WebP picture: it is cut off",
+        ),
     ] {
         let output = fed(&place, "classify --image -", bytes);
         let error = text(&output.stderr);
