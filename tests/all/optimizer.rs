@@ -309,7 +309,7 @@ fn a_batch_or_size_that_contradicts_the_images_given_is_refused_in_either_order(
     assert_eq!(said(run().size_of_image(9, 6).seed_img(images())), size);
     // What agrees with them changes nothing.
     let agreed = run().batch(2).seed_img(images()).size_of_image(6, 9).minimize().unwrap().image;
-    assert_eq!(vis::host::values(agreed), vis::host::values(images()));
+    assert_eq!(crate::host::values(agreed), crate::host::values(images()));
     for impossible in [0, usize::MAX, usize::MAX / 500] {
         assert!(run().batch(impossible).minimize().is_err());
     }

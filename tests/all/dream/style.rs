@@ -44,7 +44,7 @@ fn losses_and_steps_of_style_transfer_do_not_depend_on_the_range_of_the_network(
         let [content, painting] = [&content, &painting].map(|image| image.clone() * (high - low) + low);
         let transfer = style_transfer(&model, content, painting).tv_weight(0.7).steps(4);
         let painted = transfer.content_layer("shallow").style_layers([("shallow", 1.0)]).run().unwrap();
-        let image = vis::host::values((painted.image - low) / (high - low));
+        let image = crate::host::values((painted.image - low) / (high - low));
         let values = painted.losses.values().iter().copied().collect::<Vec<_>>();
         (painted.losses.names().to_vec(), values, image)
     };

@@ -126,7 +126,7 @@ fn jitter_in_pixels_or_as_a_fraction_replaces_that_of_the_preset() {
         let preset = Preset { jitter: fraction, ..model.preset() };
         let run = visualize_activation(&model, "conv2").filter_indices([5]).preset(preset).max_iter(6);
         let run = run.configure(move |optimizer| match pixels {
-            Some(pixels) => optimizer.jitter(Jitter::pixels(pixels)),
+            Some(pixels) => optimizer.jitter(Jitter::Pixels(pixels)),
             None => optimizer,
         });
         host::tensor4(run.run().unwrap()[0].image.view().insert_axis(Axis(0)), &Default::default())
