@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A layer was named that the model does not report.
-    #[error("there is no layer `{name}`{}; the layers are: {}", suggestion(nearest.as_deref()), available.join(", "))]
+    #[error("there is no layer `{name}`{}; {}", suggestion(nearest.as_deref()), all_layers(available))]
     UnknownLayer {
         /// The name that was asked for.
         name: String,
@@ -226,6 +226,19 @@ impl Error {
         let name = name.into();
         let nearest = nearest(&name, available.iter().map(String::as_str)).map(str::to_owned);
         Self::UnknownLayer { name, nearest, available }
+    }
+
+    /// A model whose forward pass taps nothing was asked for something.
+    pub(crate) fn without_layers() -> Self {
+        Self::invalid("the model", "one that reports at least one layer to its taps", "one without layers")
+    }
+}
+
+/// The layers that there are.
+fn all_layers(available: &[String]) -> String {
+    match available {
+        [] => "the model reports no layers".into(),
+        _ => format!("the layers are: {}", available.join(", ")),
     }
 }
 

@@ -52,7 +52,7 @@ pub fn noise(shape: [usize; 4], range: (f32, f32), seed: u64, first: usize, devi
     let (middle, half_band) = (middle + width_of_range * (0.5 / 255.0), width_of_range * (10.0 / 255.0));
     let mut values = Vec::with_capacity(batch * channels * height * width);
     for image in 0..batch {
-        let mut stream = stream(seed, (first + image) as u64);
+        let mut stream = stream(seed, first.wrapping_add(image) as u64);
         values.extend(
             (0..channels * height * width).map(|_| middle + half_band * (2.0 * stream.random::<f32>() - 1.0)),
         );

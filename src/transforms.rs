@@ -15,7 +15,8 @@ use crate::{Error, Result};
 
 /// A random, differentiable change of the image before the model sees it.
 ///
-/// One draw serves the whole batch, so that a batch of pictures equals as many single runs.
+/// One draw serves all images that it is given. The optimizer gives it together only images that would be drawn alike
+/// alone, so that a batch of pictures equals as many single runs.
 ///
 /// ```
 /// use vis::transforms::{Jitter, Transform};

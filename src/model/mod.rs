@@ -322,8 +322,14 @@ impl InputSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] says what it takes instead.
+    /// [`Error::Shape`] says what it takes instead; [`Error::InvalidParameter`] when the declared range is none: its
+    /// ends must be finite and the first one lower.
     pub fn check(&self, shape: [usize; 4]) -> Result<()> {
+        let (low, high) = self.range;
+        if !(low < high && (high - low).is_finite()) {
+            let expected = "two finite numbers, the lower one first";
+            return Err(Error::invalid("the range of the model's input", expected, format!("{low}..{high}")));
+        }
         let [batch, channels, height, width] = shape;
         let fits = match self.smallest {
             Some(smallest) => height >= smallest && width >= smallest,

@@ -259,7 +259,7 @@ impl Taps {
     /// [`Stop`] when nothing deeper is wanted.
     pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
         let described = std::mem::take(&mut self.described);
-        let name = self.number(name);
+        let name = self.unused(name);
         self.seen.push(name.clone());
 
         let edit = self.edits.iter().position(|(layer, _)| *layer == name);
@@ -302,18 +302,16 @@ impl Taps {
         Ok(x)
     }
 
-    /// The name, with the times that it was given if that is more than one.
-    fn number(&mut self, name: &str) -> String {
-        match self.times.get_mut(name) {
-            Some(times) => {
-                *times += 1;
-                format!("{name}#{times}")
-            }
-            None => {
-                self.times.insert(name.to_owned(), 1);
-                name.to_owned()
-            }
+    /// The name itself, or with the first number that makes it one of its own.
+    fn unused(&mut self, name: &str) -> String {
+        let mut unused = name.to_owned();
+        while self.times.contains_key(&unused) {
+            let times = self.times.entry(name.to_owned()).or_insert(1);
+            *times += 1;
+            unused = format!("{name}#{times}");
         }
+        self.times.insert(unused.clone(), 1);
+        unused
     }
 
     /// Ends the run with an error: for a model that finds in its middle that it can't go on.
@@ -361,7 +359,7 @@ impl Taps {
 
     /// Tells of a layer that this run does not make.
     pub(crate) fn pass(&mut self, name: &str) {
-        let name = self.number(name);
+        let name = self.unused(name);
         self.seen.push(name);
     }
 
@@ -493,7 +491,7 @@ impl Taps {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownLayer`] when no layer was tapped.
+    /// [`Error::InvalidParameter`] when no layer was tapped.
     ///
     /// ```
     /// use vis::model::{Model, Taps, run};
@@ -505,7 +503,7 @@ impl Taps {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn last(&self) -> Result<Tensor<4>> {
-        self.activation(self.seen.last().map_or("the output", String::as_str))
+        self.activation(self.seen.last().ok_or_else(Error::without_layers)?)
     }
 
     /// The leaf opened at a layer.

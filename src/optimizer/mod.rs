@@ -7,6 +7,7 @@ mod minimized;
 mod start;
 mod steps;
 mod update;
+mod views;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -30,6 +31,7 @@ pub use update::{BurnUpdate, Normalization, RmsProp, Update};
 
 use callback::Callback;
 use start::{Start, Written};
+use views::Views;
 
 /// Minimises a weighted sum of losses by gradient descent on the image.
 ///
@@ -89,7 +91,7 @@ impl<'a> Optimizer<'a> {
         Self {
             model,
             losses: losses.into(),
-            start: Start::Noise { batch: 1, first: 0, size: None },
+            start: Start::default(),
             seed: 0,
             max_iter: 200,
             learning_rate: 1.0,
@@ -158,11 +160,13 @@ impl<'a> Optimizer<'a> {
     /// ```
     #[doc(alias = "seed_input")]
     pub fn seed_img(mut self, images: Tensor<4>) -> Self {
-        self.start = Start::Image(Box::new(images));
+        self.start.images = Some(Box::new(images));
         self
     }
 
-    /// Starts from noise in so many images at once; each is a run of its own.
+    /// Starts from noise in `images` images at once. Each is a run of its own, with randomness of its own.
+    ///
+    /// A number that contradicts that of [`seed_img`](Self::seed_img) is an error when the run begins.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
@@ -172,19 +176,20 @@ impl<'a> Optimizer<'a> {
     /// assert!(result.best_loss[0] != result.best_loss[1]);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn batch(self, images: usize) -> Self {
-        self.batch_from(0, images)
+    pub fn batch(mut self, images: usize) -> Self {
+        self.start.batch = Some(images);
+        self
     }
 
-    /// As [`batch`](Self::batch), where the first image takes the noise of image `first` of the seed: so a
-    /// long list of pictures can be cut into batches without changing any of them.
-    pub(crate) fn batch_from(mut self, first: usize, images: usize) -> Self {
-        let size = Some(self.start.size(self.model));
-        self.start = Start::Noise { batch: images, first, size };
+    /// Says which repetition of what is asked for each image is: noise and transforms are drawn for it.
+    pub(crate) fn repetitions(mut self, repetitions: Vec<usize>) -> Self {
+        self.start.repetitions = Some(repetitions);
         self
     }
 
     /// Starts from noise of this height and width, for models that take any size.
+    ///
+    /// A size that contradicts that of [`seed_img`](Self::seed_img) is an error when the run begins.
     ///
     /// ```
     /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
@@ -206,11 +211,7 @@ impl<'a> Optimizer<'a> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn size_of_image(mut self, height: usize, width: usize) -> Self {
-        let (batch, first) = match self.start {
-            Start::Noise { batch, first, .. } => (batch, first),
-            Start::Image(_) => (1, 0),
-        };
-        self.start = Start::Noise { batch, first, size: Some((height, width)) };
+        self.start.size = Some((height, width));
         self
     }
 
@@ -507,20 +508,7 @@ impl<'a> Optimizer<'a> {
         transforms.iter().try_for_each(|transform| transform.check())?;
         let range = self.model.input().range();
         let parametrization = self.written.settle(self.start.size(self.model), range);
-        let device = self.model.device();
-        let variable = match self.start {
-            Start::Image(images) => {
-                self.model.input().check(images.dims())?;
-                parametrization.encode(images.inner())?
-            }
-            Start::Noise { batch, first, size } => {
-                let [channels, height, width] = self.model.input().shape();
-                let (height, width) = size.unwrap_or((height, width));
-                let shape = [batch, channels, height, width];
-                self.model.input().check(shape)?;
-                parametrization.start(shape, self.seed, first, &device)
-            }
-        };
+        let (variable, repetitions) = self.start.variable(self.model, &*parametrization, self.seed)?;
         let bounds = parametrization.is_bounded().then_some(range);
         Steps::begin(steps::Run {
             model: self.model,
@@ -528,7 +516,6 @@ impl<'a> Optimizer<'a> {
             rule: self.rule,
             warm_up: self.warm_up,
             parametrization,
-            transforms,
             normalization: self.normalization,
             modifier: self.modifier,
             update: self.update,
@@ -538,7 +525,7 @@ impl<'a> Optimizer<'a> {
             callbacks: self.callbacks,
             progress: self.progress,
             bounds,
-            random: crate::random::stream(self.seed, u64::MAX),
+            views: Views::new(transforms, repetitions, self.seed),
             variable,
         })
     }

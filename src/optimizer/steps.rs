@@ -6,14 +6,13 @@ use burn::tensor::Tensor;
 use ndarray::{Axis, s};
 
 use super::callback::{Begin, Callback, End, Step};
+use super::views::Views;
 use super::{GradientModifier, History, Minimized, Normalization, Update};
 use crate::gradient::Gradient;
 use crate::losses::Losses;
 use crate::model::Model;
 use crate::parametrization::Parametrization;
 use crate::progress::Watcher;
-use crate::random::Stream;
-use crate::transforms::Transform;
 use crate::{Error, Result, Rule};
 
 /// A run in progress: an iterator over its steps.
@@ -39,7 +38,6 @@ pub(super) struct Run<'a> {
     pub(super) rule: Rule,
     pub(super) warm_up: usize,
     pub(super) parametrization: Box<dyn Parametrization>,
-    pub(super) transforms: Vec<Box<dyn Transform>>,
     pub(super) normalization: Normalization,
     pub(super) modifier: Option<GradientModifier>,
     pub(super) update: Box<dyn Update>,
@@ -50,7 +48,7 @@ pub(super) struct Run<'a> {
     pub(super) progress: Option<Watcher<'a>>,
     /// The range that the images can't leave.
     pub(super) bounds: Option<(f32, f32)>,
-    pub(super) random: Stream,
+    pub(super) views: Views,
     pub(super) variable: Tensor<4>,
 }
 
@@ -137,16 +135,20 @@ impl<'a> Steps<'a> {
         self.best.as_ref().map(|best| best.image.clone())
     }
 
+    /// Whether every image of the run lies in the input range.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.run.parametrization.is_bounded()
+    }
+
     fn advance(&mut self) -> Result<Step> {
         let run = &mut self.run;
-        let (parametrization, transforms, random) = (&run.parametrization, &run.transforms, &mut run.random);
+        let (parametrization, views) = (&run.parametrization, &mut run.views);
         let warming_up = self.index < run.warm_up && run.rule == Rule::Plain;
         let rule = if warming_up { Rule::Redirected } else { run.rule };
         let primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
         let evaluation = primitive.evaluate_through(run.variable.clone(), |variable| {
             let image = parametrization.decode(variable);
-            let seen = transforms.iter().fold(image.clone(), |seen, t| t.apply(seen, random));
-            (image, seen)
+            (image.clone(), views.next(image))
         })?;
 
         let batch = evaluation.image.dims()[0];

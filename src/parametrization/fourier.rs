@@ -178,7 +178,7 @@ impl Parametrization for Fourier {
         let count = 2 * channels * self.size[0] * self.bins();
         let values: Vec<f32> = (0..batch)
             .flat_map(|image| {
-                let mut stream: Stream = random::stream(seed, (first + image) as u64);
+                let mut stream: Stream = random::stream(seed, first.wrapping_add(image) as u64);
                 random::normal(&mut stream, count)
             })
             .map(|value| value * self.deviation)

@@ -424,7 +424,7 @@ fn name_layers(sums: &mut [Sum], model: &dyn Model, image: impl FnOnce() -> Tens
         None => {
             let mut taps = Taps::new().table();
             run(model, image(), &mut taps)?;
-            taps.seen().last().cloned().ok_or_else(|| Error::unknown_layer("the output", Vec::new()))?
+            taps.seen().last().cloned().ok_or_else(Error::without_layers)?
         }
     };
     unnamed.iter_mut().for_each(|layer| **layer = Some(logits.clone()));

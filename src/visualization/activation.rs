@@ -1,5 +1,6 @@
 //! Pictures that make filters fire.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,10 @@ use crate::{Error, Result};
 /// The settings are those of the model's [`Preset`] until changed. Many filters run as batches as large as
 /// [`memory_limit`](VisualizeActivation::memory_limit) allows; how they are cut into batches changes nothing but the last
 /// digits.
+///
+/// All randomness comes from the seed: the first picture of any filters starts from the same noise and is jittered alike,
+/// the second picture of the same filters from other noise, and so on. So filter 5 has the same picture alone and beside
+/// others, and three times the same class gives three pictures.
 pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) -> VisualizeActivation<'a> {
     VisualizeActivation {
         model,
@@ -391,10 +396,11 @@ impl<'a> VisualizeActivation<'a> {
         // Kept for the backward pass: each activation, its rectifier's and its pooling's input, and the cotangent.
         let bytes = 3 * bytes * own_height * own_width / (height * width).max(1);
         let batch = (self.memory_limit / bytes.max(1)).clamp(1, filters.len().max(1));
+        let repetitions = repetitions(&filters);
 
         let mut pictures = Vec::with_capacity(filters.len());
         for (number, chunk) in filters.chunks(batch).enumerate() {
-            match self.run_batch(number, number * batch, chunk, filters.len()) {
+            match self.run_batch(number, number * batch, chunk, &repetitions) {
                 Ok((made, broken_off)) => {
                     pictures.extend(made);
                     if broken_off {
@@ -416,8 +422,9 @@ impl<'a> VisualizeActivation<'a> {
         number: usize,
         first: usize,
         filters: &[Filters],
-        of: usize,
+        repetitions: &[usize],
     ) -> Result<(Vec<Activation>, bool)> {
+        let of = repetitions.len();
         let wanted = ActivationMaximization::per_image(&self.layer, filters.iter().cloned());
         let losses = crate::losses![
             (wanted.clone(), self.preset.act_max_weight),
@@ -428,14 +435,15 @@ impl<'a> VisualizeActivation<'a> {
         optimizer = match &self.seed_img {
             None => {
                 let (height, width) = self.image_size();
-                optimizer.batch_from(first, filters.len()).size_of_image(height, width)
+                optimizer.size_of_image(height, width)
             }
             Some(images) if images.dims()[0] == 1 => {
                 optimizer.seed_img(images.clone().repeat_dim(0, filters.len()))
             }
             Some(images) => optimizer.seed_img(images.clone().narrow(0, first, filters.len())),
         };
-        optimizer = optimizer.preset(&self.preset);
+        let repetitions = repetitions[first..first + filters.len()].to_vec();
+        optimizer = optimizer.repetitions(repetitions).preset(&self.preset);
         if self.verbose {
             optimizer = optimizer.callback(Print::to_stderr());
         }
@@ -449,6 +457,7 @@ impl<'a> VisualizeActivation<'a> {
         let only = Losses::from(wanted);
         let measure = Gradient::new(self.model, &only);
         let mut steps = optimizer.steps()?;
+        let bounded = steps.is_bounded();
         let mut watch: Option<Watch> = None;
         let mut broken_off = false;
         for step in steps.by_ref() {
@@ -484,7 +493,7 @@ impl<'a> VisualizeActivation<'a> {
             after: 0.0 - after[index],
             losses: result.losses.of_image(index),
             dead: unmoved[index] && after[index] == before[index],
-            prior: self.preset.prior,
+            bounded,
             range: self.model.input().range(),
         });
         Ok((made.collect(), broken_off))
@@ -588,12 +597,67 @@ impl Watch {
     }
 }
 
-/// The path of the GIF of a batch, counted from 0.
+/// How many pictures of the same filters, in whatever order, come before each.
+fn repetitions(filters: &[Filters]) -> Vec<usize> {
+    let mut counts = HashMap::new();
+    let sorted = |filters: &Filters| match filters {
+        Filters::These(indices) => {
+            let mut indices = indices.clone();
+            indices.sort_unstable();
+            Some(indices)
+        }
+        Filters::All => None,
+    };
+    let count = |filters| {
+        let count = counts.entry(sorted(filters)).or_insert(0);
+        *count += 1;
+        *count - 1
+    };
+    filters.iter().map(count).collect()
+}
+
+/// The path of the GIF of a batch, counted from 0: the number comes before the extension.
 fn numbered(path: &Path, number: usize) -> PathBuf {
-    let Some(name) = path.file_stem().filter(|_| number > 0) else { return path.to_owned() };
-    let mut name = name.to_owned();
-    name.push(format!("-{}.gif", number + 1));
+    if number == 0 {
+        return path.to_owned();
+    }
+    let is_gif = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
+    // Any other extension is a part of the name.
+    let (stem, extension) = match is_gif {
+        true => (path.file_stem(), path.extension()),
+        false => (path.file_name(), Some("gif".as_ref())),
+    };
+    let (Some(stem), Some(extension)) = (stem, extension) else { return path.to_owned() };
+    let mut name = stem.to_owned();
+    name.push(format!("-{}.", number + 1));
+    name.push(extension);
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{numbered, repetitions};
+    use crate::losses::Filters;
+
+    #[test]
+    fn animations_are_numbered_before_gif_and_keep_the_rest_of_their_name() {
+        let named = |path: &str, number| numbered(path.as_ref(), number).to_string_lossy().into_owned();
+        assert_eq!(named("a/run.gif", 0), "a/run.gif");
+        assert_eq!(named("a/run.gif", 1), "a/run-2.gif");
+        assert_eq!(named("run.v1.gif", 2), "run.v1-3.gif");
+        assert_eq!(named("run.v1", 1), "run.v1-2.gif");
+        assert_eq!(named("run", 9), "run-10.gif");
+        assert_eq!(named("RUN.GIF", 1), "RUN-2.GIF");
+    }
+
+    #[test]
+    fn filters_in_another_order_are_the_same_and_asked_for_twice_are_a_repetition() {
+        let these = |indices: &[usize]| Filters::These(indices.to_vec());
+        let asked = [these(&[5]), these(&[2, 4]), these(&[5]), these(&[4, 2]), Filters::All, these(&[5])];
+        assert_eq!(repetitions(&asked), [0, 0, 1, 1, 0, 2]);
+        // Two times the same filter in one picture is not the same as once.
+        assert_eq!(repetitions(&[these(&[5, 5]), these(&[5])]), [0, 0]);
+    }
 }
 
 impl fmt::Debug for VisualizeActivation<'_> {

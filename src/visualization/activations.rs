@@ -7,7 +7,6 @@ use image::RgbImage;
 use ndarray::Array3;
 
 use crate::losses::Filters;
-use crate::model::Prior;
 use crate::optimizer::History;
 use crate::picture::{self, Grid};
 use crate::{Error, Result};
@@ -93,7 +92,8 @@ pub struct Activation {
     /// Whether the filters answered every image of the run alike, mostly with nothing, so that the picture shows nothing
     /// of them. Never so when no two images were seen: after no step, or where a run with a gradient stood still.
     pub dead: bool,
-    pub(super) prior: Prior,
+    /// Whether the image lies in the range by how it was optimised.
+    pub(super) bounded: bool,
     pub(super) range: (f32, f32),
 }
 
@@ -115,9 +115,11 @@ impl Activation {
         }
     }
 
-    /// The picture as it is shown, by what [`Prior`] it was optimised: pixels have their contrast normalised as in
-    /// keras-vis ([`deprocess`](crate::picture::deprocess)), a Fourier image is in range already. Black for a dead
-    /// filter.
+    /// The picture as it is shown. The contrast of an image that may leave the input range, as one by
+    /// [`Pixels`](crate::parametrization::Pixels), is normalised as in keras-vis
+    /// ([`deprocess`](crate::picture::deprocess)); one whose
+    /// [parametrization keeps it in range](crate::parametrization::Parametrization::is_bounded), as
+    /// [`Fourier`](crate::parametrization::Fourier) does, is shown as it is. Black for a dead filter.
     ///
     /// ```
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -130,13 +132,13 @@ impl Activation {
     ///
     /// [`Error::Shape`](crate::Error::Shape) for an image of neither one nor three channels.
     pub fn picture(&self) -> Result<RgbImage> {
-        match self.prior {
+        match self.bounded {
             _ if self.dead => {
                 let (_, height, width) = self.image.dim();
                 Ok(RgbImage::new(width as u32, height as u32))
             }
-            Prior::Pixels => picture::deprocess(self.image.view()),
-            Prior::Fourier { .. } => picture::from_array(self.image.view(), self.range),
+            false => picture::deprocess(self.image.view()),
+            true => picture::from_array(self.image.view(), self.range),
         }
     }
 }

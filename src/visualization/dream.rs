@@ -355,7 +355,7 @@ impl<'a> DeepDream<'a> {
     ///
     /// Costs one forward and one backward pass on each tile, for each step and octave. Takes the memory of one tile
     /// and about six times the image in `f32`: a photo of 4000×3000 pixels in tiles of 512 takes 1.6 GB with
-    /// VGG16, as measured at the peak of `vis dream --size 4000 --octaves 2 --iterations 1`.
+    /// VGG16, as measured at the peak of `vis dream --size 4000 --octaves 2 --max-iter 1`.
     ///
     /// ```
     /// # use vis::{Model, visualization::deep_dream};

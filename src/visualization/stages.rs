@@ -1,7 +1,7 @@
 //! Which layers a method takes when none are named.
 
-use crate::Result;
 use crate::model::{Layer, Model};
+use crate::{Error, Result};
 
 /// The layers of a network by size of their maps, pooling and single positions left out: for VGG16 its five
 /// blocks.
@@ -11,7 +11,11 @@ impl Stages {
     /// Costs one forward pass on a black image.
     pub(super) fn of(model: &dyn Model) -> Result<Self> {
         let mut stages: Vec<Vec<Layer>> = Vec::new();
-        for layer in model.layers()? {
+        let layers = model.layers()?;
+        if layers.is_empty() {
+            return Err(Error::without_layers());
+        }
+        for layer in layers {
             let [_, height, width] = layer.shape;
             if height * width == 1 || layer.kind.contains("pool") || layer.name.contains("pool") {
                 continue;

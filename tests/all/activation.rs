@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use vis::model::{Digits, EfficientNetLite0, InputSpec, Preset, Taps, Tiny, Vgg16};
+use vis::parametrization::{Fourier, Pixels};
 use vis::visualization::{Activations, VisualizeActivation};
 use vis::{Error, Model, visualize_activation};
 
@@ -62,6 +63,90 @@ fn how_pictures_are_cut_into_batches_changes_nothing() {
             assert!(apart < 1e-3, "{name}, {}: {apart}", together.label);
             assert_close(&[together.before, together.after], &[alone.before, alone.after], 1e-3);
         }
+    }
+}
+
+#[test]
+fn a_picture_depends_on_its_filters_and_not_on_those_beside_it() {
+    let spec = InputSpec::new([2, 9, 12], (-1.0, 1.0));
+    let mixed = Function(spec, |x: Tensor<4>, taps: &mut Taps| {
+        let x = x.clone().mul(x.clone().flip([3]) + 0.5) + x.flip([1, 2]);
+        taps.layer("mixed", x).unwrap_or_else(|_| unreachable!("the output is wanted"))
+    });
+    let preset = || Preset { max_iter: 5, ..Preset::robust() };
+    let pixels = || Preset { jitter: 0.3, max_iter: 5, ..Preset::keras_vis() };
+    for preset in [preset(), pixels()] {
+        let run = |filters: Vec<Vec<usize>>, memory| {
+            let run = visualize_activation(&mixed, "output").filter_indices(filters).preset(preset.clone());
+            run.seed(3).memory_limit(memory).run().unwrap()
+        };
+        let alone = run(vec![vec![1]], 1 << 30);
+        let [low, high] = [-1.0, 1.0];
+        for memory in [1, 1 << 30] {
+            let beside = run(vec![vec![0], vec![1], vec![1, 0], vec![1], vec![0, 1], vec![1]], memory);
+            assert_same_picture(&alone[0].image, &beside[1].image, (high - low) * 1e-4);
+            // Asked for again, it is another picture; the same one wherever it is asked for again.
+            let thrice = run(vec![vec![1]; 3], memory);
+            for (repetition, index) in [1, 3, 5].into_iter().enumerate() {
+                assert_same_picture(&thrice[repetition].image, &beside[index].image, (high - low) * 1e-4);
+                for other in 0..repetition {
+                    assert!(apart(&thrice[repetition].image, &thrice[other].image) > 1e-2);
+                }
+            }
+            // The order of joint filters is no other question.
+            assert!(apart(&beside[2].image, &beside[4].image) > 1e-2);
+            assert_same_picture(
+                &beside[2].image,
+                &run(vec![vec![0, 1]], memory)[0].image,
+                (high - low) * 1e-4,
+            );
+        }
+    }
+}
+
+#[test]
+fn three_times_the_same_filter_from_one_image_are_jittered_apart() {
+    let model = Tiny::new(&device());
+    let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 9, 0, &device());
+    let run = |filters: Vec<usize>| {
+        let run = visualize_activation(&model, "conv2").filter_indices(filters).seed_img(image.clone());
+        run.jitter(0.25).tv_weight(0.0).lp_norm_weight(0.0).max_iter(12).run().unwrap()
+    };
+    let (alone, several) = (run(vec![3]), run(vec![0, 3, 3, 3]));
+    assert_same_picture(&alone[0].image, &several[1].image, 1e-2);
+    for (one, other) in [(1, 2), (1, 3), (2, 3)] {
+        assert!(apart(&several[one].image, &several[other].image) > 1.0);
+    }
+}
+
+/// The largest difference of two pictures.
+fn apart(one: &ndarray::Array3<f32>, other: &ndarray::Array3<f32>) -> f32 {
+    (one - other).iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+#[track_caller]
+fn assert_same_picture(one: &ndarray::Array3<f32>, other: &ndarray::Array3<f32>, within: f32) {
+    assert!(apart(one, other) <= within, "{} apart", apart(one, other));
+}
+
+#[test]
+fn a_picture_is_shown_by_the_parametrization_in_use() {
+    let model = Tiny::new(&device());
+    let shown = |preset: Preset, fourier: bool| {
+        let run = visualize_activation(&model, "conv2").filter_indices([2]).preset(preset).max_iter(3);
+        let run = run.configure(move |optimizer| match fourier {
+            true => optimizer.parametrization(Fourier::new([8, 8], (0.0, 255.0))),
+            false => optimizer.parametrization(Pixels::new((0.0, 255.0))),
+        });
+        let made = run.run().unwrap();
+        (made[0].picture().unwrap(), made[0].image.clone())
+    };
+    for preset in [Preset::keras_vis(), Preset::robust()] {
+        let (picture, image) = shown(preset.clone(), true);
+        assert_eq!(picture, vis::picture::from_array(image.view(), (0.0, 255.0)).unwrap());
+        let (picture, image) = shown(preset, false);
+        assert_eq!(picture, vis::picture::deprocess(image.view()).unwrap());
+        assert_ne!(picture, vis::picture::from_array(image.view(), (0.0, 255.0)).unwrap());
     }
 }
 

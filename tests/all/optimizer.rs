@@ -296,6 +296,48 @@ fn jitter_with_a_step_size_of_zero_leaves_the_image_unchanged() {
 }
 
 #[test]
+fn a_batch_or_size_that_contradicts_the_images_given_is_refused_in_either_order() {
+    let model = identity([3, 8, 8]);
+    let images = || vis::random::noise([2, 3, 6, 9], (0.0, 255.0), 0, 0, &device());
+    let run = || Optimizer::new(&model, losses_of_images()).max_iter(0);
+    let said = |run: Optimizer<'_>| run.minimize().unwrap_err().to_string();
+    let batch = "the batch must be 2, the number of images given to start from, not 3";
+    assert_eq!(said(run().seed_img(images()).batch(3)), batch);
+    assert_eq!(said(run().batch(3).seed_img(images())), batch);
+    let size = "the size of the image must be 6 × 9, that of the images given to start from, not 9 × 6";
+    assert_eq!(said(run().seed_img(images()).size_of_image(9, 6)), size);
+    assert_eq!(said(run().size_of_image(9, 6).seed_img(images())), size);
+    // What agrees with them changes nothing.
+    let agreed = run().batch(2).seed_img(images()).size_of_image(6, 9).minimize().unwrap().image;
+    assert_eq!(crate::host::values(agreed), crate::host::values(images()));
+    for impossible in [0, usize::MAX, usize::MAX / 500] {
+        assert!(run().batch(impossible).minimize().is_err());
+    }
+}
+
+#[test]
+fn images_of_a_batch_are_drawn_apart_and_as_they_would_be_alone() {
+    // The loss tells by how much the image was shifted: its first pixel is the one that comes to the corner.
+    let model = Function(InputSpec::new([1, 5, 7], (0.0, 1.0)), |x: Tensor<4>, _: &mut Taps| {
+        x.narrow(2, 0, 1).narrow(3, 0, 1)
+    });
+    let image = tensor(&(0..35).map(|value| value as f32).collect::<Vec<_>>(), [1, 1, 5, 7]);
+    let corners = |batch: usize| {
+        let run =
+            Optimizer::new(&model, ActivationMaximization::new("output", 0)).jitter(3).learning_rate(0.0);
+        let run = run.seed_img(image.clone().repeat_dim(0, batch)).batch(batch).seed(5);
+        let totals = run.max_iter(6).minimize().unwrap().losses.totals();
+        totals.columns().into_iter().map(|column| column.to_vec()).collect::<Vec<_>>()
+    };
+    let three = corners(3);
+    for image in 0..3 {
+        assert!(three[image].iter().any(|loss| *loss != three[image][0]), "{three:?}");
+        assert_ne!(three[image], three[(image + 1) % 3]);
+    }
+    assert_eq!((&corners(1)[..], &corners(2)[..]), (&three[..1], &three[..2]));
+}
+
+#[test]
 fn no_steps_return_the_start() {
     let model = Tiny::new(&device());
     let image = vis::random::noise([2, 3, 8, 8], (0.0, 255.0), 0, 0, &device());

@@ -37,6 +37,90 @@ fn nothing_deeper_than_the_deepest_wanted_layer_is_computed() {
     assert_eq!(evaluation.gradient.into_scalar::<f32>(), -2.0);
 }
 
+/// Multiplies by 2 at each of its layers.
+struct Doubling(InputSpec, Vec<&'static str>);
+
+impl Model for Doubling {
+    fn input(&self) -> &InputSpec {
+        &self.0
+    }
+    fn forward(&self, mut image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        for name in &self.1 {
+            image = taps.layer(name, image * 2.0)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn every_layer_has_a_name_of_its_own_even_with_a_number_sign_in_it() {
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["a#b", "a#b", "a", "a#b"], &["a#b", "a#b#2", "a", "a#b#3"]),
+        (&["a#1", "a", "a"], &["a#1", "a", "a#2"]),
+        (&["a#2", "a", "a", "a"], &["a#2", "a", "a#3", "a#4"]),
+        (&["a", "a", "a#2", "", "", "#"], &["a", "a#2", "a#2#2", "", "#2", "#"]),
+    ];
+    for (tapped, named) in cases {
+        let model = Doubling(InputSpec::new([1, 1, 1], (0.0, 1.0)), tapped.to_vec());
+        let names: Vec<_> = model.layers().unwrap().into_iter().map(|layer| layer.name).collect();
+        assert_eq!(names, named);
+        for (depth, name) in named.iter().enumerate() {
+            let activation = model.activation(tensor(&[1.0], [1, 1, 1, 1]), name).unwrap();
+            assert_eq!(
+                activation.into_scalar::<f32>(),
+                2.0_f32.powi(depth as i32 + 1),
+                "{name} of {named:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_model_without_layers_is_called_that() {
+    use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+    let model = Doubling(InputSpec::new([1, 4, 5], (0.0, 1.0)), vec![]);
+    let image = || tensor(&[0.5; 20], [1, 1, 4, 5]);
+    let without = "the model must be one that reports at least one layer to its taps, not one without layers";
+    let said = [
+        model.classify(image()).map(drop),
+        Saliency::new().attribute(&model, image(), &Target::class(0)).map(drop),
+        Saliency::new().attribute(&model, image(), &Target::predicted()).map(drop),
+        Cam::new(Formula::GradCam).map(&model, image(), &Target::class(0)).map(drop),
+        vis::visualization::deep_dream(&model, image()).run().map(drop),
+        vis::visualization::caricature(&model, image()).run().map(drop),
+        vis::visualization::texture(&model, image()).run().map(drop),
+        vis::visualization::style_transfer(&model, image(), image()).run().map(drop),
+    ];
+    for (index, said) in said.into_iter().enumerate() {
+        assert_eq!(said.unwrap_err().to_string(), without, "{index}");
+    }
+    let named = vis::visualize_activation(&model, "conv").run().unwrap_err().to_string();
+    assert_eq!(named, "there is no layer `conv`; the model reports no layers");
+}
+
+#[test]
+fn a_range_that_is_none_is_refused_wherever_an_image_enters() {
+    for (low, high, text) in
+        [(0.0, 0.0, "0..0"), (1.0, 0.0, "1..0"), (0.0, f32::INFINITY, "0..inf"), (f32::NAN, 1.0, "NaN..1")]
+    {
+        let model = Doubling(InputSpec::new([1, 1, 1], (low, high)), vec!["a"]);
+        let refused = format!(
+            "the range of the model's input must be two finite numbers, the lower one first, not {text}"
+        );
+        let image = || tensor(&[0.5], [1, 1, 1, 1]);
+        let said = [
+            model.layers().map(drop),
+            model.classify(image()).map(drop),
+            vis::visualize_saliency(&model, image()).run().map(drop),
+            vis::visualize_activation(&model, "a").run().map(drop).map_err(Error::from),
+            vis::Optimizer::new(&model, vis::losses::TotalVariation::default()).minimize().map(drop),
+        ];
+        for said in said {
+            assert_eq!(said.unwrap_err().to_string(), refused);
+        }
+    }
+}
+
 #[test]
 fn a_name_tapped_twice_is_two_layers() {
     let model = Trap(InputSpec::new([1, 1, 1], (0.0, 1.0)));

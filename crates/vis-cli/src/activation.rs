@@ -11,13 +11,12 @@ use vis::model::{Layer, Model, Preset};
 use vis::optimizer::Normalization;
 use vis::visualization::{Activations, Unfinished, visualize_activation};
 
-use crate::class;
 use crate::failure::{Failure, Outcome};
 use crate::network::{Network, NetworkOptions, Opened};
 use crate::output::OutputOptions;
 use crate::progress::Work;
 use crate::report::{self, Report, described};
-use crate::{memory, options, photo};
+use crate::{filters, memory, options, photo};
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = EXAMPLES)]
@@ -39,16 +38,16 @@ pub(crate) struct ActivationOptions {
     size: Option<usize>,
 
     /// The number of steps [default: the network's preset]
-    #[arg(long, value_name = "N", value_parser = options::count)]
-    iterations: Option<usize>,
+    #[arg(long, aliases = ["iterations", "steps"], value_name = "N", value_parser = options::count)]
+    max_iter: Option<usize>,
 
     /// The weight of total variation, which makes pictures smooth [default: the network's preset]
-    #[arg(long, value_name = "WEIGHT", value_parser = options::weight)]
-    tv: Option<f32>,
+    #[arg(long, alias = "tv", value_name = "WEIGHT", value_parser = options::weight)]
+    tv_weight: Option<f32>,
 
     /// The weight of the L-p norm, which keeps pixels from extremes [default: the network's preset]
-    #[arg(long, value_name = "WEIGHT", value_parser = options::weight)]
-    lp: Option<f32>,
+    #[arg(long, alias = "lp", value_name = "WEIGHT", value_parser = options::weight)]
+    lp_norm_weight: Option<f32>,
 
     /// The largest random shift between picture and network: a whole number of pixels, or a fraction of the
     /// side such as 0.05 [default: the network's preset]
@@ -68,11 +67,11 @@ pub(crate) struct ActivationOptions {
     preset: Option<PresetName>,
 
     /// What to start from instead of noise: a picture, or an array in the network's input range, one image for
-    /// all or one for each
-    #[arg(long, value_name = "P.png|A.npy")]
-    seed_image: Option<PathBuf>,
+    /// all or one for each; - for standard input
+    #[arg(long, alias = "seed-image", value_name = "P.png|A.npy")]
+    seed_img: Option<PathBuf>,
 
-    /// The seed of all randomness: the same seed gives the same pictures
+    /// The seed of all randomness: the same seed gives the same picture of a filter, whatever is made beside it
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
@@ -165,7 +164,7 @@ impl ActivationOptions {
         let opened = self.model.open(&self.network)?;
         report.network(&opened);
         let model = opened.model.as_ref();
-        let layer = self.find_layer(model)?;
+        let layer = filters::layer(&opened, &self.layer)?;
         let filters = self.filters(&opened, &layer)?;
         let preset = self.preset(model);
 
@@ -174,7 +173,7 @@ impl ActivationOptions {
             .preset(preset.clone())
             .seed(self.seed);
         let mut size = model.input().size();
-        if let Some(path) = &self.seed_image {
+        if let Some(path) = &self.seed_img {
             let images = photo::seed(path, model, self.size.map(|side| (side, side)))?;
             let [_, _, height, width] = images.dims();
             size = (height, width);
@@ -233,16 +232,9 @@ impl ActivationOptions {
             return Err(Failure::misuse(format!("the animation {} must end in .gif", gif.display())));
         }
         let inputs: Vec<_> =
-            [&self.seed_image, &self.network.weights].into_iter().filter_map(Option::as_deref).collect();
+            [&self.seed_img, &self.network.weights].into_iter().filter_map(Option::as_deref).collect();
         let gif: Vec<_> = self.gif.as_deref().into_iter().collect();
         self.outputs.check_with(&gif, &inputs)
-    }
-
-    fn find_layer(&self, model: &dyn Model) -> Outcome<Layer> {
-        let layers = model.layers()?;
-        let names = || layers.iter().map(|layer| layer.name.clone()).collect();
-        let found = layers.iter().find(|layer| layer.name == self.layer);
-        Ok(found.cloned().ok_or_else(|| Error::unknown_layer(&self.layer, names()))?)
     }
 
     /// The filters of each picture.
@@ -263,42 +255,7 @@ impl ActivationOptions {
         if self.which.all {
             return Ok((0..count).map(|filter| vec![filter]).collect());
         }
-        let mut filters = Vec::new();
-        for text in &self.which.filter {
-            filters.extend(self.parse(opened, layer, text)?);
-        }
-        Ok(filters)
-    }
-
-    /// The pictures that one value of `--filter` asks for.
-    fn parse(&self, opened: &Opened, layer: &Layer, text: &str) -> Outcome<Vec<Vec<usize>>> {
-        let one = |text: &str| -> Outcome<usize> {
-            let text = text.trim();
-            if opened.model.logits() == Some(&layer.name) {
-                return class::find(opened.model.as_ref(), &layer.name, layer.shape[0], text);
-            }
-            let index = text.parse().map_err(|_| {
-                Failure::misuse(format!(
-                    "--filter takes numbers, ranges such as 4-9 and sums such as 20+71, not `{text}`"
-                ))
-            })?;
-            if index >= layer.shape[0] {
-                let place = format!("layer `{}`", layer.name);
-                return Err(Error::OutOfRange { what: "filter", index, place, len: layer.shape[0] }.into());
-            }
-            Ok(index)
-        };
-        if let Some((first, last)) = text.split_once('-')
-            && let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>())
-        {
-            if first > last {
-                return Err(Failure::misuse(format!("the range of filters {text} is empty")));
-            }
-            one(&last.to_string())?;
-            return Ok((first..=last).map(|filter| vec![filter]).collect());
-        }
-        let joint: Outcome<Vec<usize>> = text.split('+').map(one).collect();
-        Ok(vec![joint?])
+        filters::parse(opened, layer, &self.which.filter)
     }
 
     /// The settings of the run.
@@ -308,9 +265,9 @@ impl ActivationOptions {
             Some(PresetName::KerasVis) => Preset::keras_vis(),
             Some(PresetName::Robust) => Preset::robust(),
         };
-        preset.max_iter = self.iterations.unwrap_or(preset.max_iter);
-        preset.tv_weight = self.tv.unwrap_or(preset.tv_weight);
-        preset.lp_norm_weight = self.lp.unwrap_or(preset.lp_norm_weight);
+        preset.max_iter = self.max_iter.unwrap_or(preset.max_iter);
+        preset.tv_weight = self.tv_weight.unwrap_or(preset.tv_weight);
+        preset.lp_norm_weight = self.lp_norm_weight.unwrap_or(preset.lp_norm_weight);
         preset.learning_rate = self.learning_rate.unwrap_or(preset.learning_rate);
         match self.jitter {
             Some(Shift::Fraction(fraction)) => preset.jitter = fraction,
@@ -323,9 +280,9 @@ impl ActivationOptions {
 
     /// Reports what was left to defaults.
     fn settle(&self, report: &mut Report, preset: &Preset) {
-        report.setting("iterations", preset.max_iter);
-        report.setting("tv", preset.tv_weight);
-        report.setting("lp", preset.lp_norm_weight);
+        report.setting("max_iter", preset.max_iter);
+        report.setting("tv_weight", preset.tv_weight);
+        report.setting("lp_norm_weight", preset.lp_norm_weight);
         report.setting("learning_rate", preset.learning_rate);
         if self.jitter.is_none() {
             report.setting("jitter", preset.jitter);

@@ -9,7 +9,7 @@ use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
 use crate::progress::Work;
-use crate::report::{Report, described};
+use crate::report::Report;
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = EXAMPLES)]
@@ -22,13 +22,13 @@ pub(crate) struct CamOptions {
     #[arg(long, value_name = "METHOD", default_value = "grad-cam")]
     method: Method,
 
-    /// The layer of the map [default: the last before the classes that has more than one position]
-    #[arg(long, value_name = "LAYER")]
-    layer: Option<String>,
+    /// The layer that the map is taken at [default: the last before the target that has more than one position]
+    #[arg(long, alias = "layer", value_name = "LAYER")]
+    map_layer: Option<String>,
 
     /// For score-cam and ablation-cam: only so many channels, those that vary most [default: all]
-    #[arg(long, value_name = "N", value_parser = options::count)]
-    channels: Option<usize>,
+    #[arg(long, alias = "channels", value_name = "N", value_parser = options::count)]
+    max_channels: Option<usize>,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -38,11 +38,13 @@ pub(crate) struct CamOptions {
 const EXAMPLES: &str = "\
 Examples:
   vis cam --image cat.jpg -o cam.png
-  vis cam --image cat.jpg --class tabby --method layer-cam --layer blocks.5 -o fine.png
+  vis cam --image cat.jpg --class tabby --method layer-cam --map-layer blocks.5 -o fine.png
+  vis cam --image cat.jpg --class tabby \"Egyptian cat\" toaster -o three.png
+  vis cam --image cat.jpg --model vgg16 --target-layer block5_conv3 --filter 20 -o filter.png
   vis cam --image seven.png --model digits --method score-cam -o seven.png --raw seven.npy
 
-The picture shows what speaks for the class. The numbers of --raw are the signed map at the layer's own size,
-[1, 1, height, width]. Ctrl-C ends score-cam and ablation-cam and writes the map of the channels that are done.";
+The picture shows what speaks for the target. The numbers of --raw are the signed maps at the layer's own size,
+[maps, 1, height, width]. Ctrl-C ends score-cam and ablation-cam and writes the map of the channels that are done.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 pub(crate) enum Method {
@@ -97,34 +99,37 @@ impl Method {
 
 impl CamOptions {
     pub(crate) fn run(self) -> Outcome {
-        if self.channels.is_some() && !matches!(self.method, Method::ScoreCam | Method::AblationCam) {
-            return Err(Failure::misuse("--channels goes with --method score-cam and ablation-cam only"));
+        if self.max_channels.is_some() && !matches!(self.method, Method::ScoreCam | Method::AblationCam) {
+            return Err(Failure::misuse("--max-channels goes with --method score-cam and ablation-cam only"));
         }
         let mut report = Report::new("cam", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
         let work = Work::begin();
-        let mut method = Cam::new(self.method.formula()).progress(work.line().teller());
-        if let Some(layer) = &self.layer {
-            method = method.layer(layer);
-        }
-        if let Some(channels) = self.channels {
-            method = method.max_channels(channels);
-        }
-        let image = explained.photo.image.clone();
-        let cam = method.map(explained.opened.model.as_ref(), image, &explained.target());
+        let line = work.line();
+        let made = explained.each(|image, asked| {
+            let mut method = Cam::new(self.method.formula()).progress(line.teller());
+            if let Some(layer) = &self.map_layer {
+                method = method.layer(layer);
+            }
+            if let Some(channels) = self.max_channels {
+                method = method.max_channels(channels);
+            }
+            method.map(explained.opened.model.as_ref(), image, &asked.target)
+        });
         let ended = work.end();
-        let cam = cam?;
+        let cams = made?;
         ended.tell(&mut report, "channels");
-        report.say(format!("map at layer {}", cam.layer));
-        report.set("layer", cam.layer.as_str());
-        let raw = crate::host::array4(cam.map.clone()).into_dyn();
-        report.set("map", described(&raw.view()));
+        explained.tell(&mut report, cams.len());
+        if let Some(cam) = cams.first() {
+            report.say(format!("map at layer {}", cam.layer));
+            report.set("layer", cam.layer.as_str());
+        }
         let outputs = &self.explain.outputs;
-        outputs.write_picture(&mut report, || {
-            let map = normalize(matrix(cam.rectified().upsampled()).view(), Sign::Signed, 100.0)?;
-            self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
+        let maps: Vec<_> = cams.iter().map(|cam| matrix(cam.rectified().upsampled())).collect();
+        explained.write_picture(&mut report, (outputs, &self.draw), &maps, ColorMap::Jet, |map| {
+            normalize(map, Sign::Signed, 100.0)
         })?;
-        outputs.write_raw(&mut report, raw.view())?;
+        explained.write_raw(&mut report, outputs, cams.into_iter().map(|cam| cam.map).collect())?;
         explained.write_losses(&mut report, outputs)?;
         report.print()?;
         ended.verdict()

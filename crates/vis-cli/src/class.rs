@@ -75,8 +75,9 @@ impl Scores {
     }
 }
 
-/// The class that a number or name means.
+/// The class that a number or name means; spaces around it, more than one between words and capitals mean nothing.
 pub(crate) fn find(model: &dyn Model, layer: &str, classes: usize, wanted: &str) -> Outcome<usize> {
+    let wanted = &wanted.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Ok(index) = wanted.parse::<usize>() {
         if index >= classes {
             let place = format!("layer `{layer}`");
@@ -87,8 +88,8 @@ pub(crate) fn find(model: &dyn Model, layer: &str, classes: usize, wanted: &str)
     if classes == imagenet::CLASSES && model.class_name(0) == imagenet::name(0) {
         return Ok(imagenet::find(wanted)?);
     }
-    let named =
-        |class: &usize| model.class_name(*class).is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+    let lower = wanted.to_lowercase();
+    let named = |class: &usize| model.class_name(*class).is_some_and(|name| name.to_lowercase() == lower);
     if let Some(class) = (0..classes).find(named) {
         return Ok(class);
     }

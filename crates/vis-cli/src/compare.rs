@@ -18,9 +18,12 @@ use vis::attribution::{
 use vis::model::Model;
 use vis::picture::{ColorMap, Grid, Sign, normalize};
 
-use crate::explain::{DrawOptions, ExplainOptions, Explained, matrix};
+use crate::asked::Asked;
+use crate::explain::{DrawOptions, ExplainOptions, Scale, matrix};
 use crate::failure::{Failure, Outcome};
+use crate::network::Opened;
 use crate::options;
+use crate::perturbation::usual_window;
 use crate::photo::enlarged;
 use crate::progress::{self, Work};
 use crate::report::{Report, described};
@@ -41,24 +44,26 @@ pub(crate) struct CompareOptions {
     masks: usize,
 
     /// The channels of Score-CAM and Ablation-CAM
-    #[arg(long, value_name = "N", default_value = "64", value_parser = options::count)]
-    channels: usize,
+    #[arg(long, alias = "channels", value_name = "N", default_value = "64", value_parser = options::count)]
+    max_channels: usize,
 
     /// The seed of all randomness
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
     /// How much of the photo the maps hide, from 0 to 1
-    #[arg(long, value_name = "SHARE", help_heading = "Results", default_value = "0.5", value_parser = options::share)]
-    alpha: f32,
+    #[arg(long, alias = "alpha", value_name = "SHARE", help_heading = "Results", default_value = "0.5",
+        value_parser = options::share)]
+    opacity: f32,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   vis compare --image cat.jpg -o panel.png
   vis compare --image seven.png --model digits --class 1 --masks 200 -o why-not-1.png
+  vis compare --image cat.jpg --model vgg16 --target-layer block5_conv3 --filter 20 --masks 100 -o filter.png
 
-The slow methods run with fewer masks and channels than alone. The numbers of --raw are the signed maps at the
+One photo and one target. The slow methods run with fewer masks and channels than alone. The numbers of --raw are the signed maps at the
 size of the image, summed over colour channels, [methods, 1, height, width], in the order of the panel, which
 --json names. Ctrl-C writes the methods that are done; one that was not is left out.";
 
@@ -133,10 +138,11 @@ enum Shown {
 impl CompareOptions {
     pub(crate) fn run(self) -> Outcome {
         let mut report = Report::new("compare", &self, self.explain.outputs.json.json);
-        let explained = self.explain.open(&mut report)?;
-        let photo = &explained.photo;
+        let explained = self.explain.open_one(&mut report)?;
+        let [photo] = &explained.photos[..] else { return Err(Failure::new("there is no photo")) };
+        let [(_, asked)] = &explained.maps[..] else { return Err(Failure::new("there is no target")) };
         let cut = Cut::default();
-        let methods = self.methods(&explained, &cut);
+        let methods = self.methods(&explained.opened, asked, &cut);
 
         let work = Work::begin();
         let line = work.line();
@@ -181,8 +187,10 @@ impl CompareOptions {
             .into_dyn();
         report.set("map", described(&raw.view()));
         let outputs = &self.explain.outputs;
-        let title =
-            format!("{}: class {}", self.explain.model.name(), explained.scores.caption(explained.class));
+        let title = match asked.probability {
+            Some(_) => format!("{}: class {}", self.explain.model.name(), asked.caption),
+            None => format!("{}: {}", self.explain.model.name(), asked.caption),
+        };
         outputs.write_picture(&mut report, || Grid::new(&panel).captions(captions).title(title).render())?;
         outputs.write_raw(&mut report, raw.view())?;
         explained.write_losses(&mut report, outputs)?;
@@ -190,13 +198,12 @@ impl CompareOptions {
         ended.verdict()
     }
 
-    fn methods(&self, explained: &Explained, cut: &Cut) -> Vec<Method> {
-        let class = Target::class(explained.class);
-        let (height, width) = explained.opened.model.input().size();
-        let window = (height.min(width) / 7).max(1);
+    fn methods(&self, opened: &Opened, asked: &Asked, cut: &Cut) -> Vec<Method> {
+        let (height, width) = opened.model.input().size();
+        let window = usual_window(height, width);
         let at_pixels = |method: Box<dyn Attribution>, shown| Method {
             explains: Explains::AtPixels(method),
-            target: class.clone(),
+            target: asked.target.clone(),
             shown,
         };
         let smooth =
@@ -214,22 +221,22 @@ impl CompareOptions {
         let at_layer = Formula::ALL.into_iter().map(|formula| {
             let cam = Cam::new(formula).progress(cut.asker());
             let slow = matches!(formula, Formula::AblationCam | Formula::ScoreCam);
-            let cam = if slow { cam.max_channels(self.channels) } else { cam };
+            let cam = if slow { cam.max_channels(self.max_channels) } else { cam };
             Method {
                 explains: Explains::AtLayer(Box::new(cam)),
-                target: class.clone(),
+                target: asked.target.clone(),
                 shown: Shown::Rectified,
             }
         });
         let occlusion = at_pixels(Box::new(Occlusion::new([window; 2]).progress(cut.asker())), Shown::Signed);
         let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
         let mut rise = at_pixels(Box::new(rise), Shown::Spread);
-        rise.target = Target::probability(explained.class);
+        rise.target = asked.as_probability.clone();
         by_gradient.into_iter().chain(at_layer).chain([occlusion, rise]).collect()
     }
 
     fn draw(&self, photo: RgbImage, map: Tensor<4>, shown: Shown) -> vis::Result<RgbImage> {
-        let draw = DrawOptions { colors: None, alpha: self.alpha };
+        let draw = DrawOptions { scale: Scale::Each, colors: None, opacity: self.opacity };
         let (map, colors): (Array2<f32>, _) = match shown {
             Shown::Magnitude => {
                 let map = matrix(magnitude(map));

@@ -23,7 +23,7 @@ pub(crate) struct DreamOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The photo: PNG, JPEG or WebP
+    /// The photo: PNG, JPEG or WebP, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
@@ -49,8 +49,9 @@ pub(crate) struct DreamOptions {
     octave_scale: f32,
 
     /// The number of steps at each size
-    #[arg(long, alias = "steps", value_name = "N", default_value = "10", value_parser = options::count)]
-    iterations: usize,
+    #[arg(long, aliases = ["iterations", "steps"], value_name = "N", default_value = "10",
+        value_parser = options::count)]
+    max_iter: usize,
 
     /// The mean change of a pixel in a step, in 255ths of the range, up to 255
     #[arg(long, value_name = "CHANGE", default_value = "1.5", value_parser = options::positive::<f32>)]
@@ -80,7 +81,7 @@ pub(crate) struct DreamOptions {
 const DREAM_EXAMPLES: &str = "\
 Examples:
   vis dream --image sky.jpg -o dream.jpg
-  vis dream --image sky.jpg --layer block5_conv3 --octaves 6 --iterations 20 -o animals.jpg
+  vis dream --image sky.jpg --layer block5_conv3 --octaves 6 --max-iter 20 -o animals.jpg
   vis dream --image sky.jpg --guide flowers.jpg --size 768 -o flowery.jpg
 
 The numbers of --raw are the dream in the network's input range, [1, channels, height, width]. Ctrl-C ends the
@@ -101,7 +102,7 @@ impl DreamOptions {
         let mut dream = deep_dream(model, photo.image)
             .octaves(self.octaves)
             .octave_scale(self.octave_scale)
-            .steps(self.iterations)
+            .steps(self.max_iter)
             .step_size(self.step_size)
             .jitter(self.jitter)
             .tile(self.tile)
@@ -191,14 +192,14 @@ pub(crate) struct InvertOptions {
     layer: String,
 
     /// The weight of total variation, which makes the picture smooth
-    #[arg(long, value_name = "WEIGHT", default_value = "1", value_parser = options::weight)]
-    tv: f32,
+    #[arg(long, alias = "tv", value_name = "WEIGHT", default_value = "1", value_parser = options::weight)]
+    tv_weight: f32,
 }
 
 const INVERT_EXAMPLES: &str = "\
 Examples:
   vis invert --image cat.jpg --layer block3_conv3 -o remembered.png
-  vis invert --image cat.jpg --layer block5_conv3 --iterations 400 -o half-forgotten.png
+  vis invert --image cat.jpg --layer block5_conv3 --max-iter 400 -o half-forgotten.png
 
 The numbers of --raw are the picture in the network's input range, [1, channels, height, width]. Ctrl-C ends the
 run and writes the best picture so far.";
@@ -210,7 +211,7 @@ struct RedrawOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The photo: PNG, JPEG or WebP
+    /// The photo: PNG, JPEG or WebP, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
@@ -219,8 +220,9 @@ struct RedrawOptions {
     size: Option<usize>,
 
     /// The number of steps
-    #[arg(long, alias = "steps", value_name = "N", default_value = "200", value_parser = options::count)]
-    iterations: usize,
+    #[arg(long, aliases = ["iterations", "steps"], value_name = "N", default_value = "200",
+        value_parser = options::count)]
+    max_iter: usize,
 
     /// The learning rate of Adam
     #[arg(long, value_name = "RATE", default_value = "0.05", value_parser = options::positive::<f64>)]
@@ -264,7 +266,7 @@ impl CaricatureOptions {
         let mut drawing = caricature(opened.model.as_ref(), photo.image)
             .power(self.power)
             .jitter(self.jitter)
-            .steps(self.redraw.iterations)
+            .steps(self.redraw.max_iter)
             .learning_rate(self.redraw.learning_rate)
             .seed(self.redraw.seed);
         if let Some(layer) = &self.layer {
@@ -286,8 +288,8 @@ impl InvertOptions {
         let mut report = Report::new("invert", &self, self.redraw.outputs.json.json);
         let (opened, photo) = self.redraw.open(&mut report, &self.layer)?;
         let inversion = invert(opened.model.as_ref(), photo.image, &self.layer)
-            .tv_weight(self.tv)
-            .steps(self.redraw.iterations)
+            .tv_weight(self.tv_weight)
+            .steps(self.redraw.max_iter)
             .learning_rate(self.redraw.learning_rate)
             .seed(self.redraw.seed);
         let work = Work::begin();

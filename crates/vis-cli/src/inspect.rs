@@ -114,7 +114,7 @@ pub(crate) struct ClassifyOptions {
     #[arg(long, value_name = "MODEL", default_value = "efficientnet-lite0")]
     model: Network,
 
-    /// The photo: PNG, JPEG or WebP
+    /// The photo: PNG, JPEG or WebP, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
@@ -137,10 +137,9 @@ pub(crate) struct ClassifyOptions {
 
 impl ClassifyOptions {
     pub(crate) fn run(self) -> Outcome {
-        if let Some(raw) = &self.raw {
-            let inputs = [Some(self.image.as_path()), self.network.weights.as_deref()];
-            crate::output::check(&[raw], &inputs.into_iter().flatten().collect::<Vec<_>>())?;
-        }
+        let inputs = [Some(self.image.as_path()), self.network.weights.as_deref()];
+        let outputs: Vec<_> = self.raw.as_deref().into_iter().collect();
+        crate::output::check(&outputs, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
         let mut report = Report::new("classify", &self, self.json.json);
         let opened = self.model.open(&self.network)?;
         opened.class_layer()?;

@@ -4,6 +4,7 @@
 //! library, and writes its results whole or not at all.
 
 mod activation;
+mod asked;
 mod cam;
 mod class;
 mod compare;
@@ -12,8 +13,10 @@ mod device;
 mod dreams;
 mod explain;
 mod failure;
+mod filters;
 mod host;
 mod inspect;
+mod limits;
 mod memory;
 mod network;
 mod npy;
@@ -24,8 +27,10 @@ mod photo;
 mod progress;
 mod report;
 mod saliency;
+mod stream;
 mod style;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -127,9 +132,26 @@ fn run() -> Outcome {
 
 /// A panic is a bug in the program; people are told so in one line, developers set RUST_BACKTRACE.
 fn report_bugs_in_one_line() {
-    if std::env::var_os("RUST_BACKTRACE").is_none() {
+    if !wants_backtraces(std::env::var_os("RUST_BACKTRACE").as_deref()) {
         std::panic::set_hook(Box::new(|bug| {
             let _ = Failure::new(format!("this is a bug in vis: {bug}")).report();
         }));
+    }
+}
+
+/// As the standard library reads it: 0 is off.
+fn wants_backtraces(value: Option<&OsStr>) -> bool {
+    value.is_some_and(|value| value != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants_backtraces;
+
+    #[test]
+    fn backtraces_are_off_unless_asked_for() {
+        for (value, wanted) in [(None, false), (Some("0"), false), (Some("1"), true), (Some("full"), true)] {
+            assert_eq!(wants_backtraces(value.map(AsRef::as_ref)), wanted, "{value:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Refuses images that would not fit in memory, before the system ends the program without a word.
 
 use crate::failure::{Failure, Outcome};
+use crate::limits;
 use crate::network::Opened;
 
 /// What a network is to be run on.
@@ -36,7 +37,8 @@ pub(crate) fn check(opened: &Opened, deepest: &str, size: (usize, usize)) -> Out
 ///
 /// Where the system does not say how much is free, and on GPUs, which have their own, nothing is refused.
 pub(crate) fn check_run(opened: &Opened, run: &Run<'_>) -> Outcome {
-    let Some(free) = free().filter(|_| ["cpu", "flex", "ndarray"].contains(&opened.device.as_str())) else {
+    let Some(free) = limits::free().filter(|_| ["cpu", "flex", "ndarray"].contains(&opened.device.as_str()))
+    else {
         return Ok(());
     };
     let layers = opened.model.layers()?;
@@ -61,12 +63,4 @@ pub(crate) fn check_run(opened: &Opened, run: &Run<'_>) -> Outcome {
         gigabytes(free),
         run.advice,
     )))
-}
-
-/// The bytes of memory that are free, if the system says so.
-fn free() -> Option<f64> {
-    let table = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let row = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: f64 = row.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024.0)
 }

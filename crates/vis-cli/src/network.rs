@@ -1,14 +1,15 @@
 //! The networks that the command knows, and how to open one.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vis::model::{Digits, EfficientNetLite0, Model, Vgg16, Vgg19};
+use vis::model::{Digits, EfficientNetLite0, InputSpec, Layer, Model, Preset, Stop, Taps, Vgg16, Vgg19};
 
-use crate::device;
 use crate::failure::{Failure, Outcome};
+use crate::{device, stream};
 
 /// A network by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -85,10 +86,13 @@ impl Network {
     pub(crate) fn open(self, options: &NetworkOptions) -> Outcome<Opened> {
         let (name, device) = device::open(options.device.as_deref())?;
         let model = self.load(options.weights.as_deref(), &device)?;
-        Ok(Opened { network: self, model, device: name })
+        Ok(Opened { network: self, model: Box::new(Known::new(model)), device: name })
     }
 
     fn load(self, weights: Option<&Path>, device: &Device) -> Outcome<Box<dyn Model>> {
+        if weights.is_some_and(stream::is_meant_by) {
+            return Err(Failure::misuse("weights are not read from standard input: name a file"));
+        }
         Ok(match (self, weights) {
             (Self::Vgg16, None) => Box::new(Vgg16::bundled(device)?),
             (Self::Vgg16, Some(file)) => Box::new(Vgg16::from_file(file, device)?),
@@ -115,5 +119,98 @@ impl Opened {
                 self.network.name()
             ))
         })
+    }
+}
+
+/// A network whose table of layers, which takes a forward pass, is made once.
+///
+/// Everything else is the network's own: every method of [`Model`] is passed on.
+struct Known {
+    model: Box<dyn Model>,
+    layers: OnceLock<Vec<Layer>>,
+}
+
+impl Known {
+    fn new(model: Box<dyn Model>) -> Self {
+        Self { model, layers: OnceLock::new() }
+    }
+}
+
+impl Model for Known {
+    fn input(&self) -> &InputSpec {
+        self.model.input()
+    }
+
+    fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+        self.model.forward(image, taps)
+    }
+
+    fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    fn logits(&self) -> Option<&str> {
+        self.model.logits()
+    }
+
+    fn class_name(&self, class: usize) -> Option<&str> {
+        self.model.class_name(class)
+    }
+
+    fn preset(&self) -> Preset {
+        self.model.preset()
+    }
+
+    fn layers(&self) -> vis::Result<Vec<Layer>> {
+        if let Some(layers) = self.layers.get() {
+            return Ok(layers.clone());
+        }
+        let layers = self.model.layers()?;
+        Ok(self.layers.get_or_init(|| layers).clone())
+    }
+
+    fn activation(&self, image: Tensor<4>, layer: &str) -> vis::Result<Tensor<4>> {
+        self.model.activation(image, layer)
+    }
+
+    fn classify(&self, image: Tensor<4>) -> vis::Result<Tensor<2>> {
+        self.model.classify(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts its forward passes.
+    struct Counting(InputSpec, AtomicUsize);
+
+    impl Model for &'static Counting {
+        fn input(&self) -> &InputSpec {
+            &self.0
+        }
+
+        fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            taps.layer("twice", image * 2.0).map(drop)
+        }
+    }
+
+    #[test]
+    fn the_table_of_layers_takes_one_forward_pass_however_often_it_is_asked_for() {
+        let spec = InputSpec::new([2, 3, 5], (0.0, 1.0));
+        let counting: &'static Counting = Box::leak(Box::new(Counting(spec, AtomicUsize::new(0))));
+        let known = Known::new(Box::new(counting));
+        for _ in 0..3 {
+            let layers = known.layers().unwrap();
+            assert_eq!((layers.len(), layers[0].shape), (1, [2, 3, 5]));
+        }
+        let made = vis::visualize_activation(&known, "twice").filter_indices([1]).max_iter(0).run().unwrap();
+        assert_eq!(made.len(), 1);
+        // One for the table; the run without steps measures the picture once.
+        let passes = counting.1.load(Ordering::SeqCst);
+        assert_eq!(passes, 2, "{passes} forward passes");
     }
 }

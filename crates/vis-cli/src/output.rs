@@ -3,22 +3,26 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use image::RgbImage;
 use ndarray::ArrayViewD;
 use serde::Serialize;
 use vis::optimizer::History;
 
 use crate::failure::{Failure, Outcome};
-use crate::npy;
 use crate::report::Report;
+use crate::{npy, stream};
 
 /// What every command that makes something can write.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct OutputOptions {
-    /// The picture to write, .png or .jpg
+    /// The picture to write, .png or .jpg; - for standard output, which then gets nothing else
     #[arg(short, long, value_name = "PICTURE", help_heading = "Results", required_unless_present_any = ["raw", "json"])]
     pub(crate) output: Option<PathBuf>,
+
+    /// The format of a picture on standard output [default: png]
+    #[arg(long, value_name = "FORMAT", help_heading = "Results")]
+    pub(crate) format: Option<Format>,
 
     /// The numbers to write, as float32 in NumPy's format
     #[arg(long, value_name = "A.npy", help_heading = "Results")]
@@ -32,6 +36,26 @@ pub(crate) struct OutputOptions {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) json: JsonOption,
+}
+
+/// How a picture is encoded.
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Without loss
+    Png,
+    /// Smaller
+    #[value(alias = "jpeg")]
+    Jpg,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpg => "jpg",
+        }
+    }
 }
 
 /// Whether standard output is for programs.
@@ -50,16 +74,27 @@ impl OutputOptions {
 
     /// The same with more files to write.
     pub(crate) fn check_with(&self, more: &[&Path], inputs: &[&Path]) -> Outcome {
-        if let Some(path) = &self.output {
+        let is_piped = self.output.as_deref().is_some_and(stream::is_meant_by);
+        if is_piped && self.json.json {
+            return Err(Failure::misuse(
+                "-o - and --json would both write to standard output: name a file for one",
+            ));
+        }
+        if self.format.is_some() && !is_piped {
+            return Err(Failure::misuse("--format goes with -o - only: the name of a file says its format"));
+        }
+        if let Some(path) = self.output.as_ref().filter(|_| !is_piped) {
             let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
             if !matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
                 let name = path.display();
                 return Err(Failure::misuse(format!("the picture {name} must end in .png, .jpg or .jpeg")));
             }
         }
-        let outputs = [&self.output, &self.raw, &self.losses].into_iter().filter_map(Option::as_deref);
-        let outputs: Vec<&Path> = outputs.chain(more.iter().copied()).collect();
-        check(&outputs, inputs)
+        let output = self.output.as_ref().filter(|_| !is_piped);
+        let outputs = [output, self.raw.as_ref(), self.losses.as_ref()].into_iter().flatten();
+        let outputs: Vec<&Path> = outputs.map(PathBuf::as_path).chain(more.iter().copied()).collect();
+        check(&outputs, inputs)?;
+        if is_piped { stream::check_output() } else { Ok(()) }
     }
 
     /// Writes the picture if one is wanted.
@@ -68,9 +103,17 @@ impl OutputOptions {
         report: &mut Report,
         picture: impl FnOnce() -> vis::Result<RgbImage>,
     ) -> Outcome {
-        if let Some(path) = &self.output {
-            vis::picture::save(&picture()?, path)?;
-            report.wrote("output", path);
+        match self.output.as_deref() {
+            // Last of all results, in case nobody reads it.
+            Some(path) if stream::is_meant_by(path) => {
+                let format = self.format.unwrap_or(Format::Png);
+                report.hold(stream::encoded(&picture()?, format.extension())?);
+            }
+            Some(path) => {
+                vis::picture::save(&picture()?, path)?;
+                report.wrote("output", path);
+            }
+            None => {}
         }
         Ok(())
     }
@@ -99,11 +142,11 @@ impl OutputOptions {
         Ok(())
     }
 
-    /// Writes a table of one loss if it is wanted.
-    pub(crate) fn write_loss(&self, report: &mut Report, name: &str, losses: &[f32]) -> Outcome {
+    /// Writes a table of one step if it is wanted.
+    pub(crate) fn write_row(&self, report: &mut Report, names: &[String], losses: Vec<f32>) -> Outcome {
         let Some(path) = &self.losses else { return Ok(()) };
-        let mut table = Table::new(&[name.to_owned()]);
-        table.rows = losses.iter().enumerate().map(|(step, loss)| (step, 0, vec![*loss])).collect();
+        let mut table = Table::new(names);
+        table.rows = vec![(0, 0, losses)];
         table.write(path)?;
         report.wrote("losses", path);
         Ok(())
@@ -154,7 +197,12 @@ fn quoted(field: &str) -> String {
 
 /// Refuses files that can't be written, that are written twice, or that are read.
 pub(crate) fn check(outputs: &[&Path], inputs: &[&Path]) -> Outcome {
+    stream::check_inputs(inputs)?;
+    let inputs: Vec<&Path> = inputs.iter().copied().filter(|input| !stream::is_meant_by(input)).collect();
     for (index, path) in outputs.iter().enumerate() {
+        if stream::is_meant_by(path) {
+            return Err(Failure::misuse("only the picture can go to standard output, by -o -: name a file"));
+        }
         check_writable(path)?;
         let name = path.display();
         if outputs[..index].iter().any(|other| are_same(other, path)) {

@@ -2,14 +2,15 @@
 
 use clap::Args;
 use serde::Serialize;
-use vis::attribution::{Attribution, Occlusion, Rise, Target};
+use vis::attribution::{Attribution, Occlusion, Rise};
+use vis::model::Model;
 use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::Outcome;
 use crate::options;
 use crate::progress::Work;
-use crate::report::{Report, described};
+use crate::report::Report;
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = OCCLUSION_EXAMPLES)]
@@ -18,7 +19,7 @@ pub(crate) struct OcclusionOptions {
     #[serde(flatten)]
     explain: ExplainOptions,
 
-    /// The side of the window that hides, in pixels [default: a seventh of the image]
+    /// The side of the window that hides, in pixels [default: a seventh of the image's shorter side]
     #[arg(long, value_name = "PIXELS", value_parser = options::side)]
     window: Option<usize>,
 
@@ -36,36 +37,38 @@ Examples:
   vis occlusion --image cat.jpg --window 32 --stride 16 -o hidden.png
   vis occlusion --image seven.png --model digits --window 6 --stride 2 -o seven.png --raw seven.npy
 
-The map is the drop of the class score when the window hides a place, averaged over the windows that do: red
-where it speaks for the class, blue where it speaks against. The numbers of --raw are laid out as Captum does,
-[1, channels, height, width], the same for every channel. Ctrl-C ends the run and writes the map of the windows
+The map is the drop of the score when the window hides a place, averaged over the windows that do: red where it
+speaks for the target, blue where it speaks against. The numbers of --raw are laid out as Captum does,
+[maps, channels, height, width], the same for every channel. Ctrl-C ends the run and writes the map of the windows
 that are done, which lie everywhere.";
 
 impl OcclusionOptions {
     pub(crate) fn run(self) -> Outcome {
         let mut report = Report::new("occlusion", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
-        let [_, channels, height, width] = explained.photo.image.dims();
-        let window = self.window.unwrap_or((height.min(width) / 7).max(1));
+        let [channels, height, width] = explained.opened.model.input().shape();
+        let window = self.window.unwrap_or_else(|| usual_window(height, width));
         let stride = self.stride.unwrap_or((window / 2).max(1));
         report.setting("window", window);
         report.setting("stride", stride);
         let work = Work::begin();
-        let method = Occlusion::new([window; 2]).stride([stride; 2]).progress(work.line().teller());
-        let image = explained.photo.image.clone();
-        let map = method.attribute(explained.opened.model.as_ref(), image, &explained.target());
+        let line = work.line();
+        let made = explained.each(|image, asked| {
+            let method = Occlusion::new([window; 2]).stride([stride; 2]).progress(line.teller());
+            method.attribute(explained.opened.model.as_ref(), image, &asked.target)
+        });
         let ended = work.end();
-        let map = map?;
+        let maps = made?;
         ended.tell(&mut report, "windows");
-        // Captum gives every channel that the window covers the same number.
-        let raw = crate::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
-        report.set("map", described(&raw.view()));
+        explained.tell(&mut report, maps.len());
         let outputs = &self.explain.outputs;
-        outputs.write_picture(&mut report, || {
-            let map = normalize(matrix(map).view(), Sign::Signed, 100.0)?;
-            self.draw.overlay(&explained.photo.picture, &map, ColorMap::BlueRed)
+        let matrices: Vec<_> = maps.iter().cloned().map(matrix).collect();
+        explained.write_picture(&mut report, (outputs, &self.draw), &matrices, ColorMap::BlueRed, |map| {
+            normalize(map, Sign::Signed, 100.0)
         })?;
-        outputs.write_raw(&mut report, raw.view())?;
+        // Captum gives every channel that the window covers the same number.
+        let raws = maps.into_iter().map(|map| map.repeat_dim(1, channels)).collect();
+        explained.write_raw(&mut report, outputs, raws)?;
         explained.write_losses(&mut report, outputs)?;
         report.print()?;
         ended.verdict()
@@ -105,31 +108,37 @@ Examples:
   vis rise --image cat.jpg --masks 2000 -o rise.png
   vis rise --image seven.png --model digits --masks 500 --seed 1 -o seven.png --raw seven.npy
 
-The map is the mean of the masks, weighted by the probability of the class under each. The numbers of --raw are
-that map, [1, 1, height, width]. Ctrl-C ends the run and writes the map of the masks that are done.";
+The map is the mean of the masks, weighted by the probability of the class under each, or by the value of the
+filters of --target-layer. The numbers of --raw are the maps, [maps, 1, height, width]. Ctrl-C ends the run and writes the map of the masks that are done.";
 
 impl RiseOptions {
     pub(crate) fn run(self) -> Outcome {
         let mut report = Report::new("rise", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
         let work = Work::begin();
-        let method = Rise::new().masks(self.masks).cells(self.cells).open(self.open).seed(self.seed);
-        let method = method.progress(work.line().teller());
-        let target = Target::probability(explained.class);
-        let map = method.attribute(explained.opened.model.as_ref(), explained.photo.image.clone(), &target);
+        let line = work.line();
+        let made = explained.each(|image, asked| {
+            let method = Rise::new().masks(self.masks).cells(self.cells).open(self.open).seed(self.seed);
+            let method = method.progress(line.teller());
+            method.attribute(explained.opened.model.as_ref(), image, &asked.as_probability)
+        });
         let ended = work.end();
-        let map = map?;
+        let maps = made?;
         ended.tell(&mut report, "masks");
-        let raw = crate::host::array4(map.clone()).into_dyn();
-        report.set("map", described(&raw.view()));
+        explained.tell(&mut report, maps.len());
         let outputs = &self.explain.outputs;
-        outputs.write_picture(&mut report, || {
-            let map = normalize(matrix(map).view(), Sign::Unsigned, 100.0)?;
-            self.draw.overlay(&explained.photo.picture, &map, ColorMap::Jet)
+        let matrices: Vec<_> = maps.iter().cloned().map(matrix).collect();
+        explained.write_picture(&mut report, (outputs, &self.draw), &matrices, ColorMap::Jet, |map| {
+            normalize(map, Sign::Unsigned, 100.0)
         })?;
-        outputs.write_raw(&mut report, raw.view())?;
+        explained.write_raw(&mut report, outputs, maps)?;
         explained.write_probability(&mut report, outputs)?;
         report.print()?;
         ended.verdict()
     }
+}
+
+/// The side of the window where none is given: a seventh of the image's shorter side.
+pub(crate) fn usual_window(height: usize, width: usize) -> usize {
+    (height.min(width) / 7).max(1)
 }

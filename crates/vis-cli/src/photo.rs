@@ -10,7 +10,7 @@ use vis::model::Model;
 use vis::picture;
 
 use crate::failure::{Failure, Outcome};
-use crate::npy;
+use crate::{npy, stream};
 
 /// A photo smaller than the image by more than this would be a blur of a few colours.
 const MOST_ENLARGED: u32 = 16;
@@ -30,11 +30,26 @@ pub(crate) fn at_input_size(path: &Path, model: &dyn Model) -> Outcome<Photo> {
 
 /// A photo at a height and width, in the same way.
 pub(crate) fn at_size(path: &Path, model: &dyn Model, (height, width): (usize, usize)) -> Outcome<Photo> {
-    let photo = picture::load(path)?;
-    check_size(path, &photo, height.min(width) as u32)?;
-    let picture = picture::resize_to_cover_and_crop(&photo, width as u32, height as u32)?;
+    let photo = stream::read(path, |path| picture::load(path))?;
+    cropped(path, &photo, model, (height, width))
+}
+
+fn cropped(
+    path: &Path,
+    photo: &RgbImage,
+    model: &dyn Model,
+    (height, width): (usize, usize),
+) -> Outcome<Photo> {
+    check_size(path, photo, height.min(width) as u32)?;
+    let picture = picture::resize_to_cover_and_crop(photo, width as u32, height as u32)?;
     let image = picture::to_tensor(&picture, model)?;
     Ok(Photo { picture, image })
+}
+
+/// What a file to start from holds.
+enum Seed {
+    Array(ndarray::ArrayD<f32>),
+    Picture(RgbImage),
 }
 
 /// Refuses a size for a network that takes only one.
@@ -51,7 +66,7 @@ pub(crate) fn check_choice(model: &dyn Model, option: &str, size: Option<usize>)
 /// only one.
 pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Outcome<Photo> {
     let Some(smallest) = model.input().smallest() else { return at_input_size(path, model) };
-    let photo = picture::load(path)?;
+    let photo = stream::read(path, |path| picture::load(path))?;
     let (width, height) = photo.dimensions();
     let picture = match longest {
         Some(longest) if longest < width.max(height) => {
@@ -63,7 +78,7 @@ pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Out
     };
     let (width, height) = picture.dimensions();
     if (width.min(height) as usize) < smallest {
-        let name = path.display();
+        let name = stream::called(path);
         return Err(Failure::new(format!(
             "{name} is {width} × {height} pixels as used; the network needs {smallest} a side at least"
         )));
@@ -75,11 +90,18 @@ pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Out
 /// Images to start from: a picture at a height and width, or an array as it is, `[channels, height, width]` or
 /// with a batch before.
 pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>) -> Outcome<Tensor<4>> {
-    let is_array = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-    if !is_array {
-        return Ok(at_size(path, model, size.unwrap_or(model.input().size()))?.image);
-    }
-    let array = npy::read(path)?;
+    let read = stream::read(path, |file| {
+        Ok(match stream::names_array(path, file) {
+            true => Seed::Array(npy::read(file)?),
+            false => Seed::Picture(picture::load(file)?),
+        })
+    })?;
+    let array = match read {
+        Seed::Picture(photo) => {
+            return Ok(cropped(path, &photo, model, size.unwrap_or(model.input().size()))?.image);
+        }
+        Seed::Array(array) => array,
+    };
     let shape = array.shape().to_vec();
     let array = match array.ndim() {
         3 => array.into_dimensionality::<Ix3>().ok().map(|array| array.insert_axis(Axis(0))),
@@ -89,13 +111,13 @@ pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>)
     let expected = format!("[{channels}, height, width] or [pictures, {channels}, height, width]");
     let array = array.filter(|array| array.len_of(Axis(1)) == channels && !array.is_empty());
     let array = array.ok_or_else(|| vis::Error::Shape {
-        what: format!("the array {}", path.display()),
+        what: format!("the array {}", stream::called(path)),
         expected,
         got: shape,
     })?;
     let (_, _, height, width) = array.dim();
     if size.is_some_and(|size| size != (height, width)) {
-        let name = path.display();
+        let name = stream::called(path);
         return Err(Failure::misuse(format!("--size contradicts {name}, which is {height} × {width}")));
     }
     Ok(crate::host::tensor4(array.view(), &model.device()))
@@ -105,7 +127,7 @@ pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>)
 fn check_size(path: &Path, photo: &RgbImage, wanted: u32) -> Outcome {
     let (width, height) = photo.dimensions();
     if width.min(height).saturating_mul(MOST_ENLARGED) < wanted {
-        let name = path.display();
+        let name = stream::called(path);
         return Err(Failure::new(format!(
             "{name} is {width} × {height} pixels: too small for a network that takes {wanted} a side"
         )));

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     as_json: bool,
     lines: Vec<String>,
     summary: Map<String, Value>,
+    /// A picture for standard output, which then gets nothing else.
+    picture: Option<Vec<u8>>,
 }
 
 impl Report {
@@ -25,7 +27,12 @@ impl Report {
         summary.insert("command".into(), command.into());
         summary.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         summary.insert("settings".into(), serde_json::to_value(settings).unwrap_or_default());
-        Self { as_json, lines: Vec::new(), summary }
+        Self { as_json, lines: Vec::new(), summary, picture: None }
+    }
+
+    /// Keeps a picture for standard output until all files are written; the lines then go to standard error.
+    pub(crate) fn hold(&mut self, picture: Vec<u8>) {
+        self.picture = Some(picture);
     }
 
     /// A line for people.
@@ -62,7 +69,7 @@ impl Report {
         }
     }
 
-    /// Prints the lines or the summary.
+    /// Prints the picture, or the lines or the summary.
     pub(crate) fn print(&self) -> Outcome {
         let mut text = if self.as_json {
             let summary = shortened(Value::Object(self.summary.clone()));
@@ -73,7 +80,15 @@ impl Report {
         if !text.is_empty() {
             text.push('\n');
         }
-        print(text.as_bytes())
+        match &self.picture {
+            Some(picture) => {
+                print(picture)?;
+                // If nobody reads them, the picture is written nevertheless.
+                let _ = std::io::stderr().write_all(text.as_bytes());
+                Ok(())
+            }
+            None => print(text.as_bytes()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::explain::{DrawOptions, ExplainOptions, matrix};
 use crate::failure::{Failure, Outcome};
 use crate::options;
 use crate::progress::Work;
-use crate::report::{Report, described};
+use crate::report::Report;
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = EXAMPLES)]
@@ -45,15 +45,16 @@ Examples:
   vis saliency --image cat.jpg -o gradient.png
   vis saliency --image cat.jpg --class \"Egyptian cat\" --method integrated-gradients --steps 64 -o cat.png
   vis saliency --image seven.png --model digits --class 7 --method guided -o seven.png --raw seven.npy
+  vis saliency --image cat.jpg --model vgg16 --target-layer block5_conv3 --filter 20 -o filter.png
 
 The picture shows the largest magnitude of the colour channels. The numbers of --raw are the signed map before
-that, [1, channels, height, width], per unit of the network's input range. Ctrl-C ends integrated gradients and
+that, [maps, channels, height, width], per unit of the network's input range. Ctrl-C ends integrated gradients and
 SmoothGrad and writes the map of what is done.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Method {
-    /// The gradient of the class score
+    /// The gradient of the score
     Gradient,
     /// The gradient times the photo
     InputXGradient,
@@ -74,55 +75,63 @@ impl SaliencyOptions {
         self.check()?;
         let mut report = Report::new("saliency", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
-        let (model, target) = (explained.opened.model.as_ref(), explained.target());
-        let image = explained.photo.image.clone();
+        let model = explained.opened.model.as_ref();
         let work = Work::begin();
         let line = work.line();
-        let map = match self.method {
-            Method::Gradient => Saliency::new().attribute(model, image, &target),
-            Method::InputXGradient => Saliency::new().times_input().attribute(model, image, &target),
-            Method::Guided => Saliency::guided().attribute(model, image, &target),
-            Method::Deconvolution => Saliency::deconvolution().attribute(model, image, &target),
-            Method::IntegratedGradients => {
-                let steps = self.steps.unwrap_or(64);
-                report.setting("steps", steps);
-                let method = IntegratedGradients::new().steps(steps).progress(line.teller());
-                method.evaluate(model, image, &target).map(|found| {
-                    let (difference, residual) = (found.difference[0], found.residual[0]);
-                    let sum = difference + residual;
-                    report.say(format!(
-                        "the map sums to {sum:.3}; the score is {difference:.3} above that of black"
-                    ));
-                    report.set(
-                        "completeness",
-                        json!({ "difference": found.difference[0], "residual": found.residual[0] }),
-                    );
-                    found.map
-                })
+        let mut sums = Vec::new();
+        let made = explained.each(|image, asked| {
+            let target = &asked.target;
+            match self.method {
+                Method::Gradient => Saliency::new().attribute(model, image, target),
+                Method::InputXGradient => Saliency::new().times_input().attribute(model, image, target),
+                Method::Guided => Saliency::guided().attribute(model, image, target),
+                Method::Deconvolution => Saliency::deconvolution().attribute(model, image, target),
+                Method::IntegratedGradients => {
+                    let steps = self.steps.unwrap_or(STEPS);
+                    let method = IntegratedGradients::new().steps(steps).progress(line.teller());
+                    let found = method.evaluate(model, image, target)?;
+                    sums.push((found.difference[0], found.residual[0]));
+                    Ok(found.map)
+                }
+                Method::SmoothGrad => {
+                    let (samples, noise) = (self.steps.unwrap_or(SAMPLES), self.noise.unwrap_or(NOISE));
+                    let method = SmoothGrad::new(Saliency::new()).samples(samples).noise(noise);
+                    method.seed(self.seed).progress(line.teller()).attribute(model, image, target)
+                }
             }
-            Method::SmoothGrad => {
-                let (samples, noise) = (self.steps.unwrap_or(25), self.noise.unwrap_or(0.15));
-                report.setting("steps", samples);
-                report.setting("noise", noise);
-                let method = SmoothGrad::new(Saliency::new()).samples(samples).noise(noise).seed(self.seed);
-                method.progress(line.teller()).attribute(model, image, &target)
-            }
-        };
+        });
         let ended = work.end();
-        let map = map?;
+        let maps = made?;
+        self.settle(&mut report);
+        tell_sums(&mut report, &sums);
         let things = if self.method == Method::SmoothGrad { "samples" } else { "points" };
         ended.tell(&mut report, things);
-        let raw = crate::host::array4(map.clone()).into_dyn();
-        report.set("map", described(&raw.view()));
+        explained.tell(&mut report, maps.len());
         let outputs = &self.explain.outputs;
-        outputs.write_picture(&mut report, || {
-            let map = normalize(matrix(magnitude(map)).view(), Sign::Unsigned, 99.0)?;
-            self.draw.overlay(&explained.photo.picture, &map, ColorMap::Inferno)
-        })?;
-        outputs.write_raw(&mut report, raw.view())?;
+        let magnitudes: Vec<_> = maps.iter().map(|map| matrix(magnitude(map.clone()))).collect();
+        explained.write_picture(
+            &mut report,
+            (outputs, &self.draw),
+            &magnitudes,
+            ColorMap::Inferno,
+            |map| normalize(map, Sign::Unsigned, 99.0),
+        )?;
+        explained.write_raw(&mut report, outputs, maps)?;
         explained.write_losses(&mut report, outputs)?;
         report.print()?;
         ended.verdict()
+    }
+
+    /// Reports what was left to defaults.
+    fn settle(&self, report: &mut Report) {
+        match self.method {
+            Method::IntegratedGradients => report.setting("steps", self.steps.unwrap_or(STEPS)),
+            Method::SmoothGrad => {
+                report.setting("steps", self.steps.unwrap_or(SAMPLES));
+                report.setting("noise", self.noise.unwrap_or(NOISE));
+            }
+            _ => {}
+        }
     }
 
     fn check(&self) -> Outcome {
@@ -136,5 +145,24 @@ impl SaliencyOptions {
             return Err(Failure::misuse("--noise goes with --method smoothgrad only"));
         }
         Ok(())
+    }
+}
+
+/// The steps of integrated gradients, and the samples and the noise of SmoothGrad, where none are given.
+const STEPS: usize = 64;
+const SAMPLES: usize = 25;
+const NOISE: f32 = 0.15;
+
+/// Reports how complete integrated gradients are: the difference of the score to that of black, and what the map lacks.
+fn tell_sums(report: &mut Report, sums: &[(f32, f32)]) {
+    let row = |(difference, residual): &(f32, f32)| json!({ "difference": difference, "residual": residual });
+    for (difference, residual) in sums {
+        let sum = difference + residual;
+        report.say(format!("the map sums to {sum:.3}; the score is {difference:.3} above that of black"));
+    }
+    match sums {
+        [] => {}
+        [one] => report.set("completeness", row(one)),
+        several => report.set("completeness", several.iter().map(row).collect::<Vec<_>>()),
     }
 }

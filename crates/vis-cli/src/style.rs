@@ -23,7 +23,7 @@ pub(crate) struct StyleOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The photo to repaint
+    /// The photo to repaint, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     content: PathBuf,
 
@@ -40,8 +40,9 @@ pub(crate) struct StyleOptions {
     size: Option<usize>,
 
     /// The number of steps at the first, coarsest size; each finer one takes half as many
-    #[arg(long, alias = "steps", value_name = "N", default_value = "200", value_parser = options::count)]
-    iterations: usize,
+    #[arg(long, aliases = ["iterations", "steps"], value_name = "N", default_value = "200",
+        value_parser = options::count)]
+    max_iter: usize,
 
     /// The weight of the photo: more keeps more of it
     #[arg(long, value_name = "WEIGHT", default_value = "0.05", value_parser = options::weight)]
@@ -52,8 +53,8 @@ pub(crate) struct StyleOptions {
     style_weight: f32,
 
     /// The weight of total variation, which makes the picture smooth
-    #[arg(long, value_name = "WEIGHT", default_value = "0.01", value_parser = options::weight)]
-    tv: f32,
+    #[arg(long, alias = "tv", value_name = "WEIGHT", default_value = "0.01", value_parser = options::weight)]
+    tv_weight: f32,
 
     /// The size of the paintings relative to the photo: larger ones give larger strokes
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = options::positive::<f32>)]
@@ -156,10 +157,10 @@ impl StyleOptions {
             return Err(Failure::misuse("--style needs a painting"));
         };
         let mut transfer = style_transfer(model, content.image, first)
-            .steps(self.iterations)
+            .steps(self.max_iter)
             .content_weight(self.content_weight)
             .style_weight(self.style_weight)
-            .tv_weight(self.tv)
+            .tv_weight(self.tv_weight)
             .style_scale(self.style_scale)
             .descent(self.descent.descent())
             .seed(self.seed)
@@ -192,7 +193,7 @@ pub(crate) struct TextureOptions {
     #[arg(long, value_name = "MODEL", default_value = "vgg16")]
     model: Network,
 
-    /// The sample: PNG, JPEG or WebP
+    /// The sample: PNG, JPEG or WebP, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
@@ -205,8 +206,9 @@ pub(crate) struct TextureOptions {
     size: Option<usize>,
 
     /// The number of steps at the first, coarsest size; each finer one takes half as many
-    #[arg(long, alias = "steps", value_name = "N", default_value = "200", value_parser = options::count)]
-    iterations: usize,
+    #[arg(long, aliases = ["iterations", "steps"], value_name = "N", default_value = "200",
+        value_parser = options::count)]
+    max_iter: usize,
 
     /// The layers that see the texture [default: one at each size of maps]
     #[arg(long, value_name = "LAYER", num_args = 1..)]
@@ -270,7 +272,7 @@ impl TextureOptions {
         memory::check_run(&opened, &run)?;
         let mut weaving = texture(model, sample.image)
             .size(height, width)
-            .steps(self.iterations)
+            .steps(self.max_iter)
             .descent(self.descent.descent())
             .seed(self.seed);
         if !self.layer.is_empty() {

@@ -2,15 +2,16 @@
 
 use std::ops::ControlFlow;
 
+use burn::tensor::Tensor;
 use ndarray::{Array3, Axis, s};
 use vis::gradient::Gradient;
 use vis::losses::{Losses, Style};
-use vis::model::{Tiny, Vgg16};
+use vis::model::{InputSpec, Taps, Tiny, Vgg16};
 use vis::visualization::{StyleStart, StyleTransfer, style_transfer, texture};
 use vis::{Error, Model, Progress};
 
 use super::{any_size, array3, difference, photo};
-use crate::support::{assert_close, device};
+use crate::support::{Function, assert_close, device};
 
 /// A photo and a painting of odd sizes, in three sizes: 71 → 35 → 20 pixels on the longest side.
 fn in_stages(model: &dyn Model) -> StyleTransfer<'_> {
@@ -23,6 +24,41 @@ fn in_stages(model: &dyn Model) -> StyleTransfer<'_> {
 /// The width of the image that is being worked on.
 fn width_of(now: &Progress) -> usize {
     now.stage.split_once('×').unwrap().0.parse().unwrap()
+}
+
+/// One network, whose images are in a range of their own.
+fn in_range(low: f32, high: f32) -> impl Model {
+    let spec = InputSpec::new([3, 9, 7], (low, high));
+    Function(spec, move |x: Tensor<4>, taps: &mut Taps| {
+        let x = (x - low) / (high - low);
+        let x = x.clone() * x.flip([1]) + 0.1;
+        taps.layer("shallow", x.clone()).map_or(x, |x| x.powi_scalar(2))
+    })
+}
+
+#[test]
+fn losses_and_steps_of_style_transfer_do_not_depend_on_the_range_of_the_network() {
+    let [content, painting] = [1, 2].map(|seed| photo(seed, [3, 9, 7]) / 255.0);
+    let run = |low: f32, high: f32| {
+        let model = in_range(low, high);
+        let [content, painting] = [&content, &painting].map(|image| image.clone() * (high - low) + low);
+        let transfer = style_transfer(&model, content, painting).tv_weight(0.7).steps(4);
+        let painted = transfer.content_layer("shallow").style_layers([("shallow", 1.0)]).run().unwrap();
+        let image = crate::host::values((painted.image - low) / (high - low));
+        let values = painted.losses.values().iter().copied().collect::<Vec<_>>();
+        (painted.losses.names().to_vec(), values, image)
+    };
+    let (names, losses, image) = run(0.0, 1.0);
+    assert_eq!(names, ["content at shallow", "style", "TV(2)"]);
+    // Total variation is worth its weight, taken of an image in 0..1.
+    let scene = vis::Scene::new(content.clone(), []);
+    let variation = vis::Loss::build_loss(&vis::losses::TotalVariation::default(), &scene).unwrap();
+    assert_close(&[losses[2]], &[0.7 * variation.into_scalar::<f32>()], 1e-5);
+    for (low, high) in [(0.0, 255.0), (-1.0, 1.0), (-3.0, 40.0)] {
+        let (_, others, other) = run(low, high);
+        assert_close(&others, &losses, 2e-3);
+        assert_close(&other, &image, 2e-2);
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn a_photo_of_the_networks_size_passes_untouched_and_is_classified_as_by_pytorch
 fn activation_gives_the_images_and_losses_of_the_library() {
     let place = Place::new();
     let summary = place.succeed(
-        "activation --model digits --layer predictions --filter 3 7-8 1+7 --iterations 5 --tv 2.5 --seed 4 \
+        "activation --model digits --layer predictions --filter 3 7-8 1+7 --max-iter 5 --tv-weight 2.5 --seed 4 \
          -o grid.png --raw images.npy --losses losses.csv --gif steps.gif --json",
     );
     let model = digits();
@@ -134,7 +134,10 @@ fn activation_gives_the_images_and_losses_of_the_library() {
         assert_eq!(row["label"], picture.label.as_str());
         assert!((row["after"].as_f64().unwrap() - f64::from(picture.after)).abs() < 1e-5);
     }
-    assert_eq!((&summary["settings"]["tv"], &summary["settings"]["iterations"]), (&2.5.into(), &5.into()));
+    assert_eq!(
+        (&summary["settings"]["tv_weight"], &summary["settings"]["max_iter"]),
+        (&2.5.into(), &5.into())
+    );
     assert!(std::fs::read(place.path("steps.gif")).unwrap().starts_with(b"GIF89a"));
     assert!(picture::load(place.path("grid.png")).unwrap().width() > 4 * 56);
 }
@@ -143,7 +146,7 @@ fn activation_gives_the_images_and_losses_of_the_library() {
 fn one_picture_has_one_row_a_step() {
     let place = Place::new();
     place.succeed(
-        "activation --model digits --layer conv2 --filter 5 --iterations 3 --losses l.csv --raw a.npy",
+        "activation --model digits --layer conv2 --filter 5 --max-iter 3 --losses l.csv --raw a.npy",
     );
     let (names, rows) = csv(&place.path("l.csv"));
     assert_eq!((names[0].as_str(), names.last().unwrap().as_str()), ("step", "total"));
@@ -154,7 +157,7 @@ fn one_picture_has_one_row_a_step() {
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let place = Place::new();
-    let command = "activation --model digits --layer conv3 --sample 3 --iterations 2 --jitter 2 --raw";
+    let command = "activation --model digits --layer conv3 --sample 3 --max-iter 2 --jitter 2 --raw";
     for (seed, file) in [(1, "a.npy"), (1, "b.npy"), (2, "c.npy")] {
         place.succeed(&format!("{command} {file} --seed {seed}"));
     }
@@ -167,11 +170,11 @@ fn a_run_starts_from_an_array_and_from_a_picture() {
     let place = Place::new();
     // The only step is evaluated at the seed, which is then the best image.
     let seeded =
-        "activation --model digits --layer predictions --filter 7 --iterations 1 --preset keras-vis --raw";
-    place.succeed(&format!("{seeded} a.npy --seed-image seven.png"));
+        "activation --model digits --layer predictions --filter 7 --max-iter 1 --preset keras-vis --raw";
+    place.succeed(&format!("{seeded} a.npy --seed-img seven.png"));
     let seed = array(seven(&place));
     assert_eq!(npy::read(&place.path("a.npy")), seed);
-    place.succeed(&format!("{seeded} b.npy --seed-image a.npy"));
+    place.succeed(&format!("{seeded} b.npy --seed-img a.npy"));
     assert_eq!(npy::read(&place.path("b.npy")), seed);
 }
 
@@ -245,7 +248,7 @@ fn cam_by_every_method_gives_the_map_of_the_library_and_the_layer_it_chose() {
         assert_eq!(summary["layer"], expected.layer.as_str(), "{name}");
         assert_same(&npy::read(&place.path("cam.npy")), &array(expected.map), name);
     }
-    place.succeed("cam --model digits --image seven.png --layer conv2 --class 1 --raw cam.npy");
+    place.succeed("cam --model digits --image seven.png --map-layer conv2 --class 1 --raw cam.npy");
     let expected = Cam::new(Formula::GradCam).layer("conv2").map(&model, image, &Target::class(1)).unwrap();
     assert_same(&npy::read(&place.path("cam.npy")), &array(expected.map), "at conv2");
 }
@@ -280,7 +283,7 @@ fn occlusion_and_rise_give_the_maps_of_the_library() {
 fn compare_draws_every_method_in_one_panel() {
     let place = Place::new();
     let summary = json(&place.succeed(
-        "compare --model digits --image seven.png --masks 20 --steps 4 --channels 8 -o panel.png --raw maps.npy --json",
+        "compare --model digits --image seven.png --masks 20 --steps 4 --max-channels 8 -o panel.png --raw maps.npy --json",
     ));
     let methods: Vec<&str> =
         summary["methods"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
@@ -305,7 +308,7 @@ fn compare_draws_every_method_in_one_panel() {
 fn dream_gives_the_image_and_losses_of_the_library() {
     let place = Place::new();
     place.succeed(
-        "dream --image cat.png --size 64 --layer block3_conv1 --octaves 2 --iterations 2 --jitter 3 --seed 5 \
+        "dream --image cat.png --size 64 --layer block3_conv1 --octaves 2 --max-iter 2 --jitter 3 --seed 5 \
          -o dream.png --raw dream.npy --losses dream.csv",
     );
     let model = Vgg16::bundled(&Default::default()).unwrap();
@@ -332,7 +335,7 @@ fn dream_gives_the_image_and_losses_of_the_library() {
 fn caricature_and_inversion_give_the_images_of_the_library() {
     let place = Place::new();
     let (model, image) = (digits(), seven(&place));
-    let common = "--model digits --image seven.png --layer conv2 --iterations 4 --seed 2";
+    let common = "--model digits --image seven.png --layer conv2 --max-iter 4 --seed 2";
     place.succeed(&format!("caricature {common} --power 2 --jitter 1 -o c.png --raw c.npy --losses c.csv"));
     let drawn = caricature(&model, image.clone()).layer("conv2").power(2.0).jitter(1).steps(4).seed(2).run();
     let drawn = drawn.unwrap();
@@ -343,7 +346,7 @@ fn caricature_and_inversion_give_the_images_of_the_library() {
         drawn.losses.values().iter().copied().collect::<Vec<_>>()
     );
 
-    place.succeed(&format!("invert {common} --tv 0.5 -o i.png --raw i.npy"));
+    place.succeed(&format!("invert {common} --tv-weight 0.5 -o i.png --raw i.npy"));
     let inverted = invert(&model, image, "conv2").tv_weight(0.5).steps(4).seed(2).run().unwrap();
     assert_same(&npy::read(&place.path("i.npy")), &array(inverted.image), "inversion");
 }
@@ -354,7 +357,7 @@ fn style_and_texture_give_the_images_of_the_library() {
     let model = digits();
     let to_image = |file: &str| picture::to_input(&picture::load(place.path(file)).unwrap(), &model).unwrap();
     place.succeed(
-        "style --model digits --content seven.png --style cat.png seven.png --share 2 1 --iterations 4 \
+        "style --model digits --content seven.png --style cat.png seven.png --share 2 1 --max-iter 4 \
          --content-weight 0.5 --descent adam --start noise --seed 3 -o s.png --raw s.npy --losses s.csv",
     );
     let painted = style_transfer(&model, to_image("seven.png"), to_image("cat.png"))
@@ -369,7 +372,7 @@ fn style_and_texture_give_the_images_of_the_library() {
     assert_same(&npy::read(&place.path("s.npy")), &array(painted.image), "style");
     assert_eq!(csv(&place.path("s.csv")).1.len(), 4);
 
-    place.succeed("texture --model digits --image seven.png --iterations 3 --seed 1 -o t.png --raw t.npy");
+    place.succeed("texture --model digits --image seven.png --max-iter 3 --seed 1 -o t.png --raw t.npy");
     let woven = texture(&model, to_image("seven.png")).steps(3).seed(1).run().unwrap();
     assert_same(&npy::read(&place.path("t.npy")), &array(woven.image), "texture");
 }

@@ -12,7 +12,7 @@ use crate::{Place, npy, text};
 
 /// A run that would take hours, once it has begun: the first frame of its animation is there.
 fn endless(place: &Place, arguments: &str) -> Child {
-    let command = format!("{arguments} --iterations 1000000 --gif begun.gif");
+    let command = format!("{arguments} --max-iter 1000000 --gif begun.gif");
     let child = place.command(&command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     while !place.path("begun.gif").exists() {
@@ -54,7 +54,7 @@ fn pictures_finished_before_one_fails_are_written() {
     // Pictures so large that each is a batch of its own; the animation of the second can't be written.
     std::fs::create_dir(place.path("run-2.gif")).unwrap();
     let output = place.run(
-        "activation --model vgg16 --layer block1_conv1 --filter 0 1 --size 1024 --iterations 1 -o a.png --raw a.npy --gif run.gif",
+        "activation --model vgg16 --layer block1_conv1 --filter 0 1 --size 1024 --max-iter 1 -o a.png --raw a.npy --gif run.gif",
     );
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
@@ -121,7 +121,7 @@ fn rise_and_smoothgrad_write_the_map_of_what_they_have_done() {
 #[test]
 fn compare_leaves_out_the_method_that_was_not_done() {
     let place = Place::new();
-    let command = "compare --model digits --image seven.png --masks 1000000 --steps 2 --channels 2 -o p.png --raw p.npy";
+    let command = "compare --model digits --image seven.png --masks 1000000 --steps 2 --max-channels 2 -o p.png --raw p.npy";
     let output = ended(&place, command);
     let said = text(&output.stdout);
     assert!(said.contains("RISE: left out, it was not done") && said.contains("16 of 17 methods"), "{said}");
@@ -202,7 +202,7 @@ fn a_full_device_is_an_error_in_one_line() {
         assert!(error.contains("No space left on device") && error.lines().count() == 1, "{error}");
     }
     std::os::unix::fs::symlink("/dev/full", place.path("full.gif")).unwrap();
-    let run = "activation --model digits --layer conv2 --filter 1 --iterations 3 --gif full.gif --raw x.npy";
+    let run = "activation --model digits --layer conv2 --filter 1 --max-iter 3 --gif full.gif --raw x.npy";
     let output = place.run(run);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");

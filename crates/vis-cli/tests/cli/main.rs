@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod commands;
+mod defaults;
 #[allow(dead_code, reason = "the command's own, of which tests need a part")]
 #[path = "../../src/host.rs"]
 mod host;
@@ -10,6 +11,8 @@ mod interruptions;
 mod npy;
 mod options;
 mod refusals;
+mod streams;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

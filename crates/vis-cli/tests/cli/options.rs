@@ -83,7 +83,7 @@ fn activation_takes_every_setting_of_the_descent() {
         [("rms", Normalization::RootMeanSquare), ("l2", Normalization::L2), ("none", Normalization::None)];
     for (name, how) in hows {
         place.succeed(&format!(
-            "activation --model digits --layer conv2 --filter 5 --iterations 3 --normalize {name} --lp 2.5 \
+            "activation --model digits --layer conv2 --filter 5 --max-iter 3 --normalize {name} --lp-norm-weight 2.5 \
              --learning-rate 0.02 --raw a.npy"
         ));
         let made = visualize_activation(&model, "conv2")
@@ -100,7 +100,7 @@ fn activation_takes_every_setting_of_the_descent() {
     }
 
     place.succeed(
-        "activation --model vgg16 --layer block1_conv2 --filter 3 --iterations 2 --size 48 --raw a.npy",
+        "activation --model vgg16 --layer block1_conv2 --filter 3 --max-iter 2 --size 48 --raw a.npy",
     );
     let model = vgg16();
     let made = visualize_activation(&model, "block1_conv2").filter_indices([3]).size(48, 48).max_iter(2);
@@ -112,7 +112,7 @@ fn activation_takes_every_setting_of_the_descent() {
 fn dream_takes_tiles_scales_steps_and_a_guide() {
     let place = Place::new();
     let model = vgg16();
-    let common = "dream --image cat.png --size 96 --layer block2_conv1 --iterations 1 --jitter 0 --raw d.npy";
+    let common = "dream --image cat.png --size 96 --layer block2_conv1 --max-iter 1 --jitter 0 --raw d.npy";
     let dream = || deep_dream(&model, cat(&place, 96)).layer("block2_conv1").steps(1).jitter(0);
 
     place.succeed(&format!("{common} --octaves 2 --tile 64 --octave-scale 1.7 --step-size 3"));
@@ -131,7 +131,7 @@ fn style_takes_the_size_of_its_paintings_and_keeps_colours() {
     let place = Place::new();
     let model = vgg16();
     let said = place.succeed(
-        "style --content cat.png --style cat.png --size 48 --style-scale 1.5 --keep-colors --iterations 2 \
+        "style --content cat.png --style cat.png --size 48 --style-scale 1.5 --keep-colors --max-iter 2 \
          --raw s.npy --losses s.csv --json",
     );
     let transfer =
@@ -152,7 +152,7 @@ fn style_by_default_is_that_of_the_library_in_two_sizes() {
     // Long and thin: 300 pixels, and 256 before.
     let long = imageops::resize(&cat, 300, 40, FilterType::CatmullRom);
     long.save(place.path("long.png")).unwrap();
-    place.succeed("style --content long.png --style cat.png --iterations 2 --raw s.npy --losses s.csv");
+    place.succeed("style --content long.png --style cat.png --max-iter 2 --raw s.npy --losses s.csv");
     let model = vgg16();
     let [photo, painting] = [long, cat].map(|picture| picture::to_tensor(&picture, &model).unwrap());
     let painted = style_transfer(&model, photo, painting).steps(2).run().unwrap();
@@ -169,7 +169,7 @@ fn texture_takes_the_size_of_its_sample_and_layers() {
     let model = vgg16();
     let layers = ["block1_conv1", "block2_conv1"];
     let said = summary(&place.succeed(
-        "texture --image cat.png --sample-size 48 --size 40 --layer block1_conv1 block2_conv1 --iterations 2 \
+        "texture --image cat.png --sample-size 48 --size 40 --layer block1_conv1 block2_conv1 --max-iter 2 \
          --raw t.npy --json",
     ));
     assert_eq!(said["settings"]["sample_size"], 48);
@@ -185,7 +185,7 @@ fn caricature_says_which_layer_it_chose_and_takes_a_learning_rate() {
     let place = Place::new();
     let model = digits();
     let command =
-        "caricature --model digits --image seven.png --iterations 3 --learning-rate 0.2 --raw c.npy --json";
+        "caricature --model digits --image seven.png --max-iter 3 --learning-rate 0.2 --raw c.npy --json";
     let said = summary(&place.succeed(command));
     let photo = picture::to_input(&picture::load(place.path("seven.png")).unwrap(), &model).unwrap();
     let drawing = caricature(&model, photo).steps(3).learning_rate(0.2);
@@ -202,14 +202,14 @@ fn maps_are_drawn_in_the_colours_and_as_thickly_as_asked_for() {
         picture::load(place.path("map.png")).unwrap()
     };
     // Nothing of the map: the photo, every pixel eight times eight.
-    assert_eq!(draw("--alpha 0"), imageops::resize(&seven, 224, 224, FilterType::Nearest));
+    assert_eq!(draw("--opacity 0"), imageops::resize(&seven, 224, 224, FilterType::Nearest));
     // Nothing of the photo: the colours of the map.
     let model = digits();
     let image = picture::to_input(&seven, &model).unwrap();
     let map = Saliency::new().attribute(&model, image, &Target::class(7)).unwrap();
     let magnitude = host::array4(vis::attribution::magnitude(map)).into_shape_with_order((28, 28)).unwrap();
     let map = picture::normalize(magnitude.view(), picture::Sign::Unsigned, 99.0).unwrap();
-    let drawn = draw("--alpha 1 --colors viridis");
+    let drawn = draw("--opacity 1 --colors viridis");
     for ((y, x), value) in map.indexed_iter() {
         let expected = picture::ColorMap::Viridis.color(*value).0;
         assert_eq!(drawn.get_pixel(8 * x as u32, 8 * y as u32).0, expected, "{y} {x}");
@@ -223,7 +223,7 @@ fn score_cam_takes_only_so_many_channels() {
     let photo = picture::to_input(&picture::load(place.path("seven.png")).unwrap(), &model).unwrap();
     for (name, formula) in [("score-cam", Formula::ScoreCam), ("ablation-cam", Formula::AblationCam)] {
         let command =
-            "cam --model digits --image seven.png --class 7 --raw c.npy --json --channels 5 --method";
+            "cam --model digits --image seven.png --class 7 --raw c.npy --json --max-channels 5 --method";
         let said = summary(&place.succeed(&format!("{command} {name}")));
         assert_eq!((&said["channels_done"], &said["interrupted"]), (&5.into(), &false.into()));
         let cam = Cam::new(formula).max_channels(5).map(&model, photo.clone(), &Target::class(7)).unwrap();
