@@ -511,6 +511,7 @@ impl<'a> Optimizer<'a> {
         let variable = match self.start {
             Start::Image(images) => {
                 self.model.input().check(images.dims())?;
+                self.model.input().check_start(&images)?;
                 parametrization.encode(images.inner())?
             }
             Start::Noise { batch, first, size } => {

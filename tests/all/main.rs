@@ -26,5 +26,6 @@ mod parametrization;
 mod rectifiers;
 mod taps;
 mod threads;
+mod training;
 mod transforms;
 mod weights;

@@ -119,6 +119,9 @@ impl CamOptions {
         report.set("layer", cam.layer.as_str());
         let raw = crate::host::array4(cam.map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
+        if let Some(blank) = cam.blank().into_iter().flatten().next() {
+            report.say(blank.to_string());
+        }
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
             let map = normalize(matrix(cam.rectified().upsampled()).view(), Sign::Signed, 100.0)?;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
-use vis::attribution::{Attribution, Occlusion, Rise, Target};
+use vis::attribution::{Attribution, Blank, Occlusion, Rise, Target};
 use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
@@ -60,6 +60,9 @@ impl OcclusionOptions {
         // Captum gives every channel that the window covers the same number.
         let raw = crate::host::array4(map.clone().repeat_dim(1, channels)).into_dyn();
         report.set("map", described(&raw.view()));
+        if let Some(blank) = Blank::of(&raw).filter(|blank| *blank != Blank::Negative) {
+            report.say(blank.to_string());
+        }
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
             let map = normalize(matrix(map).view(), Sign::Signed, 100.0)?;
@@ -122,6 +125,9 @@ impl RiseOptions {
         ended.tell(&mut report, "masks");
         let raw = crate::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
+        if let Some(blank) = Blank::of(&raw).filter(|blank| *blank != Blank::Negative) {
+            report.say(blank.to_string());
+        }
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
             let map = normalize(matrix(map).view(), Sign::Unsigned, 100.0)?;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use vis::attribution::{Attribution, IntegratedGradients, Saliency, SmoothGrad, magnitude};
+use vis::attribution::{Attribution, Blank, IntegratedGradients, Saliency, SmoothGrad, magnitude};
 use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
@@ -114,6 +114,9 @@ impl SaliencyOptions {
         ended.tell(&mut report, things);
         let raw = crate::host::array4(map.clone()).into_dyn();
         report.set("map", described(&raw.view()));
+        if let Some(blank) = Blank::of(&raw).filter(|blank| *blank != Blank::Negative) {
+            report.say(blank.to_string());
+        }
         let outputs = &self.explain.outputs;
         outputs.write_picture(&mut report, || {
             let map = normalize(matrix(magnitude(map)).view(), Sign::Unsigned, 99.0)?;
