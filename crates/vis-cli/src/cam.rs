@@ -123,6 +123,7 @@ impl CamOptions {
         if let Some(cam) = cams.first() {
             report.say(format!("map at layer {}", cam.layer));
             report.set("layer", cam.layer.as_str());
+            explained.tell_blanks(&mut report, cams.iter().map(|cam| &cam.map), true);
         }
         let outputs = &self.explain.outputs;
         let maps: Vec<_> = cams.iter().map(|cam| matrix(cam.rectified().upsampled())).collect();

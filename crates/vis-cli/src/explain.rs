@@ -9,6 +9,7 @@ use image::RgbImage;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use vis::attribution::Blank;
 use vis::picture::{self, ColorMap, Grid, Opacity};
 
 use crate::asked::{Asked, TargetOptions};
@@ -181,6 +182,26 @@ impl Explained {
     pub(crate) fn tell(&self, report: &mut Report, made: usize) {
         if made < self.maps.len() {
             report.say(format!("{made} of {} maps", self.maps.len()));
+        }
+    }
+
+    /// Says which of the maps say nothing: those that are the same everywhere, and where they are shown without their
+    /// negative part those that have no other.
+    pub(crate) fn tell_blanks<'a>(
+        &self,
+        report: &mut Report,
+        maps: impl IntoIterator<Item = &'a Tensor<4>>,
+        is_rectified: bool,
+    ) {
+        for (map, (_, asked)) in maps.into_iter().zip(&self.maps) {
+            let blank = Blank::of_each(map).into_iter().flatten().next();
+            let Some(blank) = blank.filter(|blank| is_rectified || *blank != Blank::Negative) else {
+                continue;
+            };
+            report.say(match self.maps.len() {
+                1 => blank.to_string(),
+                _ => format!("{}: {blank}", asked.caption),
+            });
         }
     }
 

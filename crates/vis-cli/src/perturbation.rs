@@ -61,6 +61,7 @@ impl OcclusionOptions {
         let maps = made?;
         ended.tell(&mut report, "windows");
         explained.tell(&mut report, maps.len());
+        explained.tell_blanks(&mut report, &maps, false);
         let outputs = &self.explain.outputs;
         let matrices: Vec<_> = maps.iter().cloned().map(matrix).collect();
         explained.write_picture(&mut report, (outputs, &self.draw), &matrices, ColorMap::BlueRed, |map| {
@@ -126,6 +127,7 @@ impl RiseOptions {
         let maps = made?;
         ended.tell(&mut report, "masks");
         explained.tell(&mut report, maps.len());
+        explained.tell_blanks(&mut report, &maps, false);
         let outputs = &self.explain.outputs;
         let matrices: Vec<_> = maps.iter().cloned().map(matrix).collect();
         explained.write_picture(&mut report, (outputs, &self.draw), &matrices, ColorMap::Jet, |map| {

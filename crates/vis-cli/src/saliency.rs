@@ -107,6 +107,7 @@ impl SaliencyOptions {
         let things = if self.method == Method::SmoothGrad { "samples" } else { "points" };
         ended.tell(&mut report, things);
         explained.tell(&mut report, maps.len());
+        explained.tell_blanks(&mut report, &maps, false);
         let outputs = &self.explain.outputs;
         let magnitudes: Vec<_> = maps.iter().map(|map| matrix(magnitude(map.clone()))).collect();
         explained.write_picture(
