@@ -213,8 +213,9 @@ fn a_map_that_says_nothing_is_called_so() {
         "saliency --model digits --image black.png --class 7 --method integrated-gradients --steps 4 -o a.png",
     );
     assert!(said.contains(nothing), "{said}");
+    // Nothing is lost but for rounding, everywhere alike.
     let said = place.succeed("occlusion --model digits --image black.png --class 7 -o b.png");
-    assert!(said.contains(nothing), "{said}");
+    assert!(said.contains("says nothing"), "{said}");
     let said = place.succeed("saliency --model digits --image seven.png --class 7 -o c.png");
     assert!(!said.contains("the map is"), "{said}");
     let said = place.succeed("cam --model digits --image seven.png --class 7 -o d.png");
