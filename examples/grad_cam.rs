@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (over, earlier) = (last.overlay(0.5)?, earlier.overlay(0.5)?);
     let pictures = [
-        ("photo".to_owned(), &last.photo),
+        ("photo".to_owned(), &last.overlay(0.0)?),
         (format!("Grad-CAM at {place}"), &over),
         (format!("LayerCAM at {deeper}"), &earlier),
     ];

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let over = smooth.overlay(Opacity::FollowsMap(1.0))?;
     let pictures = [
-        ("photo", &gradient.photo),
+        ("photo", &gradient.overlay(0.0)?),
         ("gradient", &gradient.picture()),
         ("SmoothGrad", &smooth.picture()),
         ("guided backprop", &guided.picture()),

@@ -117,13 +117,18 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A loss or its gradient became NaN or infinite; the run stopped.
-    #[error("{what} became NaN or infinite at step {step}{}", if best.is_some() { "; the best image before it is kept in the error" } else { "" })]
+    /// A loss or its gradient became NaN or infinite, and the run stopped; or an image, a score, an activation or a map
+    /// is.
+    #[error(
+        "{what} {}{}",
+        step.map_or_else(|| "is NaN or infinite".to_owned(), |step| format!("became NaN or infinite at step {step}")),
+        if best.is_some() { "; the best image before it is kept in the error" } else { "" }
+    )]
     NonFinite {
-        /// The loss by name, or `the gradient`.
+        /// The loss by name, `the gradient`, or what else it is, with its image and layer.
         what: String,
-        /// The step, counted from 0.
-        step: usize,
+        /// The step of a run, counted from 0; none where nothing was run in steps.
+        step: Option<usize>,
         /// The best finite image before that step, `[batch, channels, height, width]`.
         best: Option<Box<Tensor<4>>>,
     },
@@ -135,6 +140,26 @@ pub enum Error {
         what: String,
         /// What to try.
         hint: String,
+    },
+
+    /// Scores that were taken for logits are probabilities.
+    #[error(
+        "the scores of `{layer}` are probabilities, not logits: none is negative and they sum to 1. Tap the logits, and name them by `Model::logits` or `Target::in_layer`"
+    )]
+    Probabilities {
+        /// The layer that was read.
+        layer: String,
+    },
+
+    /// A layer was tapped, but what comes after it does not depend on what the tap gave back.
+    #[error(
+        "`{target}` does not depend on the layer `{layer}`: the network goes on with something else than `taps.layer` gives back for it, or the layer lies on another branch. Write `let x = taps.layer(\"{layer}\", x)?;` and use that `x`"
+    )]
+    UnusedLayer {
+        /// The layer.
+        layer: String,
+        /// The layers that were to depend on it.
+        target: String,
     },
 
     /// A backward rule for rectifiers was asked for, but the forward pass met no rectifier.
@@ -149,6 +174,21 @@ pub enum Error {
         layer: String,
         /// The layer that the gradient was taken at, if it was not the image.
         above: Option<String>,
+    },
+
+    /// The network computes something else when a gradient is taken than it does otherwise, and may have changed.
+    ///
+    /// Burn's `BatchNorm`, `Dropout`, `GaussianNoise` and `RRelu` train on an autodiff device unless they are
+    /// [frozen](burn::module::Module::freeze). See [`model`](crate::model).
+    #[error(
+        "the network is another one when a gradient is taken: {what} is off by {:.2} % of its largest value. Burn's BatchNorm, Dropout and noise layers train on an autodiff device: load the weights anew and freeze the module that holds them, `let net = net.freeze();`",
+        100.0 * difference
+    )]
+    Training {
+        /// What differs: a layer by name, or what a parametrization decodes.
+        what: String,
+        /// The largest difference, as a share of the largest value.
+        difference: f32,
     },
 
     /// No layer before the target has more than one position, so no map can be drawn from one.

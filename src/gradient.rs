@@ -9,14 +9,19 @@ use burn::tensor::Tensor;
 use ndarray::{Array1, Array2};
 
 use crate::losses::{Losses, Scene};
-use crate::model::{Model, Taps, run};
-use crate::{Result, Rule};
+use crate::model::{Model, Taps, passes, run};
+use crate::{Error, Result, Rule};
 
 /// The gradient of a weighted sum of losses, per image of the batch, with respect to the image or to the
 /// activation of a layer, under a backward [`Rule`].
 ///
 /// The weights of the network are constants: their gradients are never computed. Nothing deeper than the
 /// deepest layer that a loss names is computed either.
+///
+/// The network must be the same with a gradient as without. Unless it [says so](Model::is_frozen), an evaluation first
+/// compares the layers that the losses name with those of a plain pass, and the result is
+/// [`Error::Training`] where they differ. The runs of this crate compare at their first
+/// evaluation only.
 ///
 /// ```
 /// use vis::gradient::Gradient;
@@ -39,6 +44,8 @@ pub struct Gradient<'a, M: Model + ?Sized> {
     rule: Rule,
     descending: bool,
     at: At,
+    /// Whether the gradient pass was compared with a plain one before, or needs not be.
+    compared: bool,
 }
 
 /// What the gradient is with respect to.
@@ -66,6 +73,9 @@ pub struct Evaluation {
     pub image: Tensor<4>,
     /// The name of the layer that the gradient is with respect to, if it is one.
     pub layer: Option<String>,
+    /// Whether operations that have a gradient lead from [`value`](Self::value) to the losses at all. Where they do and
+    /// the gradient is zero, something on the way blocks it: a rectifier, or a backward rule.
+    pub connected: bool,
 }
 
 /// The weighted values of a list of losses for each image of a batch.
@@ -89,7 +99,8 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
-        Self { model, losses, rule: Rule::Plain, descending: false, at: At::Image }
+        let compared = model.is_frozen();
+        Self { model, losses, rule: Rule::Plain, descending: false, at: At::Image, compared }
     }
 
     /// Sets the backward rule at rectifiers.
@@ -136,6 +147,12 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         self
     }
 
+    /// Takes for granted that the network is the same in both passes, if an evaluation before has shown it.
+    pub(crate) fn compared(mut self, before: bool) -> Self {
+        self.compared |= before;
+        self
+    }
+
     /// Takes the gradient with respect to the last layer with more than one position before those that the losses name.
     pub(crate) fn at_last_map(mut self) -> Self {
         self.at = At::LastMap;
@@ -160,9 +177,11 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownLayer`](crate::Error::UnknownLayer), [`Error::Shape`](crate::Error::Shape) for an
-    /// image the model can't take, [`Error::NoRectifier`](crate::Error::NoRectifier) when a special rule
-    /// met no rectifier, and whatever a loss finds.
+    /// [`Error::UnknownLayer`], [`Error::Shape`] for an
+    /// image the model can't take, [`Error::NoRectifier`] when a special rule
+    /// met no rectifier, [`Error::Training`] for a network that computes something else when a
+    /// gradient is taken, [`Error::UnusedLayer`] for a layer on which what comes after it does
+    /// not depend, and whatever a loss finds.
     pub fn evaluate(&self, image: Tensor<4>) -> Result<Evaluation> {
         self.evaluate_through(image, |image| (image.clone(), image))
     }
@@ -183,10 +202,10 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         let leaf = if self.at == At::Image { leaf.require_grad() } else { leaf };
         let (image, seen) = decode(leaf.clone());
 
-        let (scene, leaf, layer) = {
+        let (scene, leaf, layer, after) = {
             let mut taps = self.taps();
             if self.at != At::Image || self.rule != Rule::Plain || !self.losses.layers().is_empty() {
-                run(self.model, seen, &mut taps)?;
+                self.run(seen, &mut taps)?;
             } else {
                 self.model.input().check(seen.dims())?; // regularizers alone need no forward pass
             }
@@ -198,7 +217,8 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
                     (Some(layer), leaf)
                 }
             };
-            (Scene::new(image.clone(), taps.into_recorded()), leaf, layer)
+            let after = layer.as_deref().map_or_else(Vec::new, |layer| self.layers_after(layer, taps.seen()));
+            (Scene::new(image.clone(), taps.into_recorded()), leaf, layer, after)
         };
 
         let terms = self.losses.build(&scene)?;
@@ -213,6 +233,10 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         } else {
             None // no loss depends on the leaf
         };
+        if let (None, Some(layer), [_, ..]) = (&gradient, &layer, &*after) {
+            return Err(unused(layer, &after));
+        }
+        let connected = gradient.is_some();
         let value = leaf.inner();
         Ok(Evaluation {
             losses: LossValues { names: self.losses.names(), weighted: weighted.inner() },
@@ -220,7 +244,25 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
             value,
             image: image.inner(),
             layer,
+            connected,
         })
+    }
+
+    /// The layers of the losses that were met after this one.
+    fn layers_after(&self, layer: &str, seen: &[String]) -> Vec<String> {
+        let place = |name: &str| seen.iter().position(|seen| seen == name);
+        let mut after = self.losses.layers();
+        after.retain(|name| place(name) > place(layer));
+        after
+    }
+
+    /// The forward pass on an autodiff device, compared with a plain one if it was not before.
+    fn run(&self, images: Tensor<4>, taps: &mut Taps) -> Result<()> {
+        let layers = self.losses.layers();
+        if self.compared || layers.is_empty() {
+            return run(self.model, images, taps);
+        }
+        passes::run_compared(self.model, images, taps, &layers)
     }
 
     fn taps(&self) -> Taps {
@@ -234,14 +276,28 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     }
 
     /// Whether the losses depend on the image by a way around the layer: past a part of it, a skip connection, or
-    /// another branch.
+    /// another branch. Refuses a layer on which they do not depend.
     pub(crate) fn goes_around(&self, image: Tensor<4>) -> Result<bool> {
         let leaf = image.inner().autodiff().require_grad();
         let mut taps = self.taps();
-        run(self.model, leaf.clone(), &mut taps)?;
+        self.run(leaf.clone(), &mut taps)?;
+        let opened = match &self.at {
+            At::Layer(layer) => Some((layer, taps.opened(layer)?, self.layers_after(layer, taps.seen()))),
+            _ => None,
+        };
         let terms = self.losses.build(&Scene::new(leaf.clone(), taps.into_recorded()))?;
         let total = Tensor::<1>::stack::<2>(terms, 0).sum();
-        Ok(total.is_tracked() && leaf.grad_remove(&mut total.backward()).is_some())
+        let mut gradients = total.is_tracked().then(|| total.backward());
+        let mut reached = |leaf: &Tensor<4>| {
+            gradients.as_mut().is_some_and(|gradients| leaf.grad_remove(gradients).is_some())
+        };
+        if let Some((layer, opened, after)) = opened
+            && !after.is_empty()
+            && !reached(&opened)
+        {
+            return Err(unused(layer, &after));
+        }
+        Ok(reached(&leaf))
     }
 
     /// The values alone, without a backward pass.
@@ -270,6 +326,10 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         let terms = self.losses.build(&Scene::new(image, taps.into_recorded()))?;
         Ok(LossValues { names: self.losses.names(), weighted: Tensor::stack(terms, 0) })
     }
+}
+
+fn unused(layer: &str, after: &[String]) -> Error {
+    Error::UnusedLayer { layer: layer.to_owned(), target: after.join(", ") }
 }
 
 impl LossValues {

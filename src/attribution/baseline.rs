@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::model::Model;
+use crate::model::{Model, values::refuse_non_finite_image};
 use crate::{Error, Result};
 
 /// The image that stands for the absence of evidence: what integrated gradients start from, and what hidden
@@ -59,7 +59,7 @@ impl Baseline {
             Self::Value(value) => return Err(Error::invalid("the baseline", "a finite number", value)),
             Self::Mean => images.mean_dims(&[2, 3]).expand([batch, channels, height, width]),
             Self::Blurred(deviation) => blur(images, *deviation)?,
-            Self::Image(image) => match image.dims() {
+            Self::Image(image) => match finite(image)?.dims() {
                 shape if shape == images.dims() => image.clone().inner(),
                 [1, c, h, w] if [c, h, w] == [channels, height, width] => {
                     image.clone().inner().expand([batch, channels, height, width])
@@ -74,6 +74,12 @@ impl Baseline {
             },
         })
     }
+}
+
+fn finite(image: &Tensor<4>) -> Result<&Tensor<4>> {
+    let values = crate::host::values(image.clone().inner());
+    refuse_non_finite_image("baseline", &values, image.dims())?;
+    Ok(image)
 }
 
 /// A Gaussian blur, by two matrix products; at the border the weights of the pixels there are rescaled.

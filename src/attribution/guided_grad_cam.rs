@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::cam::{Cam, Formula, Interpolation};
 use super::{Attribution, Saliency, Target};
 use crate::Result;
-use crate::model::Model;
+use crate::model::{Model, passes::Compared};
 
 /// Guided backpropagation times the rectified Grad-CAM map at image size: as sharp as the one, as specific to
 /// the class as the other.
@@ -99,6 +99,6 @@ impl Attribution for GuidedGradCam {
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         let target = target.resolved(model, &images)?;
         let region = self.cam.map(model, images.clone(), &target)?.rectified().resized(self.interpolation);
-        Ok(Saliency::guided().attribute(model, images, &target)? * region)
+        Ok(Saliency::guided().attribute(&Compared(model), images, &target)? * region)
     }
 }

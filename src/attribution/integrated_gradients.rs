@@ -5,8 +5,11 @@ use std::ops::ControlFlow;
 use burn::tensor::{Tensor, TensorData};
 
 use super::saliency::score_gradient;
-use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
-use crate::model::Model;
+use super::{
+    Attribution, Baseline, Blank, DEAD, Target, checked_batch_size, refuse_empty, refuse_non_finite,
+    refuse_non_finite_maps,
+};
+use crate::model::{Model, passes::Compared};
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, Rule};
 
@@ -73,6 +76,25 @@ pub struct Integrated {
     /// The sum of each map minus the difference: 0 but for the error of the sum.
     #[doc(alias = "convergence delta")]
     pub residual: Vec<f32>,
+}
+
+impl Integrated {
+    /// Why the map of each image says nothing, if it does not: an image that is its own baseline has a map of zeros.
+    ///
+    /// ```
+    /// use vis::attribution::{Blank, IntegratedGradients, Target};
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let black = model.input().zeros(&model.device());
+    /// let found = IntegratedGradients::new().evaluate(&model, black, &Target::class(2))?;
+    /// assert_eq!(found.blank(), [Some(Blank::Zero)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn blank(&self) -> Vec<Option<Blank>> {
+        // Its signs are shares of the score, of which one may be less than nothing.
+        let blank = Blank::of_each(&self.map).into_iter();
+        blank.map(|blank| blank.filter(|blank| *blank != Blank::Negative)).collect()
+    }
 }
 
 impl IntegratedGradients {
@@ -247,7 +269,12 @@ impl IntegratedGradients {
         let images = images.inner();
         let [batch, ..] = images.dims();
         let target = target.resolved(model, &images)?;
+        let refuse = |scores: &[f32]| {
+            let mut scores = scores.iter().enumerate();
+            scores.try_for_each(|(image, score)| refuse_non_finite(&[*score], &target, image))
+        };
         let scores = target.goal()?.scores(model, images.clone())?;
+        refuse(&scores)?;
         let share = 1.0 / self.baselines.len() as f32;
         let total = batch * self.baselines.len() * points.len();
 
@@ -256,6 +283,7 @@ impl IntegratedGradients {
         for baseline in &self.baselines {
             let baseline = baseline.of(model, &images)?;
             let scores = target.goal()?.scores(model, baseline.clone())?;
+            refuse(&scores)?;
             baseline_scores.iter_mut().zip(scores).for_each(|(mean, score)| *mean += score * share);
             lines.extend((0..batch).map(|image| {
                 let from = baseline.clone().narrow(0, image, 1);
@@ -265,9 +293,12 @@ impl IntegratedGradients {
         }
 
         let (mut done, mut weight) = (0, 0.0_f64);
+        let mut model = model;
+        let compared = Compared(model);
         for points in points.chunks(batch_size) {
             for line in &mut lines {
                 line.add(model, points, &target)?;
+                model = &compared;
             }
             done += points.len() * lines.len();
             weight += points.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
@@ -285,6 +316,7 @@ impl IntegratedGradients {
             maps[image] = Some(maps[image].take().map_or(map.clone(), |sum: Tensor<4>| sum + map));
         }
         let map = Tensor::cat(maps.into_iter().flatten().collect(), 0);
+        refuse_non_finite_maps("the map of image", &map)?;
         let difference: Vec<f32> = scores.iter().zip(&baseline_scores).map(|(to, from)| to - from).collect();
         let sums = crate::host::values(map.clone().sum_dims(&[1, 2, 3]));
         let residual = sums.iter().zip(&difference).map(|(sum, difference)| sum - difference).collect();
@@ -337,7 +369,7 @@ impl Line {
         let (places, weights) = points.iter().copied().unzip();
         let at = self.from.clone() + self.way.clone() * column(places);
         let target = target.repeated(self.image, points.len());
-        let gradient = score_gradient(model, at, &target, Rule::Plain)?;
+        let gradient = score_gradient(model, at, &target, Rule::Plain)?.gradient;
         self.sum = self.sum.clone() + (gradient * column(weights)).sum_dim(0);
         Ok(())
     }
@@ -346,7 +378,7 @@ impl Line {
     fn map(self, weight: f32, target: &Target) -> Result<Tensor<4>> {
         // An image equal to its baseline needs no gradient.
         if crate::host::values(self.way.clone().abs().max())[0] > 0.0 {
-            refuse_empty(&self.sum, &target.repeated(self.image, 1), self.image)?;
+            refuse_empty(&self.sum, &target.repeated(self.image, 1), self.image, |_| DEAD.into())?;
         }
         Ok(self.sum * self.way / weight)
     }

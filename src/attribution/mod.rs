@@ -35,6 +35,7 @@
 //! run so far is the result.
 
 mod baseline;
+mod blank;
 mod cam;
 mod controls;
 mod guided_grad_cam;
@@ -50,10 +51,12 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use crate::model::Model;
-use crate::{Error, Result};
+pub(crate) use crate::target::refuse_non_finite;
+use crate::{Error, Result, Rule};
 
 pub use baseline::Baseline;
 pub(crate) use baseline::blur;
+pub use blank::Blank;
 pub use cam::{Cam, ClassActivationMap, Formula, Interpolation};
 pub use controls::{RandomMap, Sobel};
 pub use guided_grad_cam::GuidedGradCam;
@@ -94,8 +97,11 @@ pub trait Attribution: fmt::Debug + Send + Sync {
     ///
     /// [`Error::OutOfRange`] for a class or channel that the layer does not have, [`Error::UnknownLayer`],
     /// [`Error::Shape`] for images that the model can't take, [`Error::ZeroGradient`] when the gradient of
-    /// an image is zero everywhere and its map would be empty, and [`Error::NonFinite`] when it, or the score
-    /// of a variation of the image, is NaN or infinite.
+    /// an image is zero everywhere and its map would be empty, [`Error::NonFinite`] when the image, a score, the
+    /// gradient or the map is NaN or infinite, [`Error::InvalidParameter`] for images
+    /// [far outside](crate::model::InputSpec::check_values) the model's range, and [`Error::Probabilities`] where the
+    /// model does not say where its logits are and ends in a softmax. Methods that take a gradient refuse a network
+    /// that [trains](Error::Training), and at a layer one that is [not used](Error::UnusedLayer).
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>>;
 }
 
@@ -133,34 +139,50 @@ pub fn channel_sum(map: Tensor<4>) -> Tensor<4> {
     map.sum_dim(1)
 }
 
-/// Refuses a gradient that is zero everywhere, or not finite, for one of the images, which are counted from `first`.
-fn refuse_empty(gradient: &Tensor<4>, target: &Target, first: usize) -> Result<()> {
+/// Refuses a gradient that is zero everywhere, or not finite, for one of the images, which are counted from `first`;
+/// `reason` says why it is zero.
+fn refuse_empty(
+    gradient: &Tensor<4>,
+    target: &Target,
+    first: usize,
+    reason: impl FnOnce(usize) -> String,
+) -> Result<()> {
     // NaN would be lost in a maximum, and infinity in none.
     let sizes = crate::host::values(gradient.clone().abs().sum_dims(&[1, 2, 3]));
     for (image, size) in sizes.into_iter().enumerate() {
         let what = || format!("{} for image {}", target.describe(image), first + image);
         if !size.is_finite() {
-            return Err(Error::NonFinite {
-                what: format!("the gradient of {}", what()),
-                step: 0,
-                best: None,
-            });
+            let what = format!("the gradient of {}", what());
+            return Err(Error::NonFinite { what, step: None, best: None });
         }
         if size == 0.0 {
-            let hint = "nothing in the image can change it; its unit may be switched off by a rectifier";
-            return Err(Error::ZeroGradient { what: what(), hint: hint.into() });
+            return Err(Error::ZeroGradient { what: what(), hint: reason(image) });
         }
     }
     Ok(())
 }
 
-/// Refuses scores of one image's variations that are not finite: their map would be NaN.
-pub(crate) fn refuse_non_finite(scores: &[f32], target: &Target, image: usize) -> Result<()> {
-    if scores.iter().all(|score| score.is_finite()) {
-        return Ok(());
+/// Why a gradient is zero everywhere. Asks for the plain one where a rule may have blocked it.
+fn reason(rule: Rule, connected: bool, plain: impl FnOnce() -> Result<Tensor<4>>) -> String {
+    let is_not_zero =
+        |gradient: Tensor<4>| crate::host::values(gradient).into_iter().any(|value| value != 0.0);
+    if !connected {
+        return "no operation that has a gradient leads from there to the score".into();
     }
-    let what = format!("the score of {} for image {image}", target.describe(image));
-    Err(Error::NonFinite { what, step: 0, best: None })
+    if rule != Rule::Plain && plain().is_ok_and(is_not_zero) {
+        let name = rule.name();
+        return format!("the rule {name} lets none of it through, though the plain gradient is not zero");
+    }
+    DEAD.into()
+}
+
+/// Why a plain gradient is zero, though it could be something.
+const DEAD: &str =
+    "nothing in the image can change it; its unit may be switched off by a rectifier, or saturated";
+
+/// Refuses maps of which a value is NaN or infinite; `what` they are.
+pub(crate) fn refuse_non_finite_maps(what: &str, maps: &Tensor<4>) -> Result<()> {
+    crate::model::values::refuse_non_finite_image(what, &crate::host::values(maps.clone()), maps.dims())
 }
 
 fn checked_batch_size(size: usize) -> Result<usize> {

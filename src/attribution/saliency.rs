@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::{Attribution, Target, refuse_empty};
-use crate::gradient::Gradient;
-use crate::model::Model;
+use super::{Attribution, Target, reason, refuse_empty, refuse_non_finite};
+use crate::gradient::{Evaluation, Gradient};
+use crate::model::{Model, passes::Compared};
 use crate::{Result, Rule};
 
 /// The gradient of the target's score with respect to the image: which pixels, brightened a little, would
@@ -148,19 +148,31 @@ impl Attribution for Saliency {
     /// met no rectifier.
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         let target = target.resolved(model, &images)?;
-        let gradient = score_gradient(model, images.clone(), &target, self.rule)?;
-        refuse_empty(&gradient, &target, 0)?;
+        let at = score_gradient(model, images.clone(), &target, self.rule)?;
+        scores_of(&at, &target)?;
+        let gradient = at.gradient;
+        let plain = |image| {
+            let (images, target) = (images.clone().narrow(0, image, 1), target.repeated(image, 1));
+            Ok(score_gradient(&Compared(model), images, &target, Rule::Plain)?.gradient)
+        };
+        refuse_empty(&gradient, &target, 0, |image| reason(self.rule, at.connected, || plain(image)))?;
         Ok(if self.times_input { gradient * images.inner() } else { gradient })
     }
 }
 
-/// The gradient of a resolved target's score with respect to the images.
+/// The score of a resolved target and its gradient with respect to the images.
 pub(super) fn score_gradient(
     model: &dyn Model,
     images: Tensor<4>,
     target: &Target,
     rule: Rule,
-) -> Result<Tensor<4>> {
+) -> Result<Evaluation> {
     let score = target.goal()?.into();
-    Ok(Gradient::new(model, &score).rule(rule).evaluate(images)?.gradient)
+    Gradient::new(model, &score).rule(rule).evaluate(images)
+}
+
+/// Refuses the scores at which a gradient was taken if they are not finite.
+pub(super) fn scores_of(at: &Evaluation, target: &Target) -> Result<()> {
+    let scores = at.losses.totals();
+    scores.iter().enumerate().try_for_each(|(image, score)| refuse_non_finite(&[*score], target, image))
 }

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Attribution, Target, checked_batch_size};
-use crate::model::Model;
+use super::{Attribution, Target, checked_batch_size, refuse_non_finite_maps};
+use crate::model::{Model, passes::Compared};
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, random};
 
@@ -326,12 +326,15 @@ impl<A: Attribution> Attribution for SmoothGrad<A> {
         // has as many of each.
         let noisy: Vec<u64> = (0..self.samples as u64 - 1).collect();
         let mut done = 0;
+        let mut model = model;
+        let compared = Compared(model);
         for samples in [[].as_slice()].into_iter().chain(noisy.chunks(self.batch_size)) {
             for (index, sums) in sums.iter_mut().enumerate() {
                 let image = images.clone().narrow(0, index, 1);
                 let copies = if samples.is_empty() { image } else { self.copies(&image, samples) };
                 let added = self.add(model, copies, &target.repeated(index, 1), sums);
                 added.map_err(|error| self.at(index, &target, error))?;
+                model = &compared;
             }
             done += samples.len().max(1);
             if self.progress.report("samples", batch * done, batch * self.samples).is_break() {
@@ -344,7 +347,9 @@ impl<A: Attribution> Attribution for SmoothGrad<A> {
             let dead = || Error::ZeroGradient { what: describe(&target, index), hint };
             maps.push(sums.read(self.statistic).ok_or_else(dead)?);
         }
-        Ok(Tensor::cat(maps, 0))
+        let maps = Tensor::cat(maps, 0);
+        refuse_non_finite_maps("the map of image", &maps)?;
+        Ok(maps)
     }
 }
 

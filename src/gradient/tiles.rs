@@ -1,5 +1,7 @@
 //! The gradient of an image too large to differentiate at once, tile by tile.
 
+use std::sync::OnceLock;
+
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::Rng;
 
@@ -35,6 +37,8 @@ pub(crate) struct TiledGradient<'a> {
     losses: &'a Losses,
     tile: usize,
     overlap: usize,
+    /// Set by the first tile: the network is the same with a gradient as without.
+    compared: OnceLock<()>,
 }
 
 /// Where the image lies under the tiles.
@@ -68,7 +72,7 @@ struct Span {
 impl<'a> TiledGradient<'a> {
     /// The gradient of these losses by tiles of 512 pixels a side with margins of 32.
     pub(crate) fn new(model: &'a dyn Model, losses: &'a Losses) -> Self {
-        Self { model, losses, tile: 512, overlap: 32 }
+        Self { model, losses, tile: 512, overlap: 32, compared: OnceLock::new() }
     }
 
     /// Sets the side of a tile in pixels, margins included, at least 64. Default 512, for which VGG16 needs up to 0.7 GB.
@@ -110,7 +114,7 @@ impl<'a> TiledGradient<'a> {
             (0..width).map(|x| mirror(x as i64 - placement.shift[1], width)).collect();
 
         let device = self.model.device();
-        let primitive = Gradient::new(self.model, self.losses);
+        let primitive = |before| Gradient::new(self.model, self.losses).compared(before);
         let mut gradient = Array3::<f32>::zeros(image.dim());
         let mut losses = vec![0.0; self.losses.built().count()];
         let area = (height * width) as f32;
@@ -120,7 +124,9 @@ impl<'a> TiledGradient<'a> {
                     (&from_row[row.seen.clone()], &from_column[column.seen.clone()]);
                 let tile =
                     image.select(Axis(1), seen_rows).select(Axis(2), seen_columns).insert_axis(Axis(0));
+                let primitive = primitive(self.compared.get().is_some());
                 let evaluation = primitive.evaluate(crate::host::tensor4(tile.view(), &device))?;
+                self.compared.get_or_init(|| ());
 
                 let core = (row.core.len() * column.core.len()) as f32;
                 for (sum, value) in losses.iter_mut().zip(evaluation.losses.values().column(0)) {

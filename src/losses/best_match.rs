@@ -62,7 +62,9 @@ impl BestMatch {
             return Err(Error::Shape { what: "the guide".into(), expected, got: guide.dims().to_vec() });
         }
         let layer = layer.into();
-        let features = model.activation(guide.inner(), &layer)?;
+        let guide = guide.inner();
+        model.input().check_values(&guide)?;
+        let features = model.activation(guide, &layer)?;
         let [_, channels, height, width] = features.dims();
         let guide = features.reshape([channels, height * width]).transpose();
         Ok(Self { layer, guide })

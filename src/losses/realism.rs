@@ -1,11 +1,12 @@
 //! The loss that wants a discriminator to take the image for a real one.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use burn::tensor::{Tensor, activation::softplus};
 
 use super::{Loss, Scene};
-use crate::model::Model;
+use crate::model::{Model, passes};
 use crate::resample::resize;
 use crate::{Error, Result};
 
@@ -63,6 +64,8 @@ use crate::{Error, Result};
 pub struct Realism {
     discriminator: Box<dyn Model>,
     range: (f32, f32),
+    /// Set once the discriminator was seen to be the same with a gradient as without.
+    compared: OnceLock<()>,
 }
 
 impl Realism {
@@ -90,7 +93,7 @@ impl Realism {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(discriminator: impl Model + 'static, range: (f32, f32)) -> Self {
-        Self { discriminator: Box::new(discriminator), range }
+        Self { discriminator: Box::new(discriminator), range, compared: OnceLock::new() }
     }
 }
 
@@ -109,6 +112,14 @@ impl Loss for Realism {
         if input.smallest().is_none() {
             let (height, width) = input.size();
             image = resize(image, height, width);
+        }
+        if image.is_autodiff() && !self.discriminator.is_frozen() && self.compared.get().is_none() {
+            let layers = match self.discriminator.logits() {
+                Some(layer) => vec![layer.to_owned()],
+                None => self.discriminator.layers()?.pop().into_iter().map(|layer| layer.name).collect(),
+            };
+            passes::check(&self.discriminator, image.clone().inner(), &layers)?;
+            self.compared.get_or_init(|| ());
         }
         let score = self.discriminator.classify(image)?;
         let [batch, outputs] = score.dims();

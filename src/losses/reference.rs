@@ -16,7 +16,9 @@ pub(super) struct Reference {
 impl Reference {
     /// Runs the model on the photo up to the layer.
     pub(super) fn new<M: Model + ?Sized>(model: &M, photo: Tensor<4>, layer: String) -> Result<Self> {
-        let activation = model.activation(photo.inner(), &layer)?;
+        let photo = photo.inner();
+        model.input().check_values(&photo)?;
+        let activation = model.activation(photo, &layer)?;
         Ok(Self { layer, activation })
     }
 

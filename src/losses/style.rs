@@ -119,8 +119,10 @@ impl Style {
 
         let mut grams: Vec<Option<Tensor<3>>> = vec![None; layers.len()];
         for (painting, share) in paintings {
+            let painting = painting.inner();
+            model.input().check_values(&painting)?;
             let mut taps = crate::model::Taps::new().record(layers.iter().map(|(name, _)| name));
-            crate::model::run(model, painting.inner(), &mut taps)?;
+            crate::model::run(model, painting, &mut taps)?;
             for ((layer, _), blended) in layers.iter().zip(&mut grams) {
                 let gram = gram(without_border(taps.activation(layer)?, border)) * (share / whole);
                 *blended = Some(match blended.take() {

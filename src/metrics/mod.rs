@@ -37,6 +37,7 @@ mod randomization;
 
 use burn::tensor::Tensor;
 
+use crate::attribution::refuse_non_finite_maps;
 use crate::{Error, Result};
 
 pub use average_drop::{Drop, average_drop};
@@ -47,7 +48,7 @@ pub use randomization::{RandomizationCheck, RandomizationRow};
 
 fn check_map(map: &Tensor<4>, expected: [usize; 4]) -> Result<()> {
     if map.dims() == expected {
-        return Ok(());
+        return refuse_non_finite_maps("the map of image", map);
     }
     let what = "the map".into();
     Err(Error::Shape {

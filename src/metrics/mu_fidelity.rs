@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::pearson;
-use crate::attribution::{Baseline, Target};
+use crate::attribution::{Baseline, Target, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host, random};
@@ -244,7 +244,9 @@ impl MuFidelity {
                 sums[index].extend(sets.iter().map(of_map));
                 let image = images.clone().narrow(0, index, 1);
                 let way = baseline.clone().narrow(0, index, 1) - image.clone();
-                let scores = target.repeated(index, sets.len()).scores(model, image + way * mask.clone())?;
+                let goal = target.repeated(index, sets.len()).goal()?;
+                let scores = goal.scores(model, image + way * mask.clone())?;
+                refuse_non_finite(&scores, &target, index)?;
                 drops[index].extend(scores.into_iter().map(|score| f64::from(whole[index] - score)));
             }
             done += batch * sets.len();

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::descending;
-use crate::attribution::{Baseline, Target};
+use crate::attribution::{Baseline, Target, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
@@ -257,7 +257,9 @@ impl PixelCurve {
                 let mask = TensorData::new(mask, [some.len(), 1, height, width]);
                 let mask = Tensor::<4>::from_data(mask, &device);
                 let mixed = from * (mask.clone().neg() + 1.0) + to * mask;
-                curve.scores.extend(target.repeated(index, some.len()).scores(model, mixed)?);
+                let scores = target.repeated(index, some.len()).goal()?.scores(model, mixed)?;
+                refuse_non_finite(&scores, &target, index)?;
+                curve.scores.extend(scores);
             }
             done += batch * some.len();
             if self.progress.report("steps", done, batch * steps.len()).is_break() {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use ndarray::Array2;
 
 use super::correlation::rank_correlation;
-use crate::attribution::{Attribution, Target};
+use crate::attribution::{Attribution, Target, refuse_non_finite_maps};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
@@ -131,6 +131,7 @@ impl<'a> RandomizationCheck<'a> {
         // What the trained network predicts stays the target.
         let target = target.resolved(model, &images)?;
         let trained = self.method.attribute(model, images.clone(), &target)?;
+        refuse_non_finite_maps("the map of image", &trained)?;
         let mut rows = Vec::new();
         let stages = stages.into_iter();
         let of = stages.size_hint().0;
@@ -139,6 +140,7 @@ impl<'a> RandomizationCheck<'a> {
                 Err(Error::ZeroGradient { .. }) => trained.zeros_like(),
                 map => map?,
             };
+            refuse_non_finite_maps("the map of image", &map)?;
             let stage = stage.into();
             rows.push(RandomizationRow {
                 stage: stage.clone(),

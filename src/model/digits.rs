@@ -150,6 +150,10 @@ impl Model for Digits {
         &self.input
     }
 
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let mut x = self.standardization.forward(image);
         for (number, convolution) in (1..).zip(&self.convolutions) {

@@ -260,6 +260,10 @@ impl Model for EfficientNetLite0 {
         &self.input
     }
 
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let x = self.standardization.forward(image);
         let x = self.stem.rectified(x, taps, Rectifier::Relu6);

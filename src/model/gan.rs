@@ -222,6 +222,10 @@ impl Model for Discriminator {
         &self.input
     }
 
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let mut x = image * 2.0 - 1.0;
         for (index, name) in ["conv1", "conv2"].into_iter().enumerate() {

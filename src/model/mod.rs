@@ -37,6 +37,38 @@
 //!
 //! Keep the network on a plain device, not an autodiff one: its weights are then constants of the
 //! gradient, which is never computed for them.
+//!
+//! **Freeze it if it has batch norm or dropout.** A gradient is taken on an autodiff device, and there Burn's `BatchNorm`,
+//! `Dropout`, `GaussianNoise` and `RRelu` train: they normalise by the batch, change their running statistics, and draw
+//! numbers. [`Module::freeze`](burn::module::Module::freeze), once the weights are loaded, makes them the network that
+//! the forward pass runs:
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{BatchNorm, BatchNormConfig};
+//! use burn::tensor::Tensor;
+//! use vis::gradient::Gradient;
+//! use vis::model::{InputSpec, Model, Stop, Taps};
+//!
+//! struct Normalized { norm: BatchNorm, input: InputSpec }
+//!
+//! impl Model for Normalized {
+//!     fn input(&self) -> &InputSpec { &self.input }
+//!     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
+//!         taps.layer("norm", self.norm.forward(image)).map(drop)
+//!     }
+//! }
+//!
+//! let device = Default::default();
+//! let norm = BatchNormConfig::new(3).init(&device);
+//! let training = Normalized { norm: norm.clone(), input: InputSpec::rgb(8, 8) };
+//! let frozen = Normalized { norm: norm.freeze(), input: InputSpec::rgb(8, 8) };
+//! let losses = vis::losses::LayerEnergy::new("norm").into();
+//! let image = frozen.input().zeros(&device) + 90.0;
+//! assert!(Gradient::new(&frozen, &losses).evaluate(image.clone()).is_ok());
+//! assert!(matches!(Gradient::new(&training, &losses).evaluate(image), Err(vis::Error::Training { .. })));
+//! # Ok::<(), vis::Error>(())
+//! ```
 
 mod digits;
 mod efficientnet;
@@ -44,10 +76,12 @@ mod gan;
 mod graph;
 pub mod imagenet;
 pub mod layers;
+pub(crate) mod passes;
 mod preprocessing;
 mod preset;
 mod taps;
 mod tiny;
+pub(crate) mod values;
 mod vgg;
 pub mod weights;
 
@@ -78,6 +112,9 @@ pub use vgg::{Vgg, Vgg16, Vgg19};
 /// that gradients, regularizers and pictures all speak of the same image.
 ///
 /// Every method but the first two has a default.
+///
+/// A network of Burn's modules is [frozen](burn::module::Module::freeze) first, if it has batch norm or dropout: see
+/// [the module page](self).
 pub trait Model: Send + Sync {
     /// The image that the network takes.
     fn input(&self) -> &InputSpec;
@@ -106,6 +143,15 @@ pub trait Model: Send + Sync {
     fn class_name(&self, class: usize) -> Option<&str> {
         let _ = class;
         None
+    }
+
+    /// Whether the network is known to compute the same on an autodiff device as on a plain one.
+    ///
+    /// By default it is not, and the first evaluation of a run [compares](crate::Error::Training) the two: some layers
+    /// of Burn train on an autodiff device unless they are frozen. `true` saves that forward pass. The networks of this
+    /// crate say so; say it of one of your own that has no such layer, or that is frozen for certain.
+    fn is_frozen(&self) -> bool {
+        false
     }
 
     /// The settings of activation maximisation that suit this network.
@@ -140,60 +186,91 @@ pub trait Model: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] for an image that the model can't take.
+    /// [`Error::Shape`] for an image that the model can't take, [`Error::NonFinite`] for an image or a score that is NaN or
+    /// infinite, and [`Error::Probabilities`] for scores after softmax; on an autodiff device the values are not looked
+    /// at. Whether the image lies in the model's range is for [`InputSpec::check_values`] to say.
     fn classify(&self, image: Tensor<4>) -> Result<Tensor<2>> {
         let [batch, ..] = image.dims();
-        let scores = match self.logits() {
-            Some(layer) => self.activation(image, layer)?,
+        let is_read = !image.is_autodiff();
+        self.input().check(image.dims())?;
+        if is_read {
+            values::refuse_non_finite_image("image", &crate::host::values(image.clone()), image.dims())?;
+        }
+        let (layer, scores) = match self.logits() {
+            Some(layer) => (layer.to_owned(), self.activation(image, layer)?),
             None => {
                 let mut taps = Taps::new().record_last();
                 run(self, image, &mut taps)?;
-                taps.last()?
+                (taps.seen().last().cloned().unwrap_or_default(), taps.last()?)
             }
         };
         let [_, classes, height, width] = scores.dims();
         let scores = if height * width > 1 { scores.mean_dims(&[2, 3]) } else { scores };
-        Ok(scores.reshape([batch, classes]))
+        let scores = scores.reshape([batch, classes]);
+        if is_read {
+            values::refuse_no_logits(&layer, &crate::host::values(scores.clone()), classes)?;
+        }
+        Ok(scores)
     }
 }
 
-/// A borrowed or boxed model is a model.
+/// The methods of a [`Model`] that lies behind a pointer, but for [`is_frozen`](Model::is_frozen).
 macro_rules! forward_to_inner {
+    () => {
+        fn input(&self) -> &$crate::model::InputSpec {
+            (**self).input()
+        }
+        fn forward(
+            &self,
+            image: burn::tensor::Tensor<4>,
+            taps: &mut $crate::model::Taps,
+        ) -> Result<(), $crate::model::Stop> {
+            (**self).forward(image, taps)
+        }
+        fn device(&self) -> burn::tensor::Device {
+            (**self).device()
+        }
+        fn logits(&self) -> Option<&str> {
+            (**self).logits()
+        }
+        fn class_name(&self, class: usize) -> Option<&str> {
+            (**self).class_name(class)
+        }
+        fn preset(&self) -> $crate::model::Preset {
+            (**self).preset()
+        }
+        fn layers(&self) -> $crate::Result<Vec<$crate::model::Layer>> {
+            (**self).layers()
+        }
+        fn activation(
+            &self,
+            image: burn::tensor::Tensor<4>,
+            layer: &str,
+        ) -> $crate::Result<burn::tensor::Tensor<4>> {
+            (**self).activation(image, layer)
+        }
+        fn classify(&self, image: burn::tensor::Tensor<4>) -> $crate::Result<burn::tensor::Tensor<2>> {
+            (**self).classify(image)
+        }
+    };
+}
+pub(crate) use forward_to_inner;
+
+/// A borrowed or boxed model is a model.
+macro_rules! pointer_to_model {
     ($pointer:ty) => {
         impl<M: Model + ?Sized> Model for $pointer {
-            fn input(&self) -> &InputSpec {
-                (**self).input()
-            }
-            fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
-                (**self).forward(image, taps)
-            }
-            fn device(&self) -> Device {
-                (**self).device()
-            }
-            fn logits(&self) -> Option<&str> {
-                (**self).logits()
-            }
-            fn class_name(&self, class: usize) -> Option<&str> {
-                (**self).class_name(class)
-            }
-            fn preset(&self) -> Preset {
-                (**self).preset()
-            }
-            fn layers(&self) -> Result<Vec<Layer>> {
-                (**self).layers()
-            }
-            fn activation(&self, image: Tensor<4>, layer: &str) -> Result<Tensor<4>> {
-                (**self).activation(image, layer)
-            }
-            fn classify(&self, image: Tensor<4>) -> Result<Tensor<2>> {
-                (**self).classify(image)
+            forward_to_inner!();
+
+            fn is_frozen(&self) -> bool {
+                (**self).is_frozen()
             }
         }
     };
 }
 
-forward_to_inner!(&M);
-forward_to_inner!(Box<M>);
+pointer_to_model!(&M);
+pointer_to_model!(Box<M>);
 
 /// Runs a model on an image under the given taps, after checking that it can take the image and that
 /// every layer wanted is met.

@@ -594,6 +594,11 @@ impl Taps {
         self.rectifiers
     }
 
+    /// Everything recorded so far.
+    pub(crate) fn recorded(&self) -> &BTreeMap<String, Tensor<4>> {
+        &self.recorded
+    }
+
     pub(crate) fn into_table(self) -> Vec<Layer> {
         self.table
     }

@@ -59,6 +59,10 @@ impl Model for Tiny {
         &self.input
     }
 
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
         taps.describe("convolution", 4 * 3 * 9);

@@ -380,6 +380,10 @@ impl<const DEPTH: usize> Model for Vgg<DEPTH> {
         &self.input
     }
 
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let mut x = self.standardization.forward(image);
         for (block, convolutions) in (1..).zip(&self.blocks) {

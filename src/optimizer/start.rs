@@ -79,6 +79,7 @@ impl Start {
         let (height, width) = self.size(model);
         if let Some(images) = &self.images {
             model.input().check(images.dims())?;
+            model.input().check_start(images)?;
             self.check(images)?;
             return Ok((parametrization.encode(images.as_ref().clone().inner())?, self.repetitions()));
         }

@@ -10,7 +10,7 @@ use super::views::Views;
 use super::{GradientModifier, History, Minimized, Normalization, Update};
 use crate::gradient::Gradient;
 use crate::losses::Losses;
-use crate::model::Model;
+use crate::model::{Model, passes};
 use crate::parametrization::Parametrization;
 use crate::progress::Watcher;
 use crate::{Error, Result, Rule};
@@ -146,10 +146,17 @@ impl<'a> Steps<'a> {
         let warming_up = self.index < run.warm_up && run.rule == Rule::Plain;
         let rule = if warming_up { Rule::Redirected } else { run.rule };
         let primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
+        let primitive = primitive.compared(self.index > 0);
+        let first = (self.index == 0).then(|| parametrization.decode(run.variable.clone()));
         let evaluation = primitive.evaluate_through(run.variable.clone(), |variable| {
             let image = parametrization.decode(variable);
             (image.clone(), views.next(image))
         })?;
+
+        if let Some(plain) = first {
+            let what = "what the parametrization decodes".into();
+            passes::refuse_difference(what, plain, evaluation.image.clone())?;
+        }
 
         let batch = evaluation.image.dims()[0];
         let steepest = evaluation.gradient.clone().abs().max_dims(&[1, 2, 3]).reshape([batch]);
@@ -226,7 +233,7 @@ impl<'a> Steps<'a> {
                     names.get(index).map_or("the gradient".into(), |name| format!("the loss `{name}`"));
                 // At the first step there is no image before it.
                 let best = self.best().filter(|_| step > 0).map(Box::new);
-                return Err(Error::NonFinite { what, step, best });
+                return Err(Error::NonFinite { what, step: Some(step), best });
             }
         }
         Ok(())

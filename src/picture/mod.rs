@@ -49,7 +49,7 @@ pub use deprocess::deprocess;
 pub(crate) use gif::GifWriter;
 pub use grid::{Grid, panel, stitch};
 pub use load::load;
-pub use normalize::{Sign, normalize};
+pub use normalize::{Sign, clipped_range, normalize, normalize_between};
 pub use overlay::{Opacity, overlay, overlay_heat};
 pub use resize::resize_to_cover_and_crop;
 pub(crate) use save::check_writable;

@@ -39,16 +39,47 @@ pub enum Sign {
 /// ```
 pub fn normalize(map: ArrayView2<'_, f32>, sign: Sign, percentile: f32) -> Result<Array2<f32>> {
     Ok(match sign {
-        Sign::Unsigned => {
-            let clip = percentile_of(map.iter().copied(), percentile)?;
-            let (low, high) = extremes(map);
-            spread(map, low, if clip > low { clip } else { high })
-        }
+        Sign::Unsigned => normalize_between(map, clipped_range(map, percentile)?),
         Sign::Signed => {
             let clip = percentile_of(map.iter().map(|value| value.abs()), percentile)?;
             spread_signed(map, if clip > 0.0 { clip } else { largest(map) })
         }
     })
+}
+
+/// A map brought to `0..=1` by a range that is given: values at or below `low` to 0, those at or above `high` to 1. So
+/// several maps can be drawn on one scale.
+///
+/// An empty range gives zeros. NaN becomes 0.
+///
+/// ```
+/// use vis::picture::normalize_between;
+/// let (weak, strong) = (ndarray::array![[0.0, 1.0]], ndarray::array![[2.0, 4.0]]);
+/// assert_eq!(normalize_between(weak.view(), (0.0, 4.0)), ndarray::array![[0.0, 0.25]]);
+/// assert_eq!(normalize_between(strong.view(), (0.0, 4.0)), ndarray::array![[0.5, 1.0]]);
+/// ```
+pub fn normalize_between(map: ArrayView2<'_, f32>, (low, high): (f32, f32)) -> Array2<f32> {
+    spread(map, low, high)
+}
+
+/// The values that [`normalize`] shows as 0 and as 1 of a map of one sign.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
+///
+/// ```
+/// use vis::picture::{Sign, clipped_range, normalize, normalize_between};
+/// let map = ndarray::array![[0.0, 1.0, 2.0, 3.0, 100.0]];
+/// let range = clipped_range(map.view(), 75.0)?;
+/// assert_eq!(range, (0.0, 3.0));
+/// assert_eq!(normalize_between(map.view(), range), normalize(map.view(), Sign::Unsigned, 75.0)?);
+/// # Ok::<(), vis::Error>(())
+/// ```
+pub fn clipped_range(map: ArrayView2<'_, f32>, percentile: f32) -> Result<(f32, f32)> {
+    let clip = percentile_of(map.iter().copied(), percentile)?;
+    let (low, high) = extremes(map);
+    Ok((low, if clip > low { clip } else { high }))
 }
 
 fn spread(map: ArrayView2<'_, f32>, low: f32, high: f32) -> Array2<f32> {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use ndarray::Array2;
 
+use crate::model::values::{refuse_non_finite_image, refuse_softmax};
 use crate::model::{Model, Taps, run};
 use crate::{Error, Result};
 
@@ -28,7 +29,7 @@ use score::{Kind, Score, weighted};
 /// | --- | --- |
 /// | [`class`](Self::class) | the class's logit |
 /// | [`predicted`](Self::predicted) | the largest logit, of each image its own |
-/// | [`probability`](Self::probability) | the softmax of the logits at the class |
+/// | [`probability`](Self::probability) | the softmax of the logits at the class; of a single logit, its sigmoid |
 /// | [`channel`](Self::channel), [`channels`](Self::channels) | the mean of a channel of any layer; the sum over several |
 /// | [`layer`](Self::layer) | the mean of a layer |
 /// | [`neuron`](Self::neuron) | one position of a channel |
@@ -288,7 +289,11 @@ impl Target {
     /// [`Error::UnknownLayer`], [`Error::Shape`], and [`Error::InvalidParameter`] when there are targets for
     /// another number of images, or for a vector or mask that doesn't fit.
     pub fn scores(&self, model: &dyn Model, images: Tensor<4>) -> Result<Vec<f32>> {
-        self.resolved(model, &images)?.goal()?.scores(model, images)
+        let target = self.resolved(model, &images)?;
+        let scores = target.goal()?.scores(model, images)?;
+        let mut each = scores.iter().enumerate();
+        each.try_for_each(|(image, score)| refuse_non_finite(&[*score], &target, image))?;
+        Ok(scores)
     }
 
     /// The same target with everything decided that depends on model and images: one score per image, each
@@ -314,6 +319,12 @@ impl Target {
                 format!("none for image {image}"),
             ));
         }
+        if self.is_resolved() {
+            // The variations that methods make of an image may go far beyond its range.
+            refuse_non_finite_sum(images)?;
+        } else {
+            model.input().check_values(images)?;
+        }
         name_layers(&mut sums, model, || images.clone().inner().narrow(0, 0, 1))?;
         let predicted = |sum: &Sum| sum.0.iter().any(|(_, score)| matches!(score.kind, Kind::Predicted(_)));
         if sums.iter().any(predicted) {
@@ -328,6 +339,11 @@ impl Target {
                     };
                     let values = taps.activation(layer)?.narrow(0, index, 1).mean_dims(&[2, 3]);
                     let values = crate::host::values(values);
+                    // A layer that was named may hold probabilities.
+                    if model.logits() == Some(layer.as_str()) {
+                        refuse_softmax(layer, &values, values.len())?;
+                    }
+                    refuse_non_finite(&values, self, index)?;
                     let best = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
                     let best = best.unwrap_or_default();
                     score.kind = match probability {
@@ -353,6 +369,13 @@ impl Target {
         }
         name_layers(sums, model, || model.input().zeros(&model.device()))?;
         Ok(self)
+    }
+
+    /// Whether everything is decided that depends on model and images.
+    fn is_resolved(&self) -> bool {
+        let decided =
+            |(_, score): &(f32, Score)| score.layer.is_some() && !matches!(score.kind, Kind::Predicted(_));
+        matches!(&self.0, Wanted::PerImage(sums) if sums.iter().all(|Sum(terms)| terms.iter().all(decided)))
     }
 
     /// The target of `times` variations of one image.
@@ -422,9 +445,16 @@ fn name_layers(sums: &mut [Sum], model: &dyn Model, image: impl FnOnce() -> Tens
     let logits = match model.logits() {
         Some(layer) => layer.to_owned(),
         None => {
-            let mut taps = Taps::new().table();
+            let mut taps = Taps::new().record_last();
             run(model, image(), &mut taps)?;
-            taps.seen().last().cloned().ok_or_else(Error::without_layers)?
+            if taps.seen().is_empty() {
+                return Err(Error::without_layers());
+            }
+            let last = taps.last()?;
+            let layer = taps.seen().last().cloned().unwrap_or_default();
+            let classes = last.dims()[1];
+            refuse_softmax(&layer, &crate::host::values(last.mean_dims(&[2, 3])), classes)?;
+            layer
         }
     };
     unnamed.iter_mut().for_each(|layer| **layer = Some(logits.clone()));
@@ -458,6 +488,25 @@ impl Sum {
         }
         self
     }
+}
+
+/// Refuses scores of one image's variations that are not finite: their map would be NaN.
+pub(crate) fn refuse_non_finite(scores: &[f32], target: &Target, image: usize) -> Result<()> {
+    if scores.iter().all(|score| score.is_finite()) {
+        return Ok(());
+    }
+    let what = format!("the score of {} for image {image}", target.describe(image));
+    Err(Error::NonFinite { what, step: None, best: None })
+}
+
+/// Refuses images with values that are NaN or infinite, by their sums.
+fn refuse_non_finite_sum(images: &Tensor<4>) -> Result<()> {
+    let sums = crate::host::values(images.clone().inner().sum_dims(&[1, 2, 3]));
+    if sums.into_iter().all(f32::is_finite) {
+        return Ok(());
+    }
+    let values = crate::host::values(images.clone().inner());
+    refuse_non_finite_image("image", &values, images.dims())
 }
 
 impl From<usize> for Target {

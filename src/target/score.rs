@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData};
 use ndarray::Array2;
 
+use crate::model::values::probabilities;
 use crate::{Error, Result};
 
 /// One number from one layer.
@@ -98,7 +99,7 @@ impl Kind {
             Self::Mean => means().mean_dim(1).reshape([len]),
             Self::Probability(class) => {
                 of.within("class", *class, channels)?;
-                activation::softmax(means(), 1).narrow(1, *class, 1).reshape([len])
+                probabilities(means()).narrow(1, *class, 1).reshape([len])
             }
             Self::Neuron([channel, row, column]) => {
                 of.channel(*channel)?;

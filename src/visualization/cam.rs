@@ -9,7 +9,7 @@ use crate::attribution::{Cam, Formula, Target};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
-use crate::picture::{self, ColorMap, Sign};
+use crate::picture::{self, ColorMap};
 use crate::{Result, Rule};
 
 /// Shows which places of a photo speak for a class, or for filters of any layer: its class activation map.
@@ -213,10 +213,16 @@ impl VisualizeCam<'_> {
         if let Some(modifier) = self.modifier {
             cam = cam.gradient_modifier(modifier);
         }
+        let [_, channels, ..] = image.dims();
         let cam = cam.map(self.model, image, &target)?;
-        let rectified = first(cam.rectified().upsampled()).index_axis_move(ndarray::Axis(0), 0);
+        let values = first(cam.rectified().upsampled()).index_axis_move(ndarray::Axis(0), 0);
+        let range = (0.0, values.iter().copied().fold(0.0, f32::max)); // 0 stays 0
         Ok(Heatmap {
-            map: picture::normalize(rectified.view(), Sign::Signed, 100.0)?, // 0 stays 0
+            map: picture::normalize_between(values.view(), range),
+            blank: cam.blank().into_iter().next().flatten(),
+            range,
+            values,
+            channels,
             raw: first(cam.map),
             label: label_of(self.model, &target),
             layer: Some(cam.layer),

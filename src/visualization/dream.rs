@@ -374,6 +374,7 @@ impl<'a> DeepDream<'a> {
     pub fn run(mut self) -> Result<Dream> {
         self.check()?;
         let photo = single("the photo", self.photo.clone())?;
+        self.model.input().check_values(&self.photo)?;
         let losses = self.losses_for(&photo)?;
         let tiles = TiledGradient::new(self.model, &losses).tile(self.tile).overlap(self.overlap);
         let (low, high) = self.model.input().range();
@@ -405,7 +406,7 @@ impl<'a> DeepDream<'a> {
                     let what = if mean.is_finite() { "the loss" } else { "the gradient" };
                     return Err(Error::NonFinite {
                         what: what.into(),
-                        step: taken.len(),
+                        step: Some(taken.len()),
                         best: Some(Box::new(best)),
                     });
                 }

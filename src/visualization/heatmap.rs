@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use burn::tensor::{Tensor, activation::softmax};
+use burn::tensor::Tensor;
 use image::RgbImage;
 use ndarray::{Array2, Array3, Axis};
 
-use crate::attribution::Target;
+use crate::attribution::{Blank, Target};
 use crate::losses::Filters;
-use crate::model::Model;
+use crate::model::{Model, values::probabilities};
 use crate::picture::{self, ColorMap, Opacity};
 use crate::{Error, Result, host};
 
@@ -26,13 +26,22 @@ pub struct Heatmap {
     pub label: String,
     /// The layer of a class activation map; none for saliency.
     pub layer: Option<String>,
-    /// The image as the network saw it.
-    pub photo: RgbImage,
+    /// The image as the network saw it; none where it has neither one channel nor three, and can't be drawn.
+    pub photo: Option<RgbImage>,
     /// What the network sees in it: its three most probable classes by name, with their probabilities. None for a
     /// network that does not say where its [logits](Model::logits) are.
     pub predictions: Vec<(String, f32)>,
     /// The colours; [`with_colors`](Self::with_colors) sets others.
     pub colors: ColorMap,
+    /// Why the map says nothing, if it does not. Its picture looks as if it did.
+    pub blank: Option<Blank>,
+    /// The values that the [map](Self::map) has as 0 and as 1: in the units of [`raw`](Self::raw).
+    /// [`with_range`](Self::with_range) sets others.
+    pub range: (f32, f32),
+    /// The map before it was brought to 0 to 1.
+    pub(super) values: Array2<f32>,
+    /// The channels of the image.
+    pub(super) channels: usize,
 }
 
 impl Heatmap {
@@ -52,8 +61,47 @@ impl Heatmap {
         self
     }
 
-    /// What it is a map of, and, on a second line, what the network sees in the photo: the title of the
-    /// [panel](Self::panel).
+    /// The same with other values as 0 and as 1; what lies outside is clipped.
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let heatmap = vis::visualize_cam(&model, photo).filter_indices(3).run()?;
+    /// let (low, high) = heatmap.range;
+    /// let half = heatmap.clone().with_range((low, 2.0 * high)); // half as strong
+    /// assert!(heatmap.map.iter().zip(&half.map).all(|(whole, half)| (half - whole / 2.0).abs() < 1e-6));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn with_range(mut self, range: (f32, f32)) -> Self {
+        self.map = picture::normalize_between(self.values.view(), range);
+        self.range = range;
+        self
+    }
+
+    /// Several maps on one scale, from the least to the most that any of them shows: so a class of which the network
+    /// sees next to nothing is not drawn as bright as the one that it is sure of. The maps must be of one kind: numbers
+    /// of different methods have different units.
+    ///
+    /// ```
+    /// use vis::visualization::Heatmap;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = |class| vis::visualize_cam(&model, photo.clone()).filter_indices(class).run();
+    /// let [one, other] = [map(0)?, map(3)?];
+    /// let most = one.range.1.max(other.range.1);
+    /// let maps = Heatmap::on_one_scale([one, other]);
+    /// assert!(maps.iter().all(|map| map.range == (0.0, most)));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn on_one_scale(heatmaps: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let heatmaps: Vec<Self> = heatmaps.into_iter().collect();
+        let wider = |(low, high): (f32, f32), map: &Self| (low.min(map.range.0), high.max(map.range.1));
+        let range = heatmaps.iter().fold((f32::INFINITY, f32::NEG_INFINITY), wider);
+        heatmaps.into_iter().map(|map| map.with_range(range)).collect()
+    }
+
+    /// What it is a map of, and, on lines of their own, what the network sees in the photo and why the map is
+    /// [blank](Self::blank), if it is: the title of the [panel](Self::panel).
     ///
     /// ```
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -63,12 +111,16 @@ impl Heatmap {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn title(&self) -> String {
-        if self.predictions.is_empty() {
-            return self.label.clone();
+        let mut title = self.label.clone();
+        if !self.predictions.is_empty() {
+            let percent = |(name, share): &(String, f32)| format!("{name} {:.0} %", 100.0 * share);
+            let seen: Vec<String> = self.predictions.iter().map(percent).collect();
+            title += &format!("\nThe network sees: {}", seen.join(", "));
         }
-        let percent = |(name, share): &(String, f32)| format!("{name} {:.0} %", 100.0 * share);
-        let seen: Vec<String> = self.predictions.iter().map(percent).collect();
-        format!("{}\nThe network sees: {}", self.label, seen.join(", "))
+        if let Some(blank) = self.blank {
+            title += &format!("\n{blank}");
+        }
+        title
     }
 
     /// The map in colour, without the photo.
@@ -89,21 +141,30 @@ impl Heatmap {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] for an opacity that is not within 0 to 1.
+    /// [`Error::InvalidParameter`] for an opacity that is not within 0 to 1, [`Error::Shape`] where there is no
+    /// [photo](Self::photo).
     ///
     /// ```
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
     /// let heatmap = vis::visualize_cam(&model, photo).filter_indices(3).run()?;
-    /// assert_eq!(heatmap.overlay(0.0)?, heatmap.photo);
+    /// assert_eq!(Some(heatmap.overlay(0.0)?), heatmap.photo);
     /// assert_eq!(heatmap.overlay(1.0)?, heatmap.picture());
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn overlay(&self, opacity: impl Into<Opacity>) -> Result<RgbImage> {
-        picture::overlay_heat(&self.photo, self.map.view(), self.colors, opacity)
+        let Some(photo) = &self.photo else {
+            return Err(Error::Shape {
+                what: "the image under a map".into(),
+                expected: "one channel or three, to be drawn".into(),
+                got: [self.channels].into_iter().chain([self.map.nrows(), self.map.ncols()]).collect(),
+            });
+        };
+        picture::overlay_heat(photo, self.map.view(), self.colors, opacity)
     }
 
-    /// The photo, the map and the map over the photo side by side, under the [title](Self::title).
+    /// The photo, the map and the map over the photo side by side, under the [title](Self::title); without a photo, the
+    /// map.
     ///
     /// # Errors
     ///
@@ -117,13 +178,17 @@ impl Heatmap {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn panel(&self) -> Result<RgbImage> {
-        let over = self.overlay(Opacity::default())?;
         let place = self.layer.as_ref().map_or_else(|| "gradient".to_owned(), |layer| format!("at {layer}"));
-        let pictures = [("photo", &self.photo), (place.as_str(), &self.picture()), ("over the photo", &over)];
-        picture::panel(&pictures, Some(&self.title()))
+        let (map, title) = (self.picture(), self.title());
+        let Some(photo) = &self.photo else {
+            return picture::panel(&[(place.as_str(), &map)], Some(&title));
+        };
+        let over = self.overlay(Opacity::default())?;
+        let pictures = [("photo", photo), (place.as_str(), &map), ("over the photo", &over)];
+        picture::panel(&pictures, Some(&title))
     }
 
-    /// Writes the map over the photo to a PNG or JPEG file.
+    /// Writes the map over the photo to a PNG or JPEG file; without a photo, the map.
     ///
     /// # Errors
     ///
@@ -139,12 +204,13 @@ impl Heatmap {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        picture::save(&self.overlay(Opacity::default())?, path)
+        let picture = if self.photo.is_some() { self.overlay(Opacity::default())? } else { self.picture() };
+        picture::save(&picture, path)
     }
 }
 
-/// The one image that a front door takes, as a tensor and as a picture.
-pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tensor<4>, RgbImage)> {
+/// The one image that a front door takes, as a tensor and, where it has one channel or three, as a picture.
+pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tensor<4>, Option<RgbImage>)> {
     let image = image.inner();
     model.input().check(image.dims())?;
     if image.dims()[0] != 1 {
@@ -154,8 +220,10 @@ pub(super) fn single_photo(model: &dyn Model, image: Tensor<4>) -> Result<(Tenso
             got: image.dims().to_vec(),
         });
     }
-    let photo = picture::from_tensor(image.clone(), model.input().range())?;
-    let photo = photo.into_iter().next().ok_or_else(|| Error::invalid("the image", "one image", 0))?;
+    let photo = match image.dims()[1] {
+        1 | 3 => picture::from_tensor(image.clone(), model.input().range())?.into_iter().next(),
+        _ => None,
+    };
     Ok((image, photo))
 }
 
@@ -171,7 +239,7 @@ pub(super) fn target_and_predictions(
         return Ok((target.unwrap_or_else(Target::predicted).resolved(model, image)?, Vec::new()));
     }
     let logits = model.classify(image.clone())?;
-    let shares = host::values(softmax(logits.clone(), 1));
+    let shares = host::values(probabilities(logits.clone()));
     let logits = host::values(logits);
     let mut order: Vec<usize> = (0..logits.len()).collect();
     let best = order.iter().copied().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or_default();

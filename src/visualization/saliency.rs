@@ -5,11 +5,11 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
-use crate::attribution::{Attribution, Saliency, SmoothGrad, Target, blur};
+use crate::attribution::{Attribution, Blank, Saliency, SmoothGrad, Target, blur};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
-use crate::picture::{self, ColorMap, Sign};
+use crate::picture::{self, ColorMap};
 use crate::{Result, Rule};
 
 /// Shows which pixels of a photo would change the score of a class, or of filters of any layer, the most.
@@ -265,6 +265,7 @@ impl VisualizeSaliency<'_> {
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let method = SmoothGrad::new(Saliency::new().rule(self.rule));
         let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
+        let [_, channels, ..] = image.dims();
         let gradient = method.attribute(self.model, image, &target)?;
         let modified = match self.modifier {
             Some(modifier) => modifier.apply(gradient.clone()),
@@ -274,9 +275,15 @@ impl VisualizeSaliency<'_> {
         if self.blur != 0.0 {
             largest = blur(largest, self.blur)?;
         }
-        let largest = first(largest).index_axis_move(ndarray::Axis(0), 0);
+        let values = first(largest).index_axis_move(ndarray::Axis(0), 0);
+        let range = picture::clipped_range(values.view(), self.percentile)?;
         Ok(Heatmap {
-            map: picture::normalize(largest.view(), Sign::Unsigned, self.percentile)?,
+            map: picture::normalize_between(values.view(), range),
+            // The least is shown as 0, whatever its sign.
+            blank: Blank::of(&values).filter(|blank| *blank != Blank::Negative),
+            range,
+            values,
+            channels,
             raw: first(gradient),
             label: label_of(self.model, &target),
             layer: None,

@@ -134,7 +134,8 @@ fn the_title_tells_what_the_network_sees_and_the_panel_shows_photo_map_and_both(
     assert_eq!(found.title(), format!("class 1\nThe network sees: {seen}"));
 
     let over = found.overlay(picture::Opacity::default()).unwrap();
-    let pictures = [("photo", &found.photo), ("at conv2", &found.picture()), ("over the photo", &over)];
+    let photo = found.photo.as_ref().unwrap();
+    let pictures = [("photo", photo), ("at conv2", &found.picture()), ("over the photo", &over)];
     assert_eq!(found.panel().unwrap(), picture::panel(&pictures, Some(&found.title())).unwrap());
 
     // What is saved is the map over the photo.
@@ -150,9 +151,10 @@ fn the_picture_is_the_map_in_colour_over_the_photo() {
     let (model, photo) = tiny();
     let found =
         visualize_cam(&model, photo.clone()).filter_indices(1).run().unwrap().with_colors(ColorMap::Viridis);
-    assert_eq!(found.photo, picture::from_tensor(photo, (0.0, 255.0)).unwrap()[0]);
+    let drawn = found.photo.clone().unwrap();
+    assert_eq!(drawn, picture::from_tensor(photo, (0.0, 255.0)).unwrap()[0]);
     assert_eq!(found.overlay(1.0).unwrap(), picture::colorize(found.map.view(), ColorMap::Viridis));
-    assert_eq!(found.overlay(0.0).unwrap(), found.photo);
+    assert_eq!(found.overlay(0.0).unwrap(), drawn);
     assert!(found.overlay(1.5).is_err());
 }
 

@@ -33,5 +33,6 @@ mod ranges;
 mod rectifiers;
 mod taps;
 mod threads;
+mod training;
 mod transforms;
 mod weights;

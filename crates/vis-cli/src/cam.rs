@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vis::attribution::{Cam, Formula};
+use vis::attribution::{Blank, Cam, ClassActivationMap, Formula};
 use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
@@ -124,6 +124,10 @@ impl CamOptions {
             report.say(format!("map at layer {}", cam.layer));
             report.set("layer", cam.layer.as_str());
         }
+        let is_negative = |cam: &ClassActivationMap| {
+            cam.blank().into_iter().flatten().find(|blank| *blank == Blank::Negative)
+        };
+        explained.tell_blanks(&mut report, cams.iter().map(is_negative));
         let outputs = &self.explain.outputs;
         let maps: Vec<_> = cams.iter().map(|cam| matrix(cam.rectified().upsampled())).collect();
         explained.write_picture(&mut report, (outputs, &self.draw), &maps, ColorMap::Jet, |map| {

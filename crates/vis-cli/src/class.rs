@@ -41,9 +41,12 @@ impl Scores {
         classes
     }
 
-    /// The softmax of the scores at a class.
+    /// The softmax of the scores at a class; of a single score, which has nothing to be compared with, the sigmoid.
     pub(crate) fn probability(&self, class: usize) -> f64 {
         let score = |logit: &f32| f64::from(*logit);
+        if let [logit] = &*self.logits {
+            return 1.0 / (1.0 + (-score(logit)).exp());
+        }
         let highest = self.logits.iter().map(score).fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = self.logits.iter().map(|logit| (score(logit) - highest).exp()).sum();
         (score(&self.logits[class]) - highest).exp() / sum

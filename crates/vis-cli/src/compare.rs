@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use vis::Progress;
 use vis::attribution::{
-    Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
-    Target, channel_sum, magnitude,
+    Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency,
+    SmoothGrad, Target, channel_sum, magnitude,
 };
 use vis::model::Model;
 use vis::picture::{ColorMap, Grid, Sign, normalize};
@@ -161,6 +161,11 @@ impl CompareOptions {
             }
             match map {
                 Ok((map, layer)) => {
+                    let is_rectified = matches!(method.shown, Shown::Rectified);
+                    let blank = Blank::of_each(&map).into_iter().flatten().next();
+                    if let Some(blank) = blank.filter(|blank| is_rectified || *blank != Blank::Negative) {
+                        report.say(format!("{name}: {blank}"));
+                    }
                     panel.push(self.draw(photo.picture.clone(), map.clone(), method.shown)?);
                     captions.push(name.clone());
                     layers.extend(layer.map(|layer| (name, Value::from(layer))));

@@ -9,6 +9,7 @@ use image::RgbImage;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use vis::attribution::Blank;
 use vis::picture::{self, ColorMap, Grid, Opacity};
 
 use crate::asked::{Asked, TargetOptions};
@@ -184,6 +185,15 @@ impl Explained {
         }
     }
 
+    /// Reports maps that say nothing.
+    pub(crate) fn tell_blanks(&self, report: &mut Report, blanks: impl Iterator<Item = Option<Blank>>) {
+        for ((_, asked), blank) in self.maps.iter().zip(blanks) {
+            if let Some(blank) = blank {
+                report.say(format!("{}: {blank}", asked.caption));
+            }
+        }
+    }
+
     /// Writes the maps over their photos, if they are wanted: one as it is, several as a grid.
     pub(crate) fn write_picture(
         &self,
@@ -228,6 +238,9 @@ impl Explained {
             .map_err(|error| Failure::new(format!("the maps do not fit together: {error}")))?
             .into_dyn();
         report.set("map", described(&raw.view()));
+        // The least of a gradient is shown as it is; only what is rectified loses it, and tells so itself.
+        let shows_nothing = |raw| Blank::of(raw).filter(|blank| *blank != Blank::Negative);
+        self.tell_blanks(report, raws.iter().map(shows_nothing));
         outputs.write_raw(report, raw.view())
     }
 

@@ -145,6 +145,10 @@ impl Model for Known {
         self.model.forward(image, taps)
     }
 
+    fn is_frozen(&self) -> bool {
+        self.model.is_frozen()
+    }
+
     fn device(&self) -> Device {
         self.model.device()
     }

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::super::Blank;
 use crate::resample;
 
 /// A class activation map at the size of its layer.
@@ -42,6 +43,26 @@ impl ClassActivationMap {
     /// ```
     pub fn rectified(&self) -> Self {
         Self { map: activation::relu(self.map.clone()), ..self.clone() }
+    }
+
+    /// Why the map of each image says nothing, if it does not: what [`rectified`](Self::rectified) would show is zero, or
+    /// the same everywhere.
+    ///
+    /// ```
+    /// use vis::attribution::{Blank, Cam, Formula, Target};
+    /// use vis::optimizer::GradientModifier;
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
+    /// let cam = Cam::new(Formula::LayerCam); // never negative where the layer is not
+    /// assert_eq!(cam.map(&model, image.clone(), &Target::class(2))?.blank(), [None]);
+    /// let against = cam.map(&model, image, &Target::class(2))?;
+    /// let against = vis::attribution::Blank::of_each(&against.map.neg());
+    /// assert_eq!(against, [Some(Blank::Negative)]);
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn blank(&self) -> Vec<Option<Blank>> {
+        Blank::of_each(&self.map)
     }
 
     /// The map enlarged to the size of the image, bilinearly, `[batch, 1, height, width]`.

@@ -11,10 +11,13 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::{Attribution, Baseline, Target, checked_batch_size, refuse_empty};
+use super::saliency::scores_of;
+use super::{
+    Attribution, Baseline, Target, checked_batch_size, reason, refuse_empty, refuse_non_finite_maps,
+};
 use crate::gradient::Gradient;
 use crate::gradient::modifier::GradientModifier;
-use crate::model::{Model, Taps, run};
+use crate::model::{Model, Taps, passes::Compared, run};
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, Rule};
 
@@ -245,18 +248,23 @@ impl Cam {
         let [_, _, height, width] = images.dims();
         let target = target.resolved(model, &images)?;
         let (map, layer) = if self.formula.uses_gradient() {
-            self.by_gradient(model, images, &target)?
+            self.by_gradient(model, images.clone(), &target)?
         } else {
             let layer = match &self.layer {
                 Some(layer) => layer.clone(),
                 None => choose_layer(model, &images, &target)?,
             };
             let map = match self.formula {
-                Formula::EigenCam => by_components(model, images, &layer)?,
-                _ => self.by_variations(model, images, &target, &layer)?,
+                Formula::EigenCam => by_components(model, images.clone(), &layer)?,
+                _ => self.by_variations(model, images.clone(), &target, &layer)?,
             };
             (map, layer)
         };
+        if let Err(error) = refuse_non_finite_maps("the map of image", &map) {
+            // Rather than the map, name what it was made of.
+            refuse_non_finite_activation(&layer, &model.activation(images, &layer)?)?;
+            return Err(error);
+        }
         Ok(ClassActivationMap { map, layer, size: [height, width] })
     }
 
@@ -294,12 +302,19 @@ impl Cam {
             Some(layer) => primitive.at_layer(layer),
             None => primitive.at_last_map(),
         };
-        let at_layer = primitive.evaluate(images)?;
+        let at_layer = primitive.evaluate(images.clone())?;
+        scores_of(&at_layer, target)?;
         let (activation, gradient) = (at_layer.value, at_layer.gradient);
         let layer = at_layer.layer.unwrap_or_default();
         check_positions(&layer, &activation)?;
-        if let Err(error) = refuse_empty(&gradient, target, 0) {
-            // Is it a dead unit, or a layer that the target does not depend on?
+        let plain = |image| {
+            let score = target.repeated(image, 1).goal()?.into();
+            let primitive = Gradient::new(model, &score).compared(true).at_layer(&layer);
+            Ok(primitive.evaluate(images.clone().narrow(0, image, 1))?.gradient)
+        };
+        let why = |image| reason(self.rule, at_layer.connected, || plain(image));
+        if let Err(error) = refuse_empty(&gradient, target, 0, why) {
+            // Is it a dead unit, or a layer that comes after the target's?
             let mut taps = Taps::new().record(target.goal()?.layer_names()).record([&layer]);
             run(model, first, &mut taps)?;
             check_order(&layer, taps.seen(), target)?;
@@ -334,7 +349,9 @@ impl Cam {
         };
         let [batch, ..] = images.dims();
         let mut variations = Vec::with_capacity(batch);
+        let compared = Compared(model);
         for index in 0..batch {
+            let model = if index == 0 { model } else { &compared };
             let image = images.clone().narrow(0, index, 1);
             let one = target.repeated(index, 1);
             let goal = one.goal()?;
@@ -374,13 +391,20 @@ impl Cam {
 fn by_components(model: &dyn Model, images: Tensor<4>, layer: &str) -> Result<Tensor<4>> {
     let activation = model.activation(images, layer)?;
     check_positions(layer, &activation)?;
-    let sizes = crate::host::values(activation.clone().abs().sum_dims(&[1, 2, 3]));
-    if let Some(image) = sizes.iter().position(|size| !size.is_finite()) {
-        let what = format!("the activation of `{layer}` for image {image}");
-        return Err(Error::NonFinite { what, step: 0, best: None });
-    }
+    refuse_non_finite_activation(layer, &activation)?;
     let one = |image| formulas::eigen_cam(activation.clone().narrow(0, image, 1));
-    Ok(Tensor::cat((0..sizes.len()).map(one).collect(), 0))
+    Ok(Tensor::cat((0..activation.dims()[0]).map(one).collect(), 0))
+}
+
+fn refuse_non_finite_activation(layer: &str, activation: &Tensor<4>) -> Result<()> {
+    let sizes = crate::host::values(activation.clone().abs().sum_dims(&[1, 2, 3]));
+    match sizes.iter().position(|size| !size.is_finite()) {
+        None => Ok(()),
+        Some(image) => {
+            let what = format!("the activation of `{layer}` for image {image}");
+            Err(Error::NonFinite { what, step: None, best: None })
+        }
+    }
 }
 
 impl Default for Cam {

@@ -169,6 +169,10 @@ impl Model for Graph {
         }
     }
 
+    fn is_frozen(&self) -> bool {
+        true // none of its operations trains
+    }
+
     fn device(&self) -> Device {
         self.device.clone()
     }

@@ -3,6 +3,7 @@
 mod class_activation_maps;
 mod ended_early;
 mod gradients;
+mod honesty;
 mod identities;
 mod networks;
 mod parity;

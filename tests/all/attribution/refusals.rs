@@ -118,7 +118,7 @@ fn scores_that_are_not_numbers_are_refused_and_give_no_map() {
     let images = Tensor::cat(vec![one(), one() / 0.0], 0);
     let refused = cam(Formula::EigenCam).attribute(&model, images, &log);
     let Err(Error::NonFinite { what, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!(what, "the activation of `features` for image 1");
+    assert_eq!(what, "the value of image 1 at channel 0, row 0, column 0");
 }
 
 #[test]

@@ -99,6 +99,18 @@ fn content_is_the_squared_distance_relative_to_the_photo() {
 }
 
 #[test]
+fn content_of_a_photo_in_which_the_layer_sees_nothing_is_compared_absolutely() {
+    // ‖(1, 0, 5, 4)‖², of each image for itself, not divided by the 0 of the photo; the gradient is twice the image.
+    let model = identity([2, 1, 2]);
+    let content = Content::new(&model, tensor(&[0.0; 4], [1, 2, 1, 2]), "output").unwrap();
+    let images = tensor(&[1.0, 0.0, 5.0, 4.0, 0.0, 0.0, 0.0, 0.0], [2, 2, 1, 2]);
+    let losses = content.into();
+    let at = Gradient::new(&model, &losses).evaluate(images).unwrap();
+    assert_close(&at.losses.totals(), &[42.0, 0.0], 1e-5);
+    assert_close(&crate::host::values(at.gradient), &[2.0, 0.0, 10.0, 8.0, 0.0, 0.0, 0.0, 0.0], 1e-5);
+}
+
+#[test]
 fn a_caricature_is_a_dot_product_times_a_power_of_the_cosine() {
     // Photo (3, 4), image (4, 0): dot 12, over 2 values: 6; norms 5 and 4, cosine 12/20 = 0.6.
     let model = identity([2, 1, 1]);

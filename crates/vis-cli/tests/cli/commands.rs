@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Tensor;
+use image::RgbImage;
 use ndarray::{ArrayD, Axis};
 use serde_json::Value;
 use vis::attribution::{
@@ -201,6 +202,24 @@ fn saliency_by_every_method_gives_the_map_of_the_library() {
         assert_same(&npy::read(&place.path("map.npy")), &expected, name);
         assert_eq!(picture::load(place.path("map.png")).unwrap().width() % 28, 0);
     }
+}
+
+#[test]
+fn a_map_that_says_nothing_is_called_so() {
+    let place = Place::new();
+    RgbImage::new(28, 28).save(place.path("black.png")).unwrap();
+    let nothing = "the map is zero everywhere and says nothing";
+    let said = place.succeed(
+        "saliency --model digits --image black.png --class 7 --method integrated-gradients --steps 4 -o a.png",
+    );
+    assert!(said.contains(nothing), "{said}");
+    // Nothing is lost but for rounding, everywhere alike.
+    let said = place.succeed("occlusion --model digits --image black.png --class 7 -o b.png");
+    assert!(said.contains("says nothing"), "{said}");
+    let said = place.succeed("saliency --model digits --image seven.png --class 7 -o c.png");
+    assert!(!said.contains("the map is"), "{said}");
+    let said = place.succeed("cam --model digits --image seven.png --class 7 -o d.png");
+    assert!(!said.contains("the map is"), "{said}");
 }
 
 #[test]
