@@ -69,14 +69,25 @@
 //! assert!(matches!(Gradient::new(&training, &losses).evaluate(image), Err(vis::Error::Training { .. })));
 //! # Ok::<(), vis::Error>(())
 //! ```
+//!
+//! # Other ways in
+//!
+//! A network need not be written again. A `Graph` is a model made of data, with a layer for every operation:
+//!
+//! - `Onnx::open` reads it from a file (feature `onnx`, on by default);
+//! - `capture` records the forward pass of any Burn module (feature `capture`).
+//!
+//! What a file doesn't say, the scale of the pixels and the names of the classes, is told: [`Preprocessing`].
 
 mod digits;
 mod efficientnet;
 mod gan;
+#[cfg(any(feature = "onnx", feature = "capture"))]
 mod graph;
 pub mod imagenet;
 pub mod layers;
 pub(crate) mod passes;
+#[cfg_attr(not(any(feature = "onnx", feature = "capture")), allow(dead_code, reason = "only graphs have it"))]
 mod preprocessing;
 mod preset;
 mod taps;
@@ -98,6 +109,7 @@ pub use gan::{Discriminator, Generator};
 pub use graph::capture::capture;
 #[cfg(feature = "onnx")]
 pub use graph::onnx::Onnx;
+#[cfg(any(feature = "onnx", feature = "capture"))]
 pub use graph::{Graph, Limits};
 pub use preprocessing::Preprocessing;
 pub use preset::{Preset, Prior, UpdateRule};

@@ -60,6 +60,7 @@ enum Record {
 }
 
 /// What a run has to compute besides the layers wanted by name.
+#[cfg(any(feature = "onnx", feature = "capture"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
     /// Nothing.
@@ -342,6 +343,7 @@ impl Taps {
     }
 
     /// What a model that knows its layers beforehand has to compute, and the layers wanted by name.
+    #[cfg(any(feature = "onnx", feature = "capture"))]
     pub(crate) fn wants(&self) -> (Wants, &[String]) {
         let wants = match self.record {
             Record::Named if self.wanted.is_empty() => Wants::Run,
@@ -353,17 +355,20 @@ impl Taps {
     }
 
     /// Whether a layer is still to be replaced, perhaps by a larger batch.
+    #[cfg(any(feature = "onnx", feature = "capture"))]
     pub(crate) fn replaces(&self) -> bool {
         self.edits.iter().any(|(_, edit)| matches!(edit, Edit::Replace(_)))
     }
 
     /// Tells of a layer that this run does not make.
+    #[cfg(any(feature = "onnx", feature = "capture"))]
     pub(crate) fn pass(&mut self, name: &str) {
         let name = self.unused(name);
         self.seen.push(name);
     }
 
     /// Forgets what was described, of a value that is no layer.
+    #[cfg(any(feature = "onnx", feature = "capture"))]
     pub(crate) fn skip(&mut self) {
         self.described = (None, 0);
     }

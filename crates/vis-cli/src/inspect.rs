@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::class::Scores;
 use crate::failure::Outcome;
-use crate::network::{Network, NetworkOptions};
+use crate::network::{Named, Network, NetworkOptions, Preprocess};
 use crate::output::JsonOption;
 use crate::report::{Report, described};
 use crate::{device, npy, photo, progress};
@@ -25,7 +25,7 @@ impl ModelsOptions {
     pub(crate) fn run(self) -> Outcome {
         let mut report = Report::new("models", &self, self.json.json);
         let mut models = Vec::new();
-        for network in Network::value_variants() {
+        for network in Named::value_variants() {
             let ([channels, height, width], bundled) = (network.input(), network.is_bundled());
             let classes =
                 network.classes().map_or("no classes".into(), |classes| format!("{classes} classes"));
@@ -53,7 +53,7 @@ impl ModelsOptions {
 }
 
 #[derive(Debug, Args, Serialize)]
-#[command(after_help = "Example:\n  vis layers --model vgg16")]
+#[command(after_help = "Examples:\n  vis layers --model vgg16\n  vis layers --model net.onnx")]
 pub(crate) struct LayersOptions {
     /// The network
     #[arg(long, value_name = "MODEL")]
@@ -69,7 +69,11 @@ pub(crate) struct LayersOptions {
 }
 
 impl LayersOptions {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(mut self) -> Outcome {
+        // The table is the same whatever is done to the pixels.
+        if let Network::File(_) = self.model {
+            self.network.preprocess.get_or_insert(Preprocess::None);
+        }
         let mut report = Report::new("layers", &self, self.json.json);
         let opened = self.model.open(&self.network)?;
         report.network(&opened);
@@ -114,7 +118,7 @@ pub(crate) struct ClassifyOptions {
     #[arg(long, value_name = "MODEL", default_value = "efficientnet-lite0")]
     model: Network,
 
-    /// The photo: PNG, JPEG or WebP, or - for standard input
+    /// The photo: PNG, JPEG or WebP, or an array .npy in the range of the network, or - for standard input
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 

@@ -4,17 +4,27 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
-use vis::model::{Digits, EfficientNetLite0, InputSpec, Layer, Model, Preset, Stop, Taps, Vgg16, Vgg19};
+use serde::{Serialize, Serializer};
+use vis::model::{
+    Digits, EfficientNetLite0, InputSpec, Layer, Model, Onnx, Preprocessing, Preset, Stop, Taps, Vgg16, Vgg19,
+};
 
 use crate::failure::{Failure, Outcome};
 use crate::{device, stream};
 
-/// A network by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// A network by name, or a file of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Network {
+    Named(Named),
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+/// A network that the library has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Named {
     /// VGG16: the bundled weights have its convolutions, a file of your own may have the classes as well
     Vgg16,
     /// VGG19: needs a file of weights
@@ -34,9 +44,45 @@ pub(crate) struct NetworkOptions {
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub(crate) weights: Option<PathBuf>,
 
+    /// What the network of an ONNX file wants of the pixels: the page of the network says it
+    #[arg(long, value_name = "HOW", help_heading = "Network")]
+    pub(crate) preprocess: Option<Preprocess>,
+
+    /// The names of the classes of an ONNX file: a name a line, or JSON
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    pub(crate) labels: Option<PathBuf>,
+
     /// What computes: cpu, ndarray, wgpu, vulkan, metal or cuda, as far as built in [default: $BURN_DEVICE, or the first built in]
     #[arg(long, value_name = "DEVICE", help_heading = "Network")]
     pub(crate) device: Option<String>,
+}
+
+/// What is done to the pixels before the first layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preprocess {
+    /// RGB standardised with ImageNet's means and deviations: torchvision, timm
+    Imagenet,
+    /// BGR minus ImageNet's means: Keras's VGG and ResNet
+    Caffe,
+    /// RGB from -1 to 1: Keras's MobileNet and Inception
+    Tf,
+    /// RGB from 0 to 1
+    Unit,
+    /// Nothing: the image, or the array, is passed as it is, in 0 to 1
+    None,
+}
+
+impl Preprocess {
+    fn preprocessing(self) -> Preprocessing {
+        match self {
+            Self::Imagenet => Preprocessing::imagenet(),
+            Self::Caffe => Preprocessing::caffe(),
+            Self::Tf => Preprocessing::tf(),
+            Self::Unit => Preprocessing::unit(),
+            Self::None => Preprocessing::none(),
+        }
+    }
 }
 
 /// A network that is ready to run.
@@ -47,7 +93,92 @@ pub(crate) struct Opened {
     pub(crate) device: String,
 }
 
+impl ValueParserFactory for Network {
+    type Parser = NetworkParser;
+
+    fn value_parser() -> NetworkParser {
+        NetworkParser
+    }
+}
+
+/// Takes what ends in `.onnx` as a file, and all else as a name.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkParser;
+
+impl TypedValueParser for NetworkParser {
+    type Value = Network;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Network, clap::Error> {
+        let path = Path::new(value);
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+            return Ok(Network::File(path.to_owned()));
+        }
+        EnumValueParser::<Named>::new().parse_ref(command, argument, value).map(Network::Named)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<PossibleValue> =
+            Named::value_variants().iter().filter_map(Named::to_possible_value).collect();
+        Some(Box::new(values.into_iter()))
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
+    }
+}
+
 impl Network {
+    /// The name on the command line.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Named(known) => known.name(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The network with its weights on a device.
+    pub(crate) fn open(&self, options: &NetworkOptions) -> Outcome<Opened> {
+        let (name, device) = device::open(options.device.as_deref())?;
+        let model = match self {
+            Self::Named(known) => {
+                if options.preprocess.is_some() || options.labels.is_some() {
+                    return Err(Failure::misuse(
+                        "--preprocess and --labels are for ONNX files: the networks with a name know both",
+                    ));
+                }
+                known.load(options.weights.as_deref(), &device)?
+            }
+            Self::File(path) => from_file(path, options, &device)?,
+        };
+        Ok(Opened { network: self.clone(), model: Box::new(Known::new(model)), device: name })
+    }
+}
+
+/// The network of an ONNX file.
+fn from_file(path: &Path, options: &NetworkOptions, device: &Device) -> Outcome<Box<dyn Model>> {
+    if options.weights.is_some() {
+        return Err(Failure::misuse("--weights can't be given with an ONNX file, which has its own"));
+    }
+    let Some(preprocess) = options.preprocess else {
+        return Err(Failure::misuse(
+            "an ONNX file does not say what its network wants of the pixels: give --preprocess imagenet, caffe, tf, unit or none",
+        ));
+    };
+    let model = Onnx::new(path, preprocess.preprocessing()).device(device).load()?;
+    Ok(Box::new(match &options.labels {
+        Some(labels) => model.with_labels(labels)?,
+        None => model,
+    }))
+}
+
+impl Named {
     /// The name on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -80,13 +211,6 @@ impl Network {
     /// The image it takes by default: channels, height, width.
     pub(crate) fn input(self) -> [usize; 3] {
         if self == Self::Digits { [1, 28, 28] } else { [3, 224, 224] }
-    }
-
-    /// The network with its weights on a device.
-    pub(crate) fn open(self, options: &NetworkOptions) -> Outcome<Opened> {
-        let (name, device) = device::open(options.device.as_deref())?;
-        let model = self.load(options.weights.as_deref(), &device)?;
-        Ok(Opened { network: self, model: Box::new(Known::new(model)), device: name })
     }
 
     fn load(self, weights: Option<&Path>, device: &Device) -> Outcome<Box<dyn Model>> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
-use ndarray::{Axis, Ix3, Ix4};
+use ndarray::{ArrayD, Axis, Ix3, Ix4};
 use vis::model::Model;
 use vis::picture;
 
@@ -30,8 +30,18 @@ pub(crate) fn at_input_size(path: &Path, model: &dyn Model) -> Outcome<Photo> {
 
 /// A photo at a height and width, in the same way.
 pub(crate) fn at_size(path: &Path, model: &dyn Model, (height, width): (usize, usize)) -> Outcome<Photo> {
-    let photo = stream::read(path, |path| picture::load(path))?;
-    cropped(path, &photo, model, (height, width))
+    match stream::read(path, |file| opened(path, file))? {
+        Seed::Picture(photo) => cropped(path, &photo, model, (height, width)),
+        Seed::Array(numbers) => array(path, numbers, model),
+    }
+}
+
+/// A photo or an array, whichever a file is.
+fn opened(path: &Path, file: &Path) -> vis::Result<Seed> {
+    Ok(match stream::names_array(path, file) {
+        true => Seed::Array(npy::read(file)?),
+        false => Seed::Picture(picture::load(file)?),
+    })
 }
 
 fn cropped(
@@ -48,7 +58,7 @@ fn cropped(
 
 /// What a file to start from holds.
 enum Seed {
-    Array(ndarray::ArrayD<f32>),
+    Array(ArrayD<f32>),
     Picture(RgbImage),
 }
 
@@ -66,7 +76,10 @@ pub(crate) fn check_choice(model: &dyn Model, option: &str, size: Option<usize>)
 /// only one.
 pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Outcome<Photo> {
     let Some(smallest) = model.input().smallest() else { return at_input_size(path, model) };
-    let photo = stream::read(path, |path| picture::load(path))?;
+    let photo = match stream::read(path, |file| opened(path, file))? {
+        Seed::Picture(photo) => photo,
+        Seed::Array(numbers) => return array(path, numbers, model),
+    };
     let (width, height) = photo.dimensions();
     let picture = match longest {
         Some(longest) if longest < width.max(height) => {
@@ -90,18 +103,22 @@ pub(crate) fn whole(path: &Path, model: &dyn Model, longest: Option<u32>) -> Out
 /// Images to start from: a picture at a height and width, or an array as it is, `[channels, height, width]` or
 /// with a batch before.
 pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>) -> Outcome<Tensor<4>> {
-    let read = stream::read(path, |file| {
-        Ok(match stream::names_array(path, file) {
-            true => Seed::Array(npy::read(file)?),
-            false => Seed::Picture(picture::load(file)?),
-        })
-    })?;
-    let array = match read {
+    let array = match stream::read(path, |file| opened(path, file))? {
         Seed::Picture(photo) => {
             return Ok(cropped(path, &photo, model, size.unwrap_or(model.input().size()))?.image);
         }
         Seed::Array(array) => array,
     };
+    seeds(path, array, model, size)
+}
+
+/// An array as images.
+fn seeds(
+    path: &Path,
+    array: ArrayD<f32>,
+    model: &dyn Model,
+    size: Option<(usize, usize)>,
+) -> Outcome<Tensor<4>> {
     let shape = array.shape().to_vec();
     let array = match array.ndim() {
         3 => array.into_dimensionality::<Ix3>().ok().map(|array| array.insert_axis(Axis(0))),
@@ -121,6 +138,30 @@ pub(crate) fn seed(path: &Path, model: &dyn Model, size: Option<(usize, usize)>)
         return Err(Failure::misuse(format!("--size contradicts {name}, which is {height} × {width}")));
     }
     Ok(crate::host::tensor4(array.view(), &model.device()))
+}
+
+/// An array as the image of a network, in the network's range and at its own size; the picture shows its first channels.
+fn array(path: &Path, numbers: ArrayD<f32>, model: &dyn Model) -> Outcome<Photo> {
+    let image = seeds(path, numbers, model, None)?;
+    model.input().check(image.dims())?;
+    if image.dims()[0] != 1 {
+        return Err(Failure::new(format!(
+            "{} holds {} images instead of one",
+            path.display(),
+            image.dims()[0]
+        )));
+    }
+    let shown = if image.dims()[1] < 3 { 1 } else { 3 };
+    let shown = image.clone().narrow(1, 0, shown);
+    let (low, high) = model.input().range();
+    let values = crate::host::values(shown.clone());
+    let range = (
+        values.iter().copied().filter(|value| value.is_finite()).fold(low, f32::min),
+        values.iter().copied().filter(|value| value.is_finite()).fold(high, f32::max),
+    );
+    let picture = picture::from_tensor(shown, range)?.pop();
+    let picture = picture.ok_or_else(|| Failure::new(format!("{} holds no image", path.display())))?;
+    Ok(Photo { picture, image })
 }
 
 /// Refuses a photo that would have to be blown up.

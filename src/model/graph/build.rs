@@ -13,7 +13,9 @@ use crate::model::{InputSpec, Preprocessing, Taps};
 use crate::{Error, Result};
 
 /// The largest constant that is computed at load, in elements.
-const FOLDED: usize = 1 << 24;
+const FOLDED: usize = 1 << 26;
+/// The same for integers.
+const FOLDED_ON_HOST: usize = 1 << 22;
 
 /// A graph in the making. Values are numbered as they come.
 pub(super) struct Builder {
@@ -114,12 +116,18 @@ impl Builder {
         if let Operation::If(branches) = operation {
             return self.branch(nodes, name, *branches, inputs, outputs);
         }
-        let foldable = !matches!(operation, Operation::Unsupported(_)) && self.folded < 4 * FOLDED;
+        let foldable = !matches!(operation, Operation::Unsupported(_)) && self.folded < 2 * FOLDED;
         if let Some(known) = known
             && foldable
         {
             let mut taps = Taps::new();
-            let mut scope = Scope { device: &self.device, taps: &mut taps, limit: FOLDED, batch: 1 };
+            let mut scope = Scope {
+                device: &self.device,
+                taps: &mut taps,
+                limit: FOLDED,
+                host_limit: FOLDED_ON_HOST,
+                batch: 1,
+            };
             if let Ok(values) = operation.run(&known, &mut scope) {
                 for (output, value) in outputs.iter().zip(values) {
                     if let Some(output) = output {
@@ -468,23 +476,25 @@ impl Graph {
         let makes = |value: usize| self.nodes.iter().rposition(|node| node.outputs.contains(&Some(value)));
         let mut node = makes(*self.outputs.first()?)?;
         let mut found = node;
-        // Names given to an output, and the quantisation around it, change nothing.
+        // Names given to an output, the quantisation around it and the order of its axes change nothing.
         for _ in 0..8 {
-            let this = &self.nodes[node];
+            let operation = &self.nodes[node].operation;
             let through = matches!(
-                this.operation,
+                operation,
                 Operation::Identity
                     | Operation::Quantize { .. }
                     | Operation::Dequantize { .. }
                     | Operation::Softmax { .. }
-            );
-            if !through {
-                break;
+            ) || operation.only_moves_channels();
+            let before = self.nodes[node].inputs.first().copied().flatten().and_then(makes);
+            let Some(before) = before.filter(|_| through) else { break };
+            let softmax = matches!(operation, Operation::Softmax { .. });
+            if softmax || operation.only_moves_channels() || self.nodes[found].operation.only_moves_channels()
+            {
+                found = before;
             }
-            let Some(before) = this.inputs.first().copied().flatten().and_then(makes) else { break };
             node = before;
-            if matches!(this.operation, Operation::Softmax { .. }) {
-                found = node;
+            if softmax && !self.nodes[found].operation.only_moves_channels() {
                 break;
             }
         }

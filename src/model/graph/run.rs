@@ -13,6 +13,9 @@ use crate::model::taps::Wants;
 use crate::model::{Stop, Taps};
 use crate::{Error, Result};
 
+/// The largest number of integers that one operation may give.
+const ON_HOST: usize = 1 << 23;
+
 /// Why a run ends before its last node.
 pub(super) enum Halt {
     Stop(Stop),
@@ -340,7 +343,8 @@ impl<'a> Run<'a> {
         }
         let images = inputs.iter().flatten().map(|slot| slot.images()).max().unwrap_or(0);
         let batch = if node.live && images == 0 { self.batch } else { 1 };
-        let mut scope = Scope { device: &graph.device, taps, limit: graph.limits.elements, batch };
+        let mut scope =
+            Scope { device: &graph.device, taps, limit: graph.limits.elements, host_limit: ON_HOST, batch };
         let mut once = |index: usize| {
             let inputs: Vec<_> =
                 inputs.iter().map(|slot| slot.map(|slot| slot.for_image(index).clone())).collect();
@@ -409,7 +413,7 @@ impl<'a> Run<'a> {
             Slot::Shared(_) => true,
             Slot::Each(values) => values.iter().all(same),
         };
-        let layout_only = matches!(&node.operation, Operation::Transpose(Some(order)) if order == &[0, 2, 3, 1] || order == &[0, 3, 1, 2]);
+        let layout_only = node.operation.only_moves_channels();
         if !(2..=4).contains(&rank) || !stands || !alike || layout_only {
             taps.skip();
             return Ok(slot);

@@ -184,7 +184,7 @@ fn limits_can_be_raised_and_lowered() {
     assert!(with(Limits::default()).and_then(|model| model.layers()).is_ok());
     assert!(with(Limits { nodes: 1, ..Limits::default() }).unwrap_err().to_string().contains("2 nodes"));
     assert!(with(Limits { bytes: 10, ..Limits::default() }).unwrap_err().to_string().contains("limit of 10"));
-    let tight = with(Limits { held: 5000, ..Limits::default() }).unwrap();
+    let tight = with(Limits { held: 4000, ..Limits::default() }).unwrap();
     assert!(tight.layers().unwrap_err().to_string().contains("held at once"));
 }
 

@@ -277,3 +277,34 @@ fn labels_come_from_text_and_from_json() {
     std::fs::write(&path, r#"{"7": "owl"}"#).unwrap();
     assert!(model.take().unwrap().with_labels(&path).unwrap_err().to_string().contains("no index below 1"));
 }
+
+#[test]
+fn lite0_from_a_file_is_the_one_of_the_crate_and_takes_no_longer() {
+    let Some(folder) = more_files() else { return };
+    let Some(file) = folder.files().find(|file| file.name() == "lite0_dynamo18") else { return };
+    let own = vis::model::EfficientNetLite0::bundled(&device()).unwrap();
+    let read = vis::model::Onnx::open(file.path(), Preprocessing::new([127.0], [128.0])).unwrap();
+    let image = as_image(&file.input(), &read) * 128.0 + 127.0;
+    let gradient = |model: &dyn Model| {
+        let leaf = image.clone().autodiff().require_grad();
+        let logits = model.classify(leaf.clone()).unwrap();
+        host::values(leaf.grad(&logits.narrow(1, 285, 1).sum().backward()).unwrap())
+    };
+    let scores = |model: &dyn Model| host::values(model.classify(image.clone()).unwrap());
+    assert!(distance(&scores(&read), &scores(&own)) < 1e-4);
+    // Rectifiers flip within rounding of zero, in either.
+    assert!(distance(&gradient(&read), &gradient(&own)) < 1e-2);
+    let time = |model: &dyn Model| {
+        let once = || {
+            let start = Instant::now();
+            gradient(model);
+            start.elapsed().as_secs_f64()
+        };
+        (0..15).map(|_| once()).fold(f64::MAX, f64::min)
+    };
+    // In turn, as the machine may be busy.
+    let (first, second) = (time(&own), time(&read));
+    let (own_time, read_time) = (first.min(time(&own)), second.min(time(&read)));
+    println!("a gradient takes {:.1} ms by hand, {:.1} ms from the file", 1e3 * own_time, 1e3 * read_time);
+    assert!(read_time < 1.5 * own_time, "{read_time} against {own_time}");
+}

@@ -1,6 +1,6 @@
 """Packs the official ONNX backend tests into one file: official.py [--all] OUT
 
-Needs `pip install onnx==1.23`. Takes the forward cases in f32 whose operators `operators.rs` lists as supported; without
+Needs `pip install onnx==1.23`. Takes the forward cases in f32 whose operators `supported.rs` lists as supported; without
 --all only the small ones, which the repository keeps. The format is a list of cases, each
 
     name, number of files, then for each file its name and its bytes
@@ -25,9 +25,8 @@ SMALL = 2500
 
 
 def supported():
-    source = open(os.path.join(HERE, "../../../src/model/graph/onnx/operators.rs")).read()
-    listed = source[source.index("pub(super) const SUPPORTED"):]
-    return set(re.findall(r'"(\w+)"', listed[: listed.index("];")])) | {"Constant"}
+    source = open(os.path.join(HERE, "../../../src/model/graph/onnx/supported.rs")).read()
+    return set(re.findall(r'"(\w+)"', source))
 
 
 def operators(graph):

@@ -9,6 +9,7 @@ mod host;
 mod interruptions;
 #[path = "../../../../tests/all/npy.rs"]
 mod npy;
+mod onnx;
 mod options;
 mod refusals;
 mod streams;

@@ -3,6 +3,8 @@
 mod attributes;
 mod names;
 mod operators;
+#[cfg(test)]
+mod supported;
 mod tensors;
 #[cfg(test)]
 mod tests;

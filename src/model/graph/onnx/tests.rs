@@ -8,7 +8,7 @@ use rten_onnx::onnx::{DataType, NodeProto, TensorProto};
 use rten_onnx::protobuf::{DecodeMessage as _, ValueReader};
 
 use super::super::operations::Operation;
-use super::operators::SUPPORTED;
+use super::supported::SUPPORTED;
 use super::*;
 
 /// One of the official tests.

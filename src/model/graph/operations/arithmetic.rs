@@ -142,9 +142,7 @@ impl Binary {
         if let (Value::Host(a), Value::Host(b)) = (left, right)
             && let (Data::Int(x), Data::Int(y)) = (&a.data, &b.data)
         {
-            if !shape.contains(&0) {
-                scope.fits(&shape)?;
-            }
+            scope.fits_host(&shape)?;
             let pairs =
                 broadcast_indices(&a.shape, &shape).into_iter().zip(broadcast_indices(&b.shape, &shape));
             let values = pairs.map(|(i, j)| self.of_ints(x[i], y[j])).collect::<Outcome<_>>()?;
@@ -289,9 +287,7 @@ type Test = Box<dyn Fn(usize, usize) -> bool>;
 fn pairs(inputs: Inputs, scope: &Scope, test: impl FnOnce(&Array, &Array) -> Test) -> Outcome<Value> {
     let (a, b) = (inputs.get(0)?.host(), inputs.get(1)?.host());
     let shape = broadcast(&a.shape, &b.shape)?;
-    if !shape.contains(&0) {
-        scope.fits(&shape)?;
-    }
+    scope.fits_host(&shape)?;
     let test = test(&a, &b);
     let pairs = broadcast_indices(&a.shape, &shape).into_iter().zip(broadcast_indices(&b.shape, &shape));
     let values = pairs.map(|(i, j)| test(i, j)).collect();

@@ -198,6 +198,7 @@ impl Conv {
         let mut padded = vec![shape[0], shape[1]];
         padded.extend(size.iter().zip(&padding).map(|(size, (before, after))| size + before + after));
         scope.fits(&padded)?;
+        scope.takes(&[&output[..], &kernel[1..]].concat())?;
 
         // One axis is a map of width 1.
         let flat = |real: &Real| {
@@ -380,6 +381,7 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
     let mut whole = vec![shape[0], channels];
     whole.extend(&full);
     scope.fits(&whole)?;
+    scope.takes(&[&shape[..], &kernel[1..]].concat())?;
 
     let bias = bias.map(|bias| bias.tensor());
     let y = match axes {
@@ -412,7 +414,7 @@ pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &
         }
     };
     let y = Real::new(y, vec![]).reshaped_as(&whole)?;
-    super::shape::crop_or_pad(&y, &{
+    super::slice::crop_or_pad(&y, &{
         let mut around = vec![(0, 0), (0, 0)];
         around.extend(cut.iter().map(|(before, after)| (-before, -after)));
         around

@@ -4,7 +4,8 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 
 use super::super::value::{Array, Data, Real, Value, count, indices, strides};
-use super::shape::{flat, reshaped, select};
+use super::shape::{flat, reshaped};
+use super::slice::select;
 use super::{Inputs, Outcome, Scope, axis, size};
 
 /// What a written number does to the one that is there.
@@ -77,7 +78,7 @@ pub(super) fn gather(inputs: Inputs, along: i64, scope: &Scope) -> Outcome<Value
     // A run of places is a slice.
     let picked = match places.first() {
         Some(first) if places.iter().enumerate().all(|(k, place)| *place == first + k) => {
-            super::shape::part(value, along, *first, places.len())
+            super::slice::part(value, along, *first, places.len())
         }
         _ => select(value, along, &places, Some(scope.device))?,
     };
@@ -253,7 +254,7 @@ pub(super) fn one_hot(inputs: Inputs, along: i64, scope: &Scope) -> Outcome<Valu
     let along = axis(along, wanted.shape.len() + 1)?;
     let mut shape = wanted.shape.clone();
     shape.insert(along, depth);
-    scope.fits(&shape)?;
+    scope.fits_host(&shape)?;
     let inner: usize = wanted.shape[along..].iter().product();
     let wanted = wanted.to_ints();
     let hot = |index: usize| {
@@ -310,7 +311,7 @@ pub(super) fn range(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
     if hosts.iter().any(|host| matches!(host.data, Data::Float(_))) {
         let [start, limit, step] = hosts.map(|host| f64::from(host.to_floats()[0]));
         let length = ((limit - start) / step).ceil().max(0.0);
-        if !length.is_finite() || length > scope.limit as f64 {
+        if !length.is_finite() || length > scope.limit.min(scope.host_limit) as f64 {
             return Err(format!("a range of {length} numbers is above the limit of {}", scope.limit));
         }
         let values: Vec<f32> = (0..length as usize).map(|k| (start + k as f64 * step) as f32).collect();
@@ -324,7 +325,7 @@ pub(super) fn range(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
     if (limit - start).signum() * step.signum() <= 0 {
         return Ok(Value::ints([0], Vec::new()));
     }
-    if length > scope.limit as i128 {
+    if length > scope.limit.min(scope.host_limit) as i128 {
         return Err(format!("a range of {length} numbers is above the limit of {}", scope.limit));
     }
     let values: Vec<i64> = (0..length).map(|k| (start + k * step) as i64).collect();

@@ -72,6 +72,7 @@ pub(super) fn product(a: &Real, b: &Real, scope: &Scope) -> Outcome<Real> {
     let mut shape = batch.clone();
     shape.extend([rows, columns]);
     scope.fits(&shape)?;
+    scope.takes(&[&shape[..], &[inner]].concat())?;
     let y = if b.rank() == 2 && count(&of_a[..of_a.len() - 2])? * rows > 0 {
         // One product of all rows.
         let all = a.reshape(&[count(&of_a[..of_a.len() - 1])?, inner])?;

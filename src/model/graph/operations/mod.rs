@@ -17,6 +17,7 @@ mod recurrent;
 mod reduction;
 mod resize;
 mod shape;
+mod slice;
 
 use burn::tensor::Device;
 
@@ -34,7 +35,7 @@ pub(super) use pooling::{Pool, Pooling, Winners};
 pub(super) use recurrent::{Cell, Direction, Recurrent};
 pub(super) use reduction::Reduction;
 pub(super) use resize::{Coordinates, Interpolation, Resize, Rounding};
-pub(super) use shape::PadMode;
+pub(super) use slice::PadMode;
 
 /// What an operation gives, or why it can't.
 pub(super) type Outcome<T = Vec<Value>> = Result<T, String>;
@@ -183,6 +184,8 @@ pub(super) struct Scope<'a> {
     pub(super) taps: &'a mut Taps,
     /// The largest number of elements that a value may have.
     pub(super) limit: usize,
+    /// The same for integers and booleans, which are on the host.
+    pub(super) host_limit: usize,
     /// The number of images, for a node that depends on them.
     pub(super) batch: usize,
 }
@@ -204,6 +207,29 @@ impl Scope<'_> {
             ));
         }
         Ok(elements)
+    }
+}
+
+/// The multiplications that one operation may take: no network comes near.
+const WORK: u64 = 1 << 42;
+
+impl Scope<'_> {
+    /// Checks a shape of integers or booleans, which may be empty.
+    pub(super) fn fits_host(&self, shape: &[usize]) -> Outcome<usize> {
+        let elements = count(shape)?;
+        let limit = self.limit.min(self.host_limit);
+        if elements > limit {
+            return Err(format!("its output of shape {shape:?} is above the limit of {limit} integers"));
+        }
+        Ok(elements)
+    }
+
+    /// Checks how much there is to do.
+    pub(super) fn takes(&self, factors: &[usize]) -> Outcome<()> {
+        match count(factors) {
+            Ok(work) if work as u64 <= WORK => Ok(()),
+            _ => Err(format!("it would take more than {WORK} multiplications")),
+        }
     }
 }
 
@@ -362,6 +388,11 @@ impl Operation {
         )
     }
 
+    /// Whether it does no more than move the channels of images to the end or back.
+    pub(super) fn only_moves_channels(&self) -> bool {
+        matches!(self, Self::Transpose(Some(order)) if order[..] == [0, 2, 3, 1] || order[..] == [0, 3, 1, 2])
+    }
+
     /// Computes the outputs.
     pub(super) fn run(&self, values: &[Option<Value>], scope: &mut Scope) -> Outcome {
         let device = scope.device.clone();
@@ -426,10 +457,10 @@ impl Operation {
             Self::Transpose(order) => one(shape::transpose(inputs, order.as_deref())),
             Self::Squeeze => one(shape::squeeze(inputs)),
             Self::Unsqueeze => one(shape::unsqueeze(inputs)),
-            Self::Concat { axis } => one(shape::concat(inputs, *axis, scope)),
-            Self::Split { axis, outputs } => shape::split(inputs, *axis, *outputs),
-            Self::Slice => one(shape::slice(inputs)),
-            Self::Pad(mode) => one(shape::pad(inputs, *mode, scope)),
+            Self::Concat { axis } => one(slice::concat(inputs, *axis, scope)),
+            Self::Split { axis, outputs } => slice::split(inputs, *axis, *outputs),
+            Self::Slice => one(slice::slice(inputs)),
+            Self::Pad(mode) => one(slice::pad(inputs, *mode, scope)),
             Self::Tile => one(shape::tile(inputs, scope)),
             Self::Expand => one(shape::expand(inputs, scope)),
             Self::DepthToSpace { block, columns_first } => {

@@ -175,7 +175,7 @@ impl Norm {
                 let squares =
                     x.map(|x| Dispatch::float_mul(x.clone(), x)).reshape(&[shape[0], 1, shape[1], pixels])?;
                 let before = (size - 1) / 2;
-                let squares = super::shape::padded(
+                let squares = super::slice::padded(
                     &squares,
                     &[(0, 0), (0, 0), (before, size - 1 - before), (0, 0)],
                     0.0,

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::super::value::{Real, Value, strides};
 use super::convolution::Geometry;
-use super::shape::padded;
+use super::slice::padded;
 use super::{Inputs, Outcome, Scope};
 use crate::model::layers;
 
@@ -112,6 +112,7 @@ impl Pool {
         let mut output = vec![shape[0], shape[1]];
         output.extend(&places);
         scope.fits(&output)?;
+        scope.takes(&[&output[..], &self.kernel[..]].concat())?;
         let padded_size: Vec<usize> =
             (0..size.len()).map(|axis| size[axis] + padding[axis].0 + padding[axis].1 + over[axis]).collect();
         scope.fits(&[&shape[..2], &padded_size[..]].concat())?;

@@ -5,7 +5,7 @@ use burn::backend::ops::{ActivationOps, FloatTensorOps};
 
 use super::super::value::{Real, Value};
 use super::linear::product;
-use super::shape::part;
+use super::slice::part;
 use super::{Inputs, Outcome, Scope};
 
 /// What a step does.

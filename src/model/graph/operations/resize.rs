@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 
 use super::super::value::{Real, Value};
-use super::shape::select;
+use super::slice::select;
 use super::{Inputs, Outcome, Scope, axis, size};
 
 /// How a number between pixels is made.

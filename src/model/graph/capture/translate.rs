@@ -1,272 +1,24 @@
-//! Any Burn module as a graph: its forward pass is recorded on Burn's capture device.
+//! From what Burn records to operations.
 
-use std::collections::HashMap;
-
-use burn::backend::Capture;
 use burn::backend::ir::{
     ActivationOperationIr as OfActivation, BaseOperationIr as OfBase, FloatOperationIr as OfFloat,
     InterpolateModeIr as Mode, ModuleOperationIr as OfModule, NumericOperationIr as OfNumbers, OperationIr,
-    PadModeIr, ScalarIr, TensorId, TensorIr,
+    PadModeIr, ScalarIr, TensorIr,
 };
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-use super::build::Builder;
-use super::operations::{
+use super::super::operations::{
     Activation, Attention, Binary, Border, Comparison, Conv, Coordinates, Geometry, Interpolation, Norm,
     Operation, PadMode, Pool, Pooling, Reduction, Resize, Rounding, Unary,
 };
-use super::value::{Array, Data, Real, Value};
-use super::{Graph, Layout, Limits};
-use crate::model::{InputSpec, Preprocessing};
-use crate::{Error, Result};
+use super::super::value::{Array, Data};
+use super::Recording;
 
-/// Makes a model of any Burn module, without a change to its code: one forward pass is recorded on Burn's capture device,
-/// and every operation becomes a layer.
-///
-/// A layer is named by the path of the module whose weights it uses, `layer4.2.conv3` as PyTorch users know it; what uses
-/// no weights by what it does, `relu_1`, `sum_2`. Scaling and mean subtraction belong into the closure, so that the image
-/// is in the range that `input` declares.
-///
-/// ```
-/// use burn::nn::{Linear, LinearConfig, conv::{Conv2d, Conv2dConfig}};
-/// use burn::{module::Module, tensor::{Device, Tensor, activation::relu}};
-/// use vis::{Model, model::{InputSpec, capture}};
-///
-/// #[derive(Module, Debug)]
-/// struct Net { conv: Conv2d, dense: Linear }
-///
-/// impl Net {
-///     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-///         self.dense.forward(relu(self.conv.forward(x)).flatten(1, 3))
-///     }
-/// }
-///
-/// let device = Device::default();
-/// let net = Net {
-///     conv: Conv2dConfig::new([3, 4], [3, 3]).init(&device),
-///     dense: LinearConfig::new(4 * 6 * 6, 10).init(&device),
-/// };
-/// let model = capture(&net, InputSpec::rgb(8, 8), |net, image| net.forward(image / 255.0))?;
-/// let names: Vec<String> = model.layers()?.into_iter().map(|layer| layer.name).collect();
-/// assert_eq!(names, ["quotient_1", "conv", "relu_1", "reshape_1", "dense"]);
-/// # Ok::<(), vis::Error>(())
-/// ```
-///
-/// The pass is recorded as it is for inference: dropout does nothing, batch normalisation uses its running statistics.
-/// Other sizes of images than that of `input` work where the module computes no shape of its own from the image's.
-///
-/// # Errors
-///
-/// [`Error::Graph`] names the operation that a graph doesn't know.
-pub fn capture<M: Module, const D: usize>(
-    module: &M,
-    input: InputSpec,
-    forward: impl FnOnce(&M, Tensor<4>) -> Tensor<D>,
-) -> Result<Graph> {
-    let refused = |reason: String| Error::Graph { node: "the captured module".into(), reason };
-    let device = module.devices().into_iter().next().unwrap_or_default().inner();
-    let recorder = Device::capture();
-    let mut paths = HashMap::new();
-    let mut problem = None;
-    let recorded = recorder.capture_scope(|scope| {
-        let module = module.clone().to_device(&recorder);
-        let mut namer = Namer { path: Vec::new(), paths: HashMap::new() };
-        module.visit(&mut namer);
-        paths = namer.paths;
-        let image = input.zeros(&device).to_device(&recorder);
-        let output = forward(&module, image.clone());
-        match (id(image), id(output)) {
-            (Some(image), Some(output)) => scope.complete([image], [output]),
-            _ => {
-                problem = Some("the output was not computed from the image");
-                scope.complete([], [])
-            }
-        }
-    });
-    let recorded = recorded.map_err(|error| refused(error.to_string()))?;
-    if let Some(problem) = problem {
-        return Err(refused(problem.into()));
-    }
-    let (Some(image), Some(output)) = (recorded.graph.inputs.first(), recorded.graph.outputs.first()) else {
-        return Err(refused("it has no input or no output".into()));
-    };
-    let mut recording = Recording {
-        builder: Builder::new(&device, Limits::default()),
-        values: HashMap::new(),
-        paths,
-        kinds: HashMap::new(),
-    };
-    let image_value = recording.builder.image();
-    recording.values.insert(*image, image_value);
-    for (id, data) in recorded.values {
-        if id != *image {
-            let value = constant(data, &device).map_err(refused)?;
-            let value = recording.builder.constant(value);
-            recording.values.insert(id, value);
-        }
-    }
-    let last = last_uses(&recorded.graph.operations, &recording.paths);
-    for (index, operation) in recorded.graph.operations.iter().enumerate() {
-        recording.operation(index, operation, &last).map_err(refused)?;
-    }
-    let output =
-        recording.values.get(output).copied().ok_or_else(|| refused("its output was not recorded".into()))?;
-    let preprocessing = Preprocessing::none().with_range(input.range());
-    recording.builder.finish(image_value, Layout::ChannelsFirst, vec![output], input, preprocessing)
-}
-
-fn id<const D: usize>(tensor: Tensor<D>) -> Option<TensorId> {
-    tensor.try_into_primitive::<Capture>().ok().map(|primitive| primitive.id())
-}
-
-/// The path of every parameter.
-struct Namer {
-    path: Vec<String>,
-    paths: HashMap<TensorId, String>,
-}
-
-impl ModuleVisitor for Namer {
-    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        if let Some(id) = id(parameter.val()) {
-            // The last part is the parameter in its module.
-            let path = self.path.split_last().map_or(String::new(), |(_, module)| module.join("."));
-            self.paths.insert(id, path);
-        }
-    }
-
-    fn visit_int<const D: usize>(&mut self, _parameter: &Param<Tensor<D, Int>>) {}
-
-    fn visit_bool<const D: usize>(&mut self, _parameter: &Param<Tensor<D, Bool>>) {}
-
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-}
-
-/// A constant of the recording.
-fn constant(data: TensorData, device: &Device) -> Result<Value, String> {
-    let shape = data.shape.to_vec();
-    let wrong = |error: &dyn std::fmt::Debug| format!("a constant can't be read: {error:?}");
-    if data.dtype.is_float() {
-        let values = data.convert::<f32>().try_to_vec::<f32>().map_err(|error| wrong(&error))?;
-        if values.is_empty() {
-            return Ok(Array { shape, data: Data::Float(values) }.into());
-        }
-        return Real::from_host(shape, values, device).map(Value::from);
-    }
-    if data.dtype.is_bool() {
-        let values: Vec<bool> = data.iter::<bool>().collect();
-        return Ok(Array::bools(shape, values).into());
-    }
-    let values: Vec<i64> = data.iter::<i64>().collect();
-    Ok(Value::ints(shape, values))
-}
-
-/// For each module, the last operation that uses its weights.
-fn last_uses(operations: &[OperationIr], paths: &HashMap<TensorId, String>) -> HashMap<String, usize> {
-    let mut last = HashMap::new();
-    let mut paths = paths.clone();
-    for (index, operation) in operations.iter().enumerate() {
-        let found = operation.inputs().find_map(|tensor| paths.get(&tensor.id).cloned());
-        let Some(path) = found else { continue };
-        // A weight that is only turned or reshaped is still that weight.
-        if operation.inputs().all(|tensor| paths.contains_key(&tensor.id)) {
-            for output in operation.outputs() {
-                paths.insert(output.id, path.clone());
-            }
-        } else {
-            last.insert(path, index);
-        }
-    }
-    last
-}
-
-/// A recording on its way to a graph.
-struct Recording {
-    builder: Builder,
-    values: HashMap<TensorId, usize>,
-    paths: HashMap<TensorId, String>,
-    /// How often each kind of operation was met.
-    kinds: HashMap<&'static str, usize>,
-}
+/// An operation, its inputs and its outputs; `None` for one that is not known.
+pub(super) type Translated<'a> = Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>;
 
 impl Recording {
-    fn value(&self, tensor: &TensorIr) -> Result<Option<usize>, String> {
-        let found = self.values.get(&tensor.id).copied();
-        found.map(Some).ok_or_else(|| "an operation uses a value that was not recorded".into())
-    }
-
-    fn number(&mut self, scalar: &ScalarIr) -> Result<Option<usize>, String> {
-        let number = match scalar {
-            ScalarIr::Float(number) => *number as f32,
-            ScalarIr::Int(number) => *number as f32,
-            ScalarIr::UInt(number) => *number as f32,
-            ScalarIr::Bool(number) => f32::from(u8::from(*number)),
-        };
-        self.builder.number(number).map(Some).map_err(|error| error.to_string())
-    }
-
-    fn integers(&mut self, values: impl IntoIterator<Item = i64>) -> Option<usize> {
-        Some(self.builder.integers(&values.into_iter().collect::<Vec<_>>()))
-    }
-
-    fn sizes(&mut self, tensor: &TensorIr) -> Option<usize> {
-        self.integers(tensor.shape.iter().map(|size| *size as i64).collect::<Vec<_>>())
-    }
-
-    fn operation(
-        &mut self,
-        index: usize,
-        recorded: &OperationIr,
-        last: &HashMap<String, usize>,
-    ) -> Result<(), String> {
-        if let OperationIr::Init(_) | OperationIr::Drop(_) = recorded {
-            return Ok(());
-        }
-        let Some((operation, inputs, outputs)) = self.translate(recorded)? else {
-            let debug = format!("{recorded:?}");
-            let name: String = debug.chars().take_while(|letter| *letter != '{').take(80).collect();
-            return Err(format!("it uses an operation that a graph doesn't know: {}", name.trim_end()));
-        };
-        let path = recorded.inputs().find_map(|tensor| self.paths.get(&tensor.id).cloned());
-        let kind = operation.kind();
-        let name = match path {
-            Some(path) if recorded.inputs().all(|tensor| self.paths.contains_key(&tensor.id)) => {
-                for output in recorded.outputs() {
-                    self.paths.insert(output.id, path.clone());
-                }
-                path
-            }
-            Some(path) if last.get(&path) == Some(&index) && !path.is_empty() => path,
-            Some(path) if !path.is_empty() => format!("{path}.{}", kind.replace(' ', "_")),
-            _ => {
-                let count = self.kinds.entry(kind).or_insert(0);
-                *count += 1;
-                format!("{}_{count}", kind.replace(' ', "_"))
-            }
-        };
-        let outputs = outputs
-            .into_iter()
-            .map(|tensor| {
-                let value = self.builder.value();
-                self.values.insert(tensor.id, value);
-                Some(value)
-            })
-            .collect();
-        self.builder.node(name, operation, inputs, outputs).map_err(|error| error.to_string())
-    }
-
     /// The operation, its inputs and its outputs; `None` for one that is not known.
-    #[allow(clippy::type_complexity, reason = "three lists")]
-    fn translate<'a>(
-        &mut self,
-        recorded: &'a OperationIr,
-    ) -> Result<Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>, String> {
+    pub(super) fn translate<'a>(&mut self, recorded: &'a OperationIr) -> Result<Translated<'a>, String> {
         let unary = |recording: &Self, operation: Operation, input: &TensorIr, out: &'a TensorIr| {
             Ok(Some((operation, vec![recording.value(input)?], vec![out])))
         };
@@ -347,11 +99,7 @@ impl Recording {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "three lists")]
-    fn base<'a>(
-        &mut self,
-        base: &'a OfBase,
-    ) -> Result<Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>, String> {
+    fn base<'a>(&mut self, base: &'a OfBase) -> Result<Translated<'a>, String> {
         Ok(Some(match base {
             OfBase::Reshape(op) => {
                 let sizes = self.sizes(&op.out);
@@ -434,11 +182,7 @@ impl Recording {
         }))
     }
 
-    #[allow(clippy::type_complexity, reason = "three lists")]
-    fn numeric<'a>(
-        &mut self,
-        numeric: &'a OfNumbers,
-    ) -> Result<Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>, String> {
+    fn numeric<'a>(&mut self, numeric: &'a OfNumbers) -> Result<Translated<'a>, String> {
         let pair = match numeric {
             OfNumbers::Add(op) => Some((Operation::Binary(Binary::Add), op)),
             OfNumbers::Sub(op) => Some((Operation::Binary(Binary::Sub), op)),
@@ -539,11 +283,7 @@ impl Recording {
         }))
     }
 
-    #[allow(clippy::type_complexity, reason = "three lists")]
-    fn module<'a>(
-        &mut self,
-        module: &'a OfModule,
-    ) -> Result<Option<(Operation, Vec<Option<usize>>, Vec<&'a TensorIr>)>, String> {
+    fn module<'a>(&mut self, module: &'a OfModule) -> Result<Translated<'a>, String> {
         let geometry =
             |stride: &[usize], padding: &[(usize, usize)], dilation: &[usize], groups: usize| Geometry {
                 stride: stride.to_vec(),
