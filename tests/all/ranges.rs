@@ -354,7 +354,7 @@ fn entries_for_another_number_of_images_are_refused() {
     for batch in [1, 3] {
         let images = vis::random::noise([batch, 3, 8, 8], (0.0, 255.0), 0, 0, &device());
         let error = gradient.values(images).unwrap_err().to_string();
-        assert_eq!(error, format!("the filters must be one entry per image ({batch}), not 2"));
+        assert!(error.ends_with(&format!("must be one entry per image ({batch}), not 2")), "{error}");
     }
 }
 

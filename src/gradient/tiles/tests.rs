@@ -269,7 +269,7 @@ fn a_placement_reaches_every_shift_and_border_along_both_axes() {
 #[test]
 fn shifts_down_and_right_are_told_apart() {
     // The gradient of −Σx²/n goes back to where each pixel that is seen comes from.
-    let model = identity([1, 1, 1]);
+    let model = identity([2, 1, 1]);
     let losses = LayerEnergy::new("output").into();
     let image = Array3::from_shape_fn((2, 4, 7), |(c, y, x)| (30 * c + 7 * y + x) as f32 / 8.0 - 3.0);
     let source = |place: usize, shift: i64, side: usize| {
