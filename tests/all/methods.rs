@@ -578,3 +578,38 @@ fn the_sets_of_faithfulness_depend_on_the_seed_and_not_on_how_many_run_at_once()
         assert_close(&found, &first, 1e-5);
     }
 }
+
+#[test]
+fn a_factor_stays_before_a_probability_and_kinds_of_terms_stay_apart() {
+    let model = Tiny::new(&device());
+    let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &device());
+    let softmax = crate::host::values(model.activation(image.clone(), "softmax").unwrap());
+    for factor in [0.5, -4.0] {
+        let target = (factor * Target::class(3)).as_probability();
+        assert_close(&target.scores(&model, image.clone()).unwrap(), &[factor * softmax[3]], 1e-5);
+    }
+    let mixed = Target::class(1).in_layer("logits") + Target::channel("logits", 2);
+    assert_eq!(mixed.to_string(), "class 1 + channel 2 of `logits`");
+}
+
+#[test]
+fn the_likeness_to_an_embedding_is_nothing_where_the_layer_is_zero() {
+    let model = Weighted::new([2, 3, 4], numbers(24, 5));
+    let scores =
+        Target::likeness("features", [1.0, 2.0]).scores(&model, Tensor::zeros([2, 2, 3, 4], &device()));
+    assert_eq!(scores.unwrap(), [0.0, 0.0]);
+}
+
+#[test]
+fn faithfulness_tells_of_the_sets_of_all_images() {
+    let model = Weighted::new([2, 3, 4], numbers(24, 5));
+    let told = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let keep = told.clone();
+    let measure = MuFidelity::new().sets(5).batch_size(2).progress(move |progress| {
+        keep.lock().unwrap().push((progress.done, progress.of));
+        std::ops::ControlFlow::Continue(())
+    });
+    let images = tensor(&numbers(72, 7), [3, 2, 3, 4]);
+    measure.evaluate(&model, images, tensor(&numbers(36, 9), [3, 1, 3, 4]), &output()).unwrap();
+    assert_eq!(*told.lock().unwrap(), [(6, 15), (12, 15), (15, 15)]);
+}

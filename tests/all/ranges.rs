@@ -466,3 +466,22 @@ fn colour_maps_are_shown_by_the_names_they_are_read_from() {
     }
     assert_eq!(vis::picture::ColorMap::Viridis.to_string(), "viridis");
 }
+
+#[test]
+fn frequencies_are_counted_in_pixels_along_both_axes() {
+    // One wave down 6 or 20 rows has a frequency of 1/6 or 1/20 whatever the width, two waves across 9 columns 2/9; the
+    // scale is one over it. A bin between the first and the last counts for its mirror image too.
+    for ([height, width], waves) in [([6, 9], 2), ([20, 9], 1), ([5, 24], 4)] {
+        let fourier = Fourier::new([height, width], (-1.0, 1.0));
+        let bins = width / 2 + 1;
+        let largest = |row: usize, column: usize| {
+            let mut values = vec![0.0; 6 * height * bins];
+            values[row * bins + column] = 0.01;
+            let decoded = crate::host::values(fourier.decode(tensor(&values, [1, 6, height, bins])));
+            decoded.into_iter().map(f32::abs).fold(0.0, f32::max)
+        };
+        let (down, across) = (largest(1, 0), largest(0, waves));
+        let expected = height as f32 / (2.0 * width as f32 / waves as f32);
+        assert!((down / across / expected - 1.0).abs() < 0.01, "{height} × {width}: {down} and {across}");
+    }
+}
