@@ -119,3 +119,18 @@ fn a_run_that_is_dropped_half_way_has_ended_and_ends_once() {
     assert_eq!(ended(&|steps| steps.take(2).for_each(|step| drop(step.unwrap()))), [2]);
     assert_eq!(ended(&|steps| steps.for_each(|step| drop(step.unwrap()))), [3]);
 }
+
+#[test]
+fn progress_tells_the_mean_loss_of_the_batch_at_the_steps_that_are_read() {
+    let model = identity([1, 2, 3]);
+    let rows = vec![[5.0, 4.0], [2.0, -4.0], [3.0, 6.5], [0.0, 1.0], [7.0, 1.0]];
+    let told = |read_every: usize| -> Vec<Option<f32>> {
+        let table = Table { rows: rows.clone(), calls: Mutex::new(0) };
+        let start = Tensor::ones([2, 1, 2, 3], &device());
+        let run = Optimizer::new(&model, table).seed_img(start).max_iter(5).read_every(read_every);
+        run.steps().unwrap().map(|step| step.unwrap().progress().loss).collect()
+    };
+    let means = [4.5, -1.0, 4.75, 0.5, 4.0];
+    assert_eq!(told(1), means.map(Some));
+    assert_eq!(told(2), [None, Some(means[1]), None, Some(means[3]), Some(means[4])]);
+}

@@ -606,10 +606,77 @@ fn faithfulness_tells_of_the_sets_of_all_images() {
     let told = std::sync::Arc::new(Mutex::new(Vec::new()));
     let keep = told.clone();
     let measure = MuFidelity::new().sets(5).batch_size(2).progress(move |progress| {
-        keep.lock().unwrap().push((progress.done, progress.of));
+        keep.lock().unwrap().push(progress.to_string());
         std::ops::ControlFlow::Continue(())
     });
     let images = tensor(&numbers(72, 7), [3, 2, 3, 4]);
     measure.evaluate(&model, images, tensor(&numbers(36, 9), [3, 1, 3, 4]), &output()).unwrap();
-    assert_eq!(*told.lock().unwrap(), [(6, 15), (12, 15), (15, 15)]);
+    let words = ["6/15  sets of pixels", "12/15  sets of pixels", "15/15  sets of pixels"];
+    assert_eq!(*told.lock().unwrap(), words);
+}
+
+#[test]
+fn integrated_gradients_tell_of_the_points_of_all_images_and_baselines() {
+    let model = Weighted::new([2, 3, 4], numbers(24, 5));
+    let told = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let keep = told.clone();
+    let method = IntegratedGradients::new().steps(4).batch_size(3).progress(move |progress| {
+        keep.lock().unwrap().push((progress.done, progress.of));
+        std::ops::ControlFlow::Continue(())
+    });
+    let method = method.baselines([0.0, 1.0, -2.0].map(Baseline::Value));
+    method.attribute(&model, tensor(&numbers(48, 7), [2, 2, 3, 4]), &output()).unwrap();
+    assert_eq!(*told.lock().unwrap(), [(18, 24), (24, 24)]);
+}
+
+#[test]
+fn kinds_of_targets_that_differ_from_image_to_image_are_read_for_each() {
+    let model = Weighted::seeing([2, 3], [2, 4, 5], numbers(12, 5));
+    let images = tensor(&numbers(80, 7), [2, 2, 4, 5]);
+    let mask =
+        |shift: usize| ndarray::Array2::from_shape_fn((2, 3), |(y, x)| ((y * 3 + x + shift) % 4) as f32);
+    let first = |x: Tensor<4>| {
+        let batch = x.dims()[0];
+        x.narrow(1, 0, 1).narrow(2, 0, 1).narrow(3, 0, 1).reshape([batch])
+    };
+    let pairs: Vec<[Target; 2]> = vec![
+        [Target::mask("features", 0, mask(0)), Target::mask("features", 0, mask(1))],
+        [Target::mask("features", 0, mask(0)), Target::mask("features", 1, mask(0))],
+        [Target::direction("features", [1.0, -2.0]), Target::direction("features", [3.0, 0.5])],
+        [
+            Target::direction_at("features", [1.0, -2.0], 0, 1),
+            Target::direction_at("features", [1.0, -2.0], 1, 0),
+        ],
+        [Target::direction("features", [1.0, -2.0]), Target::direction_at("features", [1.0, -2.0], 1, 2)],
+        [Target::likeness("features", [1.0, -2.0]), Target::likeness("features", [2.0, 1.0])],
+        [Target::map("features", first), Target::map("features", move |x| first(x) * -2.0)],
+        [Target::neuron("features", 0, 1, 2), Target::neuron("features", 1, 1, 2)],
+        [Target::layer("features"), Target::layer("output")],
+        [Target::channel("features", 0), Target::channels("features", [0, 1])],
+    ];
+    for pair in pairs {
+        let alone = |image: usize, target: &Target| {
+            target.scores(&model, images.clone().narrow(0, image, 1)).unwrap()[0]
+        };
+        let expected = [alone(0, &pair[0]), alone(1, &pair[1])];
+        let together = Target::per_image(pair.clone()).scores(&model, images.clone()).unwrap();
+        assert_close(&together, &expected, 1e-5);
+        assert_ne!(alone(0, &pair[0]), alone(0, &pair[1]), "{} and {}", pair[0], pair[1]);
+        // And the same for both.
+        let same = pair[1].scores(&model, images.clone()).unwrap();
+        assert_close(&same, &[alone(0, &pair[1]), alone(1, &pair[1])], 1e-5);
+    }
+}
+
+#[test]
+fn an_image_that_is_its_own_baseline_needs_no_gradient() {
+    // Of a dark image the rectifier lets nothing through; on the way from it to itself nothing is missed.
+    let model = Function(InputSpec::new([1, 2, 3], (-5.0, 5.0)), |x: Tensor<4>, taps: &mut Taps| {
+        taps.relu(x.mean_dims(&[1, 2, 3]))
+    });
+    let dark = Tensor::full([1, 1, 2, 3], -2.0, &device());
+    let method = IntegratedGradients::new().steps(4).baseline(Baseline::Value(-2.0));
+    let found = method.attribute(&model, dark.clone(), &output()).unwrap();
+    assert_eq!(crate::host::values(found), [0.0; 6]);
+    assert!(method.attribute(&model, dark - 1.0, &output()).is_err());
 }

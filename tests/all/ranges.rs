@@ -148,7 +148,7 @@ fn losses_are_known_by_name_in_lists_and_alone() {
     assert_eq!(found, names);
     // As one of a list each keeps its name and its layers.
     for (loss, name) in all.into_iter().zip(names) {
-        let layers = loss.layers();
+        let layers = loss.as_ref().layers();
         assert_eq!(Loss::name(&loss), name);
         assert_eq!(Loss::layers(&loss), layers);
         let losses = Losses::from(loss);
