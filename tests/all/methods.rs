@@ -588,6 +588,11 @@ fn a_factor_stays_before_a_probability_and_kinds_of_terms_stay_apart() {
         let target = (factor * Target::class(3)).as_probability();
         assert_close(&target.scores(&model, image.clone()).unwrap(), &[factor * softmax[3]], 1e-5);
     }
+    let predicted = Target::predicted().as_probability();
+    assert_eq!(predicted.to_string(), "probability of the predicted class");
+    let most = softmax.iter().copied().fold(0.0, f32::max);
+    assert_close(&predicted.scores(&model, image).unwrap(), &[most], 1e-5);
+    assert_eq!((0.0 * Target::class(1)).to_string(), "0 × class 1");
     let mixed = Target::class(1).in_layer("logits") + Target::channel("logits", 2);
     assert_eq!(mixed.to_string(), "class 1 + channel 2 of `logits`");
 }
