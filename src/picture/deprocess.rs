@@ -124,4 +124,12 @@ mod tests {
             assert!((brightness(value) - expected).abs() < 1e-6, "{value}");
         }
     }
+
+    #[test]
+    fn the_smallest_deviation_is_not_divided_by_nothing() {
+        // A deviation of 1e-7 and as much under the division: half of the contrast.
+        let values = array![[[0.0, 2e-7]]];
+        let brightness = standardization(values.view(), 0.25);
+        assert!((brightness(0.0) - 0.375).abs() < 1e-3 && (brightness(2e-7) - 0.625).abs() < 1e-3);
+    }
 }

@@ -769,4 +769,12 @@ mod tests {
             assert_eq!(pixel[0], expected, "at {x}, {y}");
         }
     }
+
+    #[test]
+    fn the_default_columns_count_the_margins() {
+        // With 20 around them 30 × 10 are 50 × 30, of which two by two are squarest.
+        let pictures = vec![plain(30, 10, 9); 4];
+        let columns = |margin: u32| Layout::of(&Grid::new(&pictures).margin(margin)).unwrap().columns;
+        assert_eq!((columns(0), columns(20)), (1, 2));
+    }
 }

@@ -620,6 +620,7 @@ mod tests {
             (Target::channels("logits", [2, 1]), Some(vec![2, 1])),
             (Target::per_image([Target::class(2), Target::class(0)]), Some(vec![2])),
             (Target::class(3) - Target::class(1), None),
+            (0.5 * Target::class(3), None),
             (Target::channels("conv2", [2, 1]), None),
             (Target::class(1).in_layer("softmax"), None),
             (Target::probability(1), None),

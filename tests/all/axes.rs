@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, Array4, s};
 use vis::gradient::Gradient;
 use vis::losses::{Losses, Style};
+use vis::model::InputSpec;
 use vis::random::stream;
 use vis::transforms::{Jitter, Mirror, Pad, Rotate, Scale, Transform, Wrap};
 
@@ -192,5 +193,21 @@ fn transforms_treat_every_image_and_channel_of_a_batch_alike() {
             let difference = &together.slice(s![image, channel, .., ..]) - &alone.slice(s![0, 0, .., ..]);
             assert!(difference.iter().all(|value| value.abs() < 1e-6), "{transform:?} {image} {channel}");
         }
+    }
+}
+
+#[test]
+fn sizes_are_given_height_first_everywhere() {
+    let model = identity([3, 5, 5]);
+    let wanted = || vis::losses::ActivationMaximization::new("output", 0);
+    for [height, width] in [[4, 9], [9, 4], [6, 7]] {
+        let run = vis::Optimizer::new(&model, wanted()).size_of_image(height, width).batch(2);
+        assert_eq!(run.max_iter(1).minimize().unwrap().image.dims(), [2, 3, height, width]);
+        let pictures = vis::visualize_activation(&model, "output").filter_indices([1]).size(height, width);
+        assert_eq!(pictures.max_iter(1).run().unwrap()[0].image.dim(), (3, height, width));
+        let spec = InputSpec::new([3, height, width], (0.0, 1.0));
+        assert_eq!(spec.size(), (height, width));
+        assert!(spec.check([2, 3, height, width]).is_ok() && spec.check([2, 3, width, height]).is_err());
+        assert_eq!(spec.zeros(&device()).dims(), [1, 3, height, width]);
     }
 }

@@ -1,10 +1,12 @@
 //! What is told of a run belongs to what it gives: steps to images, labels to pictures, in every batch.
 
-use std::sync::Mutex;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Tensor, TensorData};
+use vis::callbacks::{Callback, End};
 use vis::model::{Digits, Tiny};
-use vis::optimizer::Normalization;
+use vis::optimizer::{Normalization, Step, Steps};
 use vis::{Loss, Optimizer, Scene, visualize_activation};
 
 use crate::support::{device, identity, tensor};
@@ -85,4 +87,50 @@ fn labels_stay_with_their_pictures_however_these_are_cut_into_batches() {
             }
         }
     }
+}
+
+/// Notes the number of steps that it was told of at the end.
+struct Ends(Arc<Mutex<Vec<usize>>>);
+
+impl Callback for Ends {
+    fn on_step(&mut self, _: &Step) -> vis::Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+    fn on_end(&mut self, end: &End) -> vis::Result<()> {
+        self.0.lock().unwrap().push(end.steps);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_that_is_dropped_half_way_has_ended_and_ends_once() {
+    let model = identity([1, 2, 3]);
+    let ended = |leave: &dyn Fn(&mut Steps<'_>)| {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let wanted = vis::losses::ActivationMaximization::new("output", 0);
+        let run = Optimizer::new(&model, wanted).callback(Ends(told.clone())).max_iter(3);
+        let mut steps = run.steps().unwrap();
+        leave(&mut steps);
+        drop(steps);
+        let told = told.lock().unwrap().clone();
+        told
+    };
+    assert_eq!(ended(&|_| ()), [0]);
+    assert_eq!(ended(&|steps| steps.take(2).for_each(|step| drop(step.unwrap()))), [2]);
+    assert_eq!(ended(&|steps| steps.for_each(|step| drop(step.unwrap()))), [3]);
+}
+
+#[test]
+fn progress_tells_the_mean_loss_of_the_batch_at_the_steps_that_are_read() {
+    let model = identity([1, 2, 3]);
+    let rows = vec![[5.0, 4.0], [2.0, -4.0], [3.0, 6.5], [0.0, 1.0], [7.0, 1.0]];
+    let told = |read_every: usize| -> Vec<Option<f32>> {
+        let table = Table { rows: rows.clone(), calls: Mutex::new(0) };
+        let start = Tensor::ones([2, 1, 2, 3], &device());
+        let run = Optimizer::new(&model, table).seed_img(start).max_iter(5).read_every(read_every);
+        run.steps().unwrap().map(|step| step.unwrap().progress().loss).collect()
+    };
+    let means = [4.5, -1.0, 4.75, 0.5, 4.0];
+    assert_eq!(told(1), means.map(Some));
+    assert_eq!(told(2), [None, Some(means[1]), None, Some(means[3]), Some(means[4])]);
 }

@@ -148,7 +148,7 @@ fn losses_are_known_by_name_in_lists_and_alone() {
     assert_eq!(found, names);
     // As one of a list each keeps its name and its layers.
     for (loss, name) in all.into_iter().zip(names) {
-        let layers = loss.layers();
+        let layers = loss.as_ref().layers();
         assert_eq!(Loss::name(&loss), name);
         assert_eq!(Loss::layers(&loss), layers);
         let losses = Losses::from(loss);
@@ -179,6 +179,7 @@ fn modifiers_of_the_gradient_are_what_they_say_and_finite_at_zero() {
 /// L-BFGS in double precision, of one image: the two loops of Nocedal and Wright, algorithm 7.4.
 struct TwoLoops {
     longest: f64,
+    rate: f64,
     history: usize,
     pairs: Vec<(Vec<f64>, Vec<f64>)>,
     scale: Option<f64>,
@@ -216,6 +217,7 @@ impl TwoLoops {
             let back = dot(y, &q) / dot(s, y);
             q.iter_mut().zip(s).for_each(|(q, s)| *q += (share - back) * s);
         }
+        q.iter_mut().for_each(|q| *q *= self.rate);
         let shorten = (self.longest / size(&q)).min(1.0);
         self.last = Some((x.to_vec(), g.to_vec()));
         x.iter().zip(&q).map(|(x, q)| x - shorten * q).collect()
@@ -228,11 +230,17 @@ fn lbfgs_takes_the_steps_of_its_two_loops_whatever_the_curvature_and_the_memory(
     for (curvature, longest) in
         [([0.002, 0.01, 0.03, 0.05, 0.2, 0.4], 3.0), ([1.0, 2.0, 3.0, 5.0, 8.0, 13.0], 0.7)]
     {
-        for history in [1, 2, 3, 10] {
+        for (history, rate) in [(1, 1.0), (2, 0.7), (3, 1.0), (10, 0.4)] {
             let start = [[3.0, -2.0, 1.0, 4.0, -5.0, 2.0], [-1.0, 0.5, 6.0, -2.5, 1.5, -3.0]];
             let gradient = |x: &[f64]| -> Vec<f64> { x.iter().zip(curvature).map(|(x, k)| k * x).collect() };
-            let mut reference =
-                [0, 1].map(|_| TwoLoops { longest, history, pairs: Vec::new(), scale: None, last: None });
+            let mut reference = [0, 1].map(|_| TwoLoops {
+                longest,
+                rate,
+                history,
+                pairs: Vec::new(),
+                scale: None,
+                last: None,
+            });
             let mut update = Lbfgs::new(longest as f32).unwrap().with_history(history);
             let mut at = start.map(|row| row.to_vec());
             for step in 0..7 {
@@ -241,7 +249,7 @@ fn lbfgs_takes_the_steps_of_its_two_loops_whatever_the_curvature_and_the_memory(
                     tensor(&values, [2, 1, 2, 3])
                 };
                 let slopes = [gradient(&at[0]), gradient(&at[1])];
-                let found = crate::host::values(update.step(flat(&at), flat(&slopes), 1.0));
+                let found = crate::host::values(update.step(flat(&at), flat(&slopes), rate));
                 for image in 0..2 {
                     at[image] = reference[image].step(&at[image], &slopes[image]);
                 }
@@ -259,6 +267,7 @@ fn a_spectrum_starts_from_noise_of_its_own_for_each_image_and_of_no_mean() {
     let fourier = Fourier::new([9, 14], (0.0, 1.0));
     let start = |batch: usize, first: usize| fourier.start([batch, 3, 9, 14], 7, first, &device());
     let together = start(4, 0);
+    assert_ne!(crate::host::values(start(1, 0)), crate::host::values(start(1, 1)));
     for image in 0..4 {
         let alone = crate::host::values(start(1, image));
         assert_eq!(crate::host::values(together.clone().narrow(0, image, 1)), alone, "image {image}");
@@ -345,6 +354,134 @@ fn entries_for_another_number_of_images_are_refused() {
     for batch in [1, 3] {
         let images = vis::random::noise([batch, 3, 8, 8], (0.0, 255.0), 0, 0, &device());
         let error = gradient.values(images).unwrap_err().to_string();
-        assert_eq!(error, format!("the filters must be one entry per image ({batch}), not 2"));
+        assert!(error.ends_with(&format!("must be one entry per image ({batch}), not 2")), "{error}");
+    }
+}
+
+#[test]
+fn the_smallest_gradients_are_neither_blown_up_nor_divided_by_nothing() {
+    // 1e-7 stands under every division.
+    let tiny = tensor(&[1e-7, 3e-7], [1, 1, 1, 2]);
+    for modifier in [GradientModifier::Invert, GradientModifier::SmallValues] {
+        let found = crate::host::values(modifier.apply(tiny.clone()));
+        assert!((found[0] / 5e6 - 1.0).abs() < 1e-3 && (found[1] / 2.5e6 - 1.0).abs() < 1e-3, "{found:?}");
+    }
+    // The slope of a·x at every pixel is a: a root mean square of 1e-7, of which half is left.
+    struct Slope;
+    impl Loss for Slope {
+        fn name(&self) -> String {
+            "slope".into()
+        }
+        fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
+            Ok(scene.image().sum_dims(&[1, 2, 3]).reshape([scene.batch()]) * 1e-7)
+        }
+    }
+    let model = crate::support::identity([1, 2, 3]);
+    let run = vis::Optimizer::new(&model, Slope).seed_img(Tensor::zeros([1, 1, 2, 3], &device())).max_iter(1);
+    let gradient = run.minimize().unwrap().gradient;
+    assert_close(&crate::host::values(gradient), &[0.5; 6], 1e-3);
+}
+
+#[test]
+fn a_gradient_of_any_sign_is_no_gradient_of_zero() {
+    // Slopes −1 and 0 in the first image, 0 in the second.
+    struct Falling;
+    impl Loss for Falling {
+        fn name(&self) -> String {
+            "falling".into()
+        }
+        fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
+            let weights = tensor(&[-1.0, 0.0, 0.0, 0.0], [2, 1, 1, 2]);
+            Ok((scene.image() * weights).sum_dims(&[1, 2, 3]).reshape([2]))
+        }
+    }
+    let model = crate::support::identity([1, 1, 2]);
+    let run = vis::Optimizer::new(&model, Falling).seed_img(Tensor::zeros([2, 1, 1, 2], &device()));
+    assert_eq!(run.max_iter(2).minimize().unwrap().zero_gradient, [false, true]);
+}
+
+#[test]
+fn noise_lies_in_a_band_about_the_middle_of_any_range() {
+    // keras-vis: 128 ± 10 of 0..255, so a half band of 10/255 of the range, half a 255th above its middle.
+    for range in [(0.0, 255.0), (-3.0, 5.0), (10.0, 11.0), (-1.0, 0.0)] {
+        let (width, middle) = (range.1 - range.0, (range.0 + range.1) / 2.0);
+        let images = vis::random::noise([3, 2, 20, 30], range, 4, 5, &device());
+        let values = crate::host::values(images.clone());
+        let (centre, half) = (middle + width * 0.5 / 255.0, width * 10.0 / 255.0);
+        let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert!((low - (centre - half)).abs() < 0.02 * half && (high - (centre + half)).abs() < 0.02 * half);
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((mean - centre).abs() < 0.05 * half, "{range:?}: {mean}");
+        // Each image has a stream of its own, whichever batch it is in.
+        for image in 0..3 {
+            let alone = vis::random::noise([1, 2, 20, 30], range, 4, 5 + image, &device());
+            assert_eq!(crate::host::values(alone), values[image * 1200..image * 1200 + 1200]);
+        }
+        assert_ne!(values[..1200], values[1200..2400]);
+    }
+}
+
+#[test]
+fn spectra_are_equal_if_their_sizes_ranges_and_decays_are() {
+    let fourier = Fourier::new([4, 7], (0.0, 1.0));
+    assert_eq!(fourier, Fourier::new([4, 7], (0.0, 1.0)));
+    fourier.decode(fourier.start([1, 1, 4, 7], 0, 0, &device())); // what is kept of it makes no difference
+    assert_eq!(fourier, Fourier::new([4, 7], (0.0, 1.0)));
+    for other in [
+        Fourier::new([7, 4], (0.0, 1.0)),
+        Fourier::new([4, 7], (0.0, 2.0)),
+        Fourier::new([4, 7], (0.0, 1.0)).with_decay(0.5),
+    ] {
+        assert_ne!(fourier, other);
+    }
+}
+
+#[test]
+fn values_of_losses_are_found_by_name_and_lists_know_their_length() {
+    let model = crate::support::identity([1, 2, 3]);
+    let losses = vis::losses![
+        (LPNorm::default(), 2.0),
+        (LayerEnergy::new("output"), 0.5),
+        (TotalVariation::default(), 0.0)
+    ];
+    assert_eq!(losses.len(), 3);
+    assert!(!losses.is_empty() && Losses::new().is_empty());
+    assert_eq!(Losses::new().len(), 0);
+    let images = tensor(&[1.0, 2.0, -3.0, 4.0, 0.0, 0.5, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], [2, 1, 2, 3]);
+    let values = vis::gradient::Gradient::new(&model, &losses).values(images).unwrap();
+    // −½ of the mean square.
+    let energy = values.named("energy of output").unwrap().to_vec();
+    assert_close(&energy, &[-0.5 * (1.0 + 4.0 + 9.0 + 16.0 + 0.25) / 6.0, -2.0], 1e-5);
+    let norm = values.named("L-6 norm").unwrap().to_vec();
+    assert_close(&norm[1..], &[2.0 * 2.0 * 6.0_f32.powf(1.0 / 6.0) / 6.0], 1e-4);
+    assert!(values.named("TV(2)").is_none() && values.named("").is_none());
+}
+
+#[test]
+fn colour_maps_are_shown_by_the_names_they_are_read_from() {
+    for colors in vis::picture::ColorMap::ALL {
+        assert_eq!(colors.to_string(), colors.name());
+        assert_eq!(colors.name().parse::<vis::picture::ColorMap>().unwrap(), colors);
+    }
+    assert_eq!(vis::picture::ColorMap::Viridis.to_string(), "viridis");
+}
+
+#[test]
+fn frequencies_are_counted_in_pixels_along_both_axes() {
+    // One wave down 6 or 20 rows has a frequency of 1/6 or 1/20 whatever the width, two waves across 9 columns 2/9; the
+    // scale is one over it. A bin between the first and the last counts for its mirror image too.
+    for ([height, width], waves) in [([6, 9], 2), ([20, 9], 1), ([5, 24], 4)] {
+        let fourier = Fourier::new([height, width], (-1.0, 1.0));
+        let bins = width / 2 + 1;
+        let largest = |row: usize, column: usize| {
+            let mut values = vec![0.0; 6 * height * bins];
+            values[row * bins + column] = 0.01;
+            let decoded = crate::host::values(fourier.decode(tensor(&values, [1, 6, height, bins])));
+            decoded.into_iter().map(f32::abs).fold(0.0, f32::max)
+        };
+        let (down, across) = (largest(1, 0), largest(0, waves));
+        let expected = height as f32 / (2.0 * width as f32 / waves as f32);
+        assert!((down / across / expected - 1.0).abs() < 0.01, "{height} × {width}: {down} and {across}");
     }
 }

@@ -265,3 +265,48 @@ fn a_placement_reaches_every_shift_and_border_along_both_axes() {
     assert_eq!(draw(&any(70), 1, 0), ([(0, 0, 1); 2], [(0, 69, 70); 2]));
     assert_eq!(draw(&any(8), 100, 1), ([(-1, 1, 3); 2], [(0, 99, 100); 2]));
 }
+
+#[test]
+fn shifts_down_and_right_are_told_apart() {
+    // The gradient of −Σx²/n goes back to where each pixel that is seen comes from.
+    let model = identity([2, 1, 1]);
+    let losses = LayerEnergy::new("output").into();
+    let image = Array3::from_shape_fn((2, 4, 7), |(c, y, x)| (30 * c + 7 * y + x) as f32 / 8.0 - 3.0);
+    let source = |place: usize, shift: i64, side: usize| {
+        let last = side as i64 - 1;
+        let folded = (place as i64 - shift).rem_euclid(2 * last);
+        folded.min(2 * last - folded) as usize
+    };
+    for shift in [[1, -2], [-3, 1], [0, 5], [2, 0]] {
+        let placement = Placement { shift, ..Placement::default() };
+        let found = TiledGradient::new(&model, &losses).evaluate(image.view(), placement).unwrap();
+        let mut expected = Array3::<f32>::zeros((2, 4, 7));
+        for ((c, y, x), _) in image.indexed_iter() {
+            let from = [c, source(y, shift[0], 4), source(x, shift[1], 7)];
+            expected[from] -= 2.0 * image[from] / 56.0;
+        }
+        assert!(difference(&found.gradient, &expected, |_, _| true) < 1e-5, "{shift:?}");
+    }
+}
+
+#[test]
+fn an_image_that_is_too_small_along_either_axis_is_refused() {
+    let losses = LayerEnergy::new("output").into();
+    let of = |model: &Idle, height: usize, width: usize| {
+        let image = Array3::<f32>::ones((3, height, width));
+        TiledGradient::new(model, &losses).evaluate(image.view(), Placement::default()).map(drop)
+    };
+    let fixed = Idle(InputSpec::new([3, 5, 9], (0.0, 1.0)));
+    let any = Idle(InputSpec::new([3, 5, 9], (0.0, 1.0)).with_any_size_from(6));
+    for (model, good, bad) in [
+        (&fixed, [[5, 9], [6, 20]], [[4, 9], [5, 8], [9, 5]]),
+        (&any, [[6, 6], [6, 90]], [[5, 6], [6, 5], [5, 5]]),
+    ] {
+        for [height, width] in good {
+            assert!(of(model, height, width).is_ok(), "{height} × {width}");
+        }
+        for [height, width] in bad {
+            assert!(matches!(of(model, height, width), Err(Error::Shape { .. })), "{height} × {width}");
+        }
+    }
+}
