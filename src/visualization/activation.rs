@@ -634,6 +634,17 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
+impl fmt::Debug for VisualizeActivation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VisualizeActivation")
+            .field("layer", &self.layer)
+            .field("filters", &self.filters)
+            .field("preset", &self.preset)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{numbered, repetitions};
@@ -657,16 +668,5 @@ mod tests {
         assert_eq!(repetitions(&asked), [0, 0, 1, 1, 0, 2]);
         // Two times the same filter in one picture is not the same as once.
         assert_eq!(repetitions(&[these(&[5, 5]), these(&[5])]), [0, 0]);
-    }
-}
-
-impl fmt::Debug for VisualizeActivation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VisualizeActivation")
-            .field("layer", &self.layer)
-            .field("filters", &self.filters)
-            .field("preset", &self.preset)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
     }
 }

@@ -36,6 +36,7 @@ impl From<Error> for Halt {
 
 /// A value of a run.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "most values are shared, and few live at a time")]
 enum Slot {
     /// One for the whole batch.
     Shared(Value),

@@ -11,6 +11,7 @@ pub(super) const RANK: usize = 8;
 
 /// A value of a graph.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "most values are reals, and few live at a time")]
 pub(super) enum Value {
     /// Floats, on the device, differentiable.
     Real(Real),

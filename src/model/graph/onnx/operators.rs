@@ -443,7 +443,7 @@ impl Operator<'_> {
             return Err("an old broadcast of a computed value is not supported".into());
         };
         // Images have four axes; what stands at an axis gets ones after it.
-        let after = 4usize.checked_sub(usize::try_from(axis).unwrap_or(4) + real.rank()).unwrap_or(0);
+        let after = 4usize.saturating_sub(usize::try_from(axis).unwrap_or(4).saturating_add(real.rank()));
         let mut shape = real.shape().to_vec();
         shape.extend(std::iter::repeat_n(1, after));
         let reshaped = real.reshape(&shape)?;

@@ -192,7 +192,7 @@ fn repeated(real: &Real, heads: usize, scope: &Scope) -> Outcome<Real> {
     if own == heads {
         return Ok(real.clone());
     }
-    if own == 0 || heads % own != 0 {
+    if own == 0 || !heads.is_multiple_of(own) {
         return Err(format!("{heads} heads of queries don't share {own} of keys"));
     }
     scope.fits(&[batch, heads, length, width])?;

@@ -22,7 +22,7 @@ fn along(x: &Real, parameter: &Real, at: i64) -> Outcome<Real> {
         ref shape => {
             // Blocks along the axis.
             let at = axis(at, x.rank())?;
-            if shape.len() != x.rank() || shape[at] == 0 || x.shape()[at] % shape[at] != 0 {
+            if shape.len() != x.rank() || shape[at] == 0 || !x.shape()[at].is_multiple_of(shape[at]) {
                 return Err(format!("scales of shape {shape:?} don't fit {:?}", x.shape()));
             }
             let block = x.shape()[at] / shape[at];

@@ -101,7 +101,7 @@ impl Resize {
                 (None, Some(sizes), _) => (sizes[place] / length as f32, sizes[place]),
                 (None, None, _) => return Err("neither scales nor sizes are given".into()),
             };
-            if !(scale > 0.0 && new >= 1.0 && new < 1e9) {
+            if !(scale > 0.0 && (1.0..1e9).contains(&new)) {
                 return Err(format!("a size of {length} can't be scaled by {scale}"));
             }
             output[*axis] = size(new as i64)?;

@@ -50,7 +50,7 @@ pub(super) fn concat(inputs: Inputs, along: i64, scope: &Scope) -> Outcome<Value
     let elements = scope.fits_host(&shape)?;
     let hosts: Vec<_> = values.iter().map(|value| value.host()).collect();
     let outer: usize = shape[..along].iter().product();
-    let rows = |host: &Array| if outer == 0 { 0 } else { host.len() / outer };
+    let rows = |host: &Array| host.len().checked_div(outer).unwrap_or(0);
     macro_rules! join {
         ($convert:ident, $data:ident) => {{
             let lists: Vec<_> = hosts.iter().map(|host| (host.$convert(), rows(host))).collect();
