@@ -156,13 +156,16 @@ fn saliency_grad_cam_and_activation_maximisation_run_on_files() {
                 let guided = Saliency::guided().attribute(&model, image.clone(), &target);
                 assert!(guided.is_ok(), "{}: {}", file.name(), guided.unwrap_err());
             }
-            let spatial = layers
-                .iter()
-                .rev()
-                .find(|layer| layer.kind.contains("convolution") && layer.shape[1] * layer.shape[2] > 1);
-            if let Some(layer) = spatial {
-                let cam = Cam::new(Formula::GradCam).layer(&layer.name).map(&model, image.clone(), &target);
-                assert!(cam.is_ok(), "{} at {}: {}", file.name(), layer.name, cam.unwrap_err());
+            // The last convolution that the scores depend on; the others belong to other outputs.
+            let spatial = |layer: &&vis::model::Layer| {
+                layer.kind.contains("convolution") && layer.shape[1] * layer.shape[2] > 1
+            };
+            let mut spatial = layers.iter().rev().filter(spatial).peekable();
+            if spatial.peek().is_some() {
+                let cam =
+                    |layer: &str| Cam::new(Formula::GradCam).layer(layer).map(&model, image.clone(), &target);
+                let layer = spatial.find(|layer| cam(&layer.name).is_ok());
+                let layer = layer.unwrap_or_else(|| panic!("{}: no convolution has a Grad-CAM", file.name()));
                 let [_, height, width] = model.input().shape();
                 if height * width <= 128 * 128 {
                     let pictures =
