@@ -258,7 +258,7 @@ fn average_drop_shows_the_image_over_the_baseline_by_the_positive_part_of_the_ma
 fn faithfulness_hides_the_share_of_the_pixels_that_was_asked_for() {
     // Counts what is hidden, in all channels alike, of 5 × 7 pixels.
     let hidden = Mutex::new(Vec::new());
-    let model = Function(InputSpec::new([2, 5, 7], (0.0, 1.0)), |x: Tensor<4>, _: &mut Taps| {
+    let model = Function(InputSpec::new([2, 5, 7], (-5.0, 5.0)), |x: Tensor<4>, _: &mut Taps| {
         let values = crate::host::array4(x.clone().inner());
         for image in values.axis_iter(Axis(0)) {
             let of =
