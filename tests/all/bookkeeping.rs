@@ -112,8 +112,8 @@ fn a_run_that_is_dropped_half_way_has_ended_and_ends_once() {
         let mut steps = run.steps().unwrap();
         leave(&mut steps);
         drop(steps);
-        let told = told.lock().unwrap().clone();
-        told
+        let told = told.lock().unwrap();
+        told.clone()
     };
     assert_eq!(ended(&|_| ()), [0]);
     assert_eq!(ended(&|steps| steps.take(2).for_each(|step| drop(step.unwrap()))), [2]);
