@@ -485,3 +485,41 @@ fn frequencies_are_counted_in_pixels_along_both_axes() {
         assert!((down / across / expected - 1.0).abs() < 0.01, "{height} × {width}: {down} and {across}");
     }
 }
+
+#[test]
+fn losses_of_one_name_are_told_apart_by_their_layers_and_others_keep_theirs() {
+    let wanted = |layer: &str| vis::losses::ActivationMaximization::new(layer, 0);
+    let one = vis::losses![(wanted("conv1"), 1.0)];
+    assert_eq!(one.names(), ["activation maximization"]);
+    let losses = vis::losses![(wanted("conv1"), 1.0), (wanted("conv2"), 1.0), (LPNorm::default(), 1.0)];
+    assert_eq!(
+        losses.names(),
+        ["activation maximization at conv1", "activation maximization at conv2", "L-6 norm"]
+    );
+    let losses = vis::losses![(wanted("conv1"), 1.0), (LPNorm::default(), 1.0)];
+    assert_eq!(losses.names(), ["activation maximization", "L-6 norm"]);
+}
+
+#[test]
+fn the_network_runs_unless_regularizers_alone_look_at_the_image() {
+    let runs = std::sync::atomic::AtomicUsize::new(0);
+    let model =
+        crate::support::Function(InputSpec::new([1, 2, 3], (0.0, 1.0)), |x: Tensor<4>, taps: &mut Taps| {
+            runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            taps.relu(x)
+        });
+    let image = || Tensor::<4>::ones([1, 1, 2, 3], &device());
+    let regularizers = Losses::from(TotalVariation::default());
+    let energy = Losses::from(LayerEnergy::new("output"));
+    let count = |run: &dyn Fn()| {
+        runs.store(0, std::sync::atomic::Ordering::Relaxed);
+        run();
+        runs.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let gradient = |losses| vis::gradient::Gradient::new(&model, losses);
+    assert_eq!(count(&|| drop(gradient(&regularizers).evaluate(image()))), 0);
+    assert!(count(&|| drop(gradient(&energy).evaluate(image()))) > 0);
+    // A rule and a layer need the network, whatever the losses.
+    assert!(count(&|| drop(gradient(&regularizers).rule(vis::Rule::Guided).evaluate(image()))) > 0);
+    assert!(count(&|| drop(gradient(&regularizers).at_layer("output").evaluate(image()))) > 0);
+}
