@@ -314,6 +314,8 @@ pub struct InputSpec {
     height: usize,
     width: usize,
     range: (f32, f32),
+    /// Whether the range is a guess, which no image is refused by.
+    is_assumed: bool,
     smallest: Option<usize>,
 }
 
@@ -336,7 +338,17 @@ impl InputSpec {
     /// assert_eq!(digits.channels(), 1);
     /// ```
     pub fn new([channels, height, width]: [usize; 3], range: (f32, f32)) -> Self {
-        Self { channels, height, width, range, smallest: None }
+        Self { channels, height, width, range, is_assumed: false, smallest: None }
+    }
+
+    /// The same with a range that pictures are made in, though images of any values are taken.
+    #[cfg_attr(
+        not(any(feature = "onnx", feature = "capture")),
+        allow(dead_code, reason = "only graphs have it")
+    )]
+    pub(crate) fn with_assumed_range(mut self) -> Self {
+        self.is_assumed = true;
+        self
     }
 
     /// The same, but any size from `smallest` pixels a side is taken; the declared size is the default.

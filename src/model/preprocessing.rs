@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
 
+use super::InputSpec;
 use crate::{Error, Result};
 
 /// What is done to the pixels of an image before the first layer: `(x − mean) / deviation`, channel by channel, after the
@@ -31,7 +32,8 @@ pub struct Preprocessing {
     mean: Vec<f32>,
     deviation: Vec<f32>,
     reversed: bool,
-    range: (f32, f32),
+    /// `None` where nobody said.
+    range: Option<(f32, f32)>,
 }
 
 impl Preprocessing {
@@ -43,7 +45,7 @@ impl Preprocessing {
     /// assert_eq!(Preprocessing::new([0.0], [255.0]), Preprocessing::unit());
     /// ```
     pub fn new(mean: impl Into<Vec<f32>>, deviation: impl Into<Vec<f32>>) -> Self {
-        Self { mean: mean.into(), deviation: deviation.into(), reversed: false, range: (0.0, 255.0) }
+        Self { mean: mean.into(), deviation: deviation.into(), reversed: false, range: Some((0.0, 255.0)) }
     }
 
     /// ImageNet's means and deviations, as torchvision has them.
@@ -68,9 +70,10 @@ impl Preprocessing {
         Self::new([0.0], [255.0])
     }
 
-    /// The image as it is, in `0..1` unless [`with_range`](Self::with_range) says otherwise.
+    /// The image as it is. Its range is not known: pictures are made in `0..1`, and images of any values are taken, unless
+    /// [`with_range`](Self::with_range) says what it is.
     pub fn none() -> Self {
-        Self::new([0.0], [1.0]).with_range((0.0, 1.0))
+        Self { range: None, ..Self::new([0.0], [1.0]) }
     }
 
     /// Turns the channels round: the network takes BGR.
@@ -86,13 +89,19 @@ impl Preprocessing {
     /// assert_eq!(Preprocessing::none().with_range((-1.0, 1.0)).range(), (-1.0, 1.0));
     /// ```
     pub fn with_range(mut self, range: (f32, f32)) -> Self {
-        self.range = range;
+        self.range = Some(range);
         self
     }
 
     /// The range of the pixels of an image.
     pub fn range(&self) -> (f32, f32) {
-        self.range
+        self.range.unwrap_or((0.0, 1.0))
+    }
+
+    /// The input of a network `[channels, height, width]` under this preprocessing.
+    pub(crate) fn input(&self, shape: [usize; 3]) -> InputSpec {
+        let input = InputSpec::new(shape, self.range());
+        if self.range.is_none() { input.with_assumed_range() } else { input }
     }
 
     /// Checks the numbers for an image of so many channels.
@@ -113,7 +122,7 @@ impl Preprocessing {
         if self.deviation.contains(&0.0) {
             return Err(Error::invalid("the deviation of the pixels", "other than 0", "0"));
         }
-        let (low, high) = self.range;
+        let (low, high) = self.range();
         if !(low < high && low.is_finite() && high.is_finite()) {
             return Err(Error::invalid(
                 "the range of the pixels",

@@ -41,7 +41,7 @@ impl InputSpec {
         let slack = widths * (high - low);
         let (least, most) = extremes(values);
         // A range without a width says nothing.
-        if slack > 0.0 && (least < low - slack || most > high + slack) {
+        if !self.is_assumed && slack > 0.0 && (least < low - slack || most > high + slack) {
             let expected = format!("within {low} to {high}, the model's input range, or little beyond");
             return Err(Error::invalid("the image's values", expected, format!("{least} to {most}")));
         }

@@ -559,7 +559,7 @@ fn probabilities_of_other_classes_in_other_images_are_those_of_each_alone() {
 
 #[test]
 fn the_sets_of_faithfulness_depend_on_the_seed_and_not_on_how_many_run_at_once() {
-    let model = Function(InputSpec::new([2, 5, 7], (0.0, 1.0)), |x: Tensor<4>, _: &mut Taps| {
+    let model = Function(InputSpec::new([2, 5, 7], (-5.0, 5.0)), |x: Tensor<4>, _: &mut Taps| {
         (x.clone() * x).sum_dims(&[1, 2, 3])
     });
     let images = tensor(&numbers(140, 7), [2, 2, 5, 7]);

@@ -288,8 +288,7 @@ impl Onnx {
             )));
         }
         self.preprocessing.check(channels)?;
-        let spec =
-            InputSpec::new([channels, height, width], self.preprocessing.range()).with_any_size_from(1);
+        let spec = self.preprocessing.input([channels, height, width]).with_any_size_from(1);
         let value = reader.builder.image();
         reader.define(&name, value).map_err(wrong)?;
         Ok((value, layout, spec))
