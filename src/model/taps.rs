@@ -324,7 +324,9 @@ impl Taps {
     ///     fn input(&self) -> &InputSpec { &self.0 }
     ///     fn forward(&self, image: burn::tensor::Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
     ///         if image.dims()[2] % 2 == 1 {
-    ///             return Err(taps.fail(Error::invalid("the height", "even", image.dims()[2])));
+    ///             let got = image.dims().to_vec();
+    ///             let expected = "an even height".into();
+    ///             return Err(taps.fail(Error::Shape { what: "the image".into(), expected, got }));
     ///         }
     ///         taps.layer("same", image).map(drop)
     ///     }

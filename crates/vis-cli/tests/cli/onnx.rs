@@ -48,7 +48,7 @@ fn an_array_is_passed_as_it_is_and_the_scores_are_those_of_onnxruntime() {
 #[test]
 fn a_photo_is_preprocessed_as_asked_and_mapped() {
     let place = place();
-    place.succeed("saliency --model net.onnx --preprocess imagenet --image cat.png --out map.png");
+    place.succeed("saliency --model net.onnx --preprocess imagenet --image cat.png -o map.png");
     assert!(place.path("map.png").exists());
 }
 

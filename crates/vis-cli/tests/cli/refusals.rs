@@ -196,7 +196,11 @@ const REFUSED: &[(&str, i32, &str)] = &[
     ("classify --image huge.png", 1, "20000 × 20000"),
     ("classify --image one.png", 1, "1 × 1 pixels: too small"),
     ("classify --image thin.png", 1, "4000 × 1 pixels: too small"),
-    ("classify --image good.npy", 1, "good.npy is not a readable PNG, JPEG or WebP picture"),
+    (
+        "classify --image good.npy",
+        1,
+        "the array good.npy has shape [1, 1, 28, 28], expected [3, height, width]",
+    ),
     ("dream --image cat.png --guide text.png -o x.png", 1, "text.png is not a readable"),
     ("dream --image cat.png --guide one.png -o x.png", 1, "1 × 1 pixels: too small"),
     ("style --content cat.png --style missing.png -o x.png", 1, "can't read missing.png"),
