@@ -1,6 +1,7 @@
 //! The kernels against double precision, on every instruction set that the machine has; what they must not touch, and
 //! what they must refuse.
 
+mod convolution;
 mod direct;
 mod pointwise;
 mod pool;

@@ -59,3 +59,15 @@ fn kernels_run_on_the_instruction_set_that_a_test_asks_for() {
     assert!(seen.iter().all(|(asked, runs)| asked == runs));
     assert_eq!(seen[0].0, "portable");
 }
+
+#[test]
+fn an_instruction_set_is_found_exactly_where_the_processor_has_all_of_it() {
+    use crate::simd::Portable;
+    assert!(Portable::detect().is_some());
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        assert_eq!(Avx2::detect().is_some(), has_avx2);
+        assert_eq!(Avx512::detect().is_some(), has_avx2 && is_x86_feature_detected!("avx512f"));
+    }
+}

@@ -94,6 +94,43 @@ fn input_gradient_is_the_adjoint_of_forward() {
 }
 
 #[test]
+fn tasks_that_get_fewer_lines_than_others_stay_inside_of_the_batch() {
+    for (batch, inputs, outputs, height, width) in [
+        // Tasks of two lines, the last of one.
+        (17, 2, 3, 4, 4),
+        (19, 5, 33, 3, 2),
+        // Lines of two rows of tiles, the last of one that the image ends in.
+        (1, 3, 20, 11, 20),
+        (6, 20, 3, 9, 18),
+        // Lines of three rows of tiles, the last of one.
+        (3, 4, 5, 27, 15),
+        // Fifteen columns of tiles: lines of eight and of seven.
+        (4, 3, 2, 18, 58),
+        // So many channels that the tiles do not all fit at once: five lines, then four.
+        (9, 1100, 2, 4, 4),
+        (9, 2, 1100, 4, 3),
+    ] {
+        let shape = Shape { batch, inputs, outputs, height, width };
+        let pixels = batch * height * width;
+        let (input, weights) = (noise(inputs * pixels, 19), noise(outputs * inputs * 9, 20));
+        let (bias, cotangent) = (noise(outputs, 21), noise(outputs * pixels, 22));
+        let forward = direct(&wide(&input), &weights, &bias, &shape);
+        let back = Shape { inputs: outputs, outputs: inputs, ..shape };
+        let backward = direct(&wide(&cotangent), &turned(&weights, &shape), &vec![0.0; inputs], &back);
+        let (filters, sizes) = sizes(outputs, inputs, [batch, height, width]);
+        let convolution = Winograd::new(&weights, &filters);
+        with_every_instruction_set(|name| {
+            let (mut output, mut gradient) = (vec![f32::NAN; forward.len()], vec![f32::NAN; input.len()]);
+            let epilogue = Epilogue { bias: Some(&bias), rectifier: None };
+            convolution.forward(&input, &sizes, &mut output, epilogue);
+            convolution.input_gradient(&cotangent, &sizes, &mut gradient, None);
+            let errors = [relative_error(&output, &forward), relative_error(&gradient, &backward)];
+            assert!(errors.iter().all(|error| *error < 1e-5), "{name} {sizes:?} {errors:?}");
+        });
+    }
+}
+
+#[test]
 fn rectifiers_clip_after_the_bias() {
     let shape = Shape { batch: 1, inputs: 20, outputs: 24, height: 15, width: 22 };
     let (input, weights) = (noise(20 * 15 * 22, 9), noise(20 * 24 * 9, 10));
