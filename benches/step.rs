@@ -109,6 +109,10 @@ impl Model for Trunk {
         self.convolutions[0].0.device()
     }
 
+    fn is_frozen(&self) -> bool {
+        true // convolutions alone don't train
+    }
+
     fn forward(&self, image: Tensor<4>, taps: &mut Taps) -> Result<(), Stop> {
         let mut x = image / 255.0 - 0.5;
         let mut convolutions = self.convolutions.iter().cloned();
