@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use vis::attribution::{Attribution, Rise, Saliency, SmoothGrad, Target};
 use vis::model::{Digits, Model};
 
-use crate::{Place, npy, text};
+use crate::{Place, fails_at_a_closed_pipe, npy, text};
 
 /// A run that would take hours, once it has begun: the first frame of its animation is there.
 fn endless(place: &Place, arguments: &str) -> Child {
@@ -131,16 +131,8 @@ fn compare_leaves_out_the_method_that_was_not_done() {
 #[test]
 fn a_closed_pipe_does_not_spoil_the_files() {
     let place = Place::new();
-    let mut command = place.command("classify --model digits --image seven.png --raw l.npy --json");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(
-        error.starts_with("vis: can't write to standard output: ") && error.lines().count() == 1,
-        "{error}"
-    );
+    let command = place.command("classify --model digits --image seven.png --raw l.npy --json");
+    fails_at_a_closed_pipe(command);
     let model = Digits::bundled(&Default::default()).unwrap();
     let logits = model.classify(seven(&place, &model)).unwrap();
     let read = npy::read(&place.path("l.npy"));

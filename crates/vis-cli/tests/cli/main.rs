@@ -16,7 +16,7 @@ mod streams;
 mod targets;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
@@ -77,4 +77,18 @@ impl Place {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command whose standard output is a pipe that nobody reads: it fails and says why, in a line.
+#[track_caller]
+fn fails_at_a_closed_pipe(mut command: Command) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.starts_with("vis: can't write to standard output: ") && error.lines().count() == 1,
+        "{error}"
+    );
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use crate::{Place, npy, text};
+use crate::{Place, fails_at_a_closed_pipe, npy, text};
 
 /// A run with these bytes on standard input.
 fn fed(place: &Place, arguments: &str, bytes: &[u8]) -> Output {
@@ -158,16 +158,8 @@ fn terminals_are_refused() {
 #[test]
 fn a_closed_pipe_in_place_of_the_picture_does_not_spoil_the_files() {
     let place = Place::new();
-    let mut command = place.command("cam --model digits --image seven.png -o - --raw m.npy");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(
-        error.starts_with("vis: can't write to standard output: ") && error.lines().count() == 1,
-        "{error}"
-    );
+    let command = place.command("cam --model digits --image seven.png -o - --raw m.npy");
+    fails_at_a_closed_pipe(command);
     assert_eq!(npy::read(&place.path("m.npy")).shape(), [1, 1, 3, 3]);
 }
 
