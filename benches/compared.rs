@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Saliency, SmoothGrad};
 use vis::model::{EfficientNetLite0, InputSpec, Model, Stop, Taps};
 
 const ROUNDS: usize = 41;

@@ -14,7 +14,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
-use vis::attribution::{Cam, Formula, IntegratedGradients, Target};
+use vis::Target;
+use vis::attribution::{Cam, Formula, IntegratedGradients};
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{EfficientNetLite0, Vgg16};
@@ -186,7 +187,7 @@ fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
             let model = vgg();
             let photo = noise([1, 3, 768, 1024], (0.0, 255.0), 0, 0, &device);
             Box::new(move || {
-                let dream = deep_dream(&model, photo.clone()).layer("block4_conv3").octaves(1).steps(3);
+                let dream = deep_dream(&model, photo.clone()).layer("block4_conv3").octaves(1).max_iter(3);
                 check(dream.run().unwrap().image);
             })
         }

@@ -24,9 +24,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
+use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, RandomMap, Rise,
-    Saliency, SmoothGrad, Sobel, Statistic, Target, magnitude,
+    Saliency, SmoothGrad, Sobel, Statistic, magnitude,
 };
 use vis::metrics::{PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
 use vis::model::EfficientNetLite0;

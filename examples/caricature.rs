@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let draw = |path: &str, layer: &str| -> Result<image::RgbImage, Box<dyn std::error::Error>> {
         let drawn = caricature(&model, to_input(&load(path)?, &model)?)
             .layer(layer)
-            .steps(steps)
+            .max_iter(steps)
             .progress(|now| {
                 eprint!("\r{path} {layer} {now}   ");
                 std::ops::ControlFlow::Continue(())

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             settings = settings.layer(layer);
         }
         if let Some(steps) = rest.get(2) {
-            settings = settings.steps(steps.parse()?);
+            settings = settings.max_iter(steps.parse()?);
         }
         let target = rest.first().map_or("out/dream.png", String::as_str);
         return Ok(common::write(&dream(settings)?, target)?);

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let steps: usize = argument(3, "200").parse()?;
     let invert = |layer: &str| -> Result<(image::RgbImage, f32), Box<dyn std::error::Error>> {
         let inverted = invert(&model, photo.clone(), layer)
-            .steps(steps)
+            .max_iter(steps)
             .progress(|now| {
                 eprint!("\r{layer} {now}   ");
                 std::ops::ControlFlow::Continue(())

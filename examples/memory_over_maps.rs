@@ -7,7 +7,8 @@
 //! Linux only: it reads `/proc/self/status`. The first maps fill the pools that later ones use again; from then on the
 //! memory should stay where it is.
 
-use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, Saliency};
 use vis::model::EfficientNetLite0;
 use vis::picture;
 

@@ -4,7 +4,7 @@
 //! cargo run --example onnx -- resnet18.onnx images/photos/chelsea.png labels.txt
 //! ```
 
-use vis::attribution::Target;
+use vis::Target;
 use vis::model::{Onnx, Preprocessing};
 use vis::picture::{self, Opacity};
 use vis::{Model, visualize_saliency};

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use vis::callbacks::{GifGenerator, SaveHistory};
+use vis::callbacks::GifGenerator;
 use vis::losses::{ActivationMaximization, TotalVariation};
 use vis::model::EfficientNetLite0;
 use vis::{Model, Optimizer, losses};
+
+mod common;
 
 fn main() -> vis::Result<()> {
     let model = EfficientNetLite0::bundled(&Default::default())?;
@@ -26,12 +28,12 @@ fn main() -> vis::Result<()> {
     let result = Optimizer::new(&model, losses)
         .preset(&preset)
         .callback(gif)
-        .callback(SaveHistory::to(plot_path)?)
-        .progress_bar()
+        .progress(common::told("flamingo"))
         .minimize()?;
     std::fs::create_dir_all("out").map_err(vis::Error::io("create", "out"))?;
     let table_path = "out/optimization_losses.csv";
     result.losses.save_csv(table_path)?;
+    vis::picture::save(&result.losses.plot()?, plot_path)?;
     println!("best loss {:.2} at step {}", result.best_loss[0], result.best_step[0] + 1);
     for path in [gif_path, plot_path, table_path] {
         println!("wrote {path}");

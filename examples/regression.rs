@@ -204,7 +204,7 @@ fn main() -> vis::Result<()> {
             let run = Optimizer::new(&model, wanted).seed_img(common::host::tensor4(image.view(), &device));
             let run = run.learning_rate(0.5).max_iter(20);
             let mut steps = match modifier {
-                Some(modifier) => run.gradient_modifier(modifier),
+                Some(modifier) => run.grad_modifier(modifier),
                 None => run,
             }
             .steps()?;

@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         transfer = transfer.descent(if descent == "lbfgs" { Descent::Lbfgs } else { Descent::Adam });
     }
     if let Some(steps) = arguments.get(5) {
-        transfer = transfer.steps(steps.parse()?);
+        transfer = transfer.max_iter(steps.parse()?);
     }
     if let Some(weight) = arguments.get(6) {
         transfer = transfer.content_weight(weight.parse()?);

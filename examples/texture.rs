@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weave = |sample: &RgbImage| -> Result<RgbImage, Box<dyn std::error::Error>> {
         let woven = texture(&model, to_tensor(sample, &model)?)
             .size(side, side)
-            .steps(steps)
+            .max_iter(steps)
             .progress(|now| {
                 eprint!("\r{now}   ");
                 std::ops::ControlFlow::Continue(())

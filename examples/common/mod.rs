@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use image::RgbImage;
 use vis::Progress;
-use vis::callbacks::ProgressBar;
 use vis::model::{EfficientNetLite0, Model, Vgg16};
 use vis::picture;
 use vis::visualization::Activations;
@@ -32,13 +31,11 @@ pub(crate) fn classifier(weights: Option<String>, figure: &str) -> vis::Result<(
 pub(crate) fn told(what: &str) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + use<> {
     let what = what.to_owned();
     let watched = std::io::stderr().is_terminal();
-    let mut bar = ProgressBar::to_stderr();
     let (begun, mut quarters) = (Instant::now(), None);
     move |now| {
         let done = 4 * now.done / now.of.max(1);
         if watched {
-            // A terminal that can't be written to is no reason to stop.
-            let _ = bar.show(now);
+            eprint!("\r{what}: {now}\x1b[K{}", if now.done == now.of { "\n" } else { "" });
         } else if quarters != Some(done) {
             quarters = Some(done);
             let (percent, seconds) = (100 * now.done / now.of.max(1), begun.elapsed().as_secs());

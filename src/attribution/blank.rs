@@ -48,7 +48,7 @@ impl Blank {
     /// The same for each map of a batch, `[batch, channels, height, width]`.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Blank, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Blank, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let black = model.input().zeros(&model.device());

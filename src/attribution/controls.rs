@@ -3,8 +3,9 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 
-use super::{Attribution, Target};
+use super::Attribution;
 use crate::model::Model;
+use crate::target::Target;
 use crate::{Result, random};
 
 /// Uniform noise in 0..1: what a metric says of a map without any meaning.
@@ -12,7 +13,7 @@ use crate::{Result, random};
 /// The same for every image of a batch, `[batch, 1, height, width]`.
 ///
 /// ```
-/// use vis::attribution::{Attribution, RandomMap, Target};
+/// use vis::{Target, attribution::{Attribution, RandomMap}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// let map = RandomMap { seed: 1 }.attribute(&model, model.input().zeros(&model.device()), &Target::class(0))?;
@@ -44,7 +45,7 @@ impl Attribution for RandomMap {
 /// `[batch, 1, height, width]`; pixels beyond the border repeat those at it.
 ///
 /// ```
-/// use vis::attribution::{Attribution, Sobel, Target};
+/// use vis::{Target, attribution::{Attribution, Sobel}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// let flat = Sobel.attribute(&model, model.input().zeros(&model.device()), &Target::class(0))?;

@@ -3,9 +3,10 @@
 use burn::tensor::Tensor;
 
 use super::cam::{Cam, Formula, Interpolation};
-use super::{Attribution, Saliency, Target};
+use super::{Attribution, Saliency};
 use crate::Result;
 use crate::model::{Model, passes::Compared};
+use crate::target::Target;
 
 /// Guided backpropagation times the rectified Grad-CAM map at image size: as sharp as the one, as specific to
 /// the class as the other.
@@ -16,7 +17,7 @@ use crate::model::{Model, passes::Compared};
 /// region does. See the warning at [`Saliency`].
 ///
 /// ```
-/// use vis::attribution::{Attribution, GuidedGradCam, Target};
+/// use vis::{Target, attribution::{Attribution, GuidedGradCam}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -37,7 +38,7 @@ impl GuidedGradCam {
     /// With Grad-CAM at the last layer that has more than one position.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Cam, Formula, GuidedGradCam, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Cam, Formula, GuidedGradCam, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -54,23 +55,23 @@ impl GuidedGradCam {
     /// Sets the layer of the Grad-CAM map.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, GuidedGradCam, Target};
+    /// use vis::{Target, attribution::{Attribution, GuidedGradCam}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
-    /// assert_ne!(map(&GuidedGradCam::new().layer("conv1"))?, map(&GuidedGradCam::new())?);
+    /// assert_ne!(map(&GuidedGradCam::new().penultimate_layer("conv1"))?, map(&GuidedGradCam::new())?);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn layer(mut self, layer: impl Into<String>) -> Self {
-        self.cam = self.cam.layer(layer);
+    pub fn penultimate_layer(mut self, layer: impl Into<String>) -> Self {
+        self.cam = self.cam.penultimate_layer(layer);
         self
     }
 
     /// Sets how the Grad-CAM map is enlarged.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, GuidedGradCam, Interpolation, Target};
+    /// use vis::{Target, attribution::{Attribution, GuidedGradCam, Interpolation}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -6,11 +6,12 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::saliency::score_gradient;
 use super::{
-    Attribution, Baseline, Blank, DEAD, Target, checked_batch_size, refuse_empty, refuse_non_finite,
+    Attribution, Baseline, Blank, DEAD, checked_batch_size, refuse_empty, refuse_non_finite,
     refuse_non_finite_maps,
 };
 use crate::model::{Model, passes::Compared};
 use crate::progress::{Progress, SharedWatcher};
+use crate::target::Target;
 use crate::{Error, Result, Rule};
 
 /// The mean gradient on the straight line from a baseline `b` to the image `x`, times their difference:
@@ -30,7 +31,7 @@ use crate::{Error, Result, Rule};
 /// the image passes through dim pictures that the network was never trained on.
 ///
 /// ```
-/// use vis::attribution::{IntegratedGradients, Target};
+/// use vis::{Target, attribution::IntegratedGradients};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -82,7 +83,7 @@ impl Integrated {
     /// Why the map of each image says nothing, if it does not: an image that is its own baseline has a map of zeros.
     ///
     /// ```
-    /// use vis::attribution::{Blank, IntegratedGradients, Target};
+    /// use vis::{Target, attribution::{Blank, IntegratedGradients}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let black = model.input().zeros(&model.device());
@@ -101,7 +102,7 @@ impl IntegratedGradients {
     /// From black, 64 steps, midpoint rule, 16 at once.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, IntegratedGradients, Quadrature, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, IntegratedGradients, Quadrature}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -123,7 +124,7 @@ impl IntegratedGradients {
     /// Sets the number of points on the line, 1 or more (2 for the trapezoid rule).
     ///
     /// ```
-    /// use vis::attribution::{IntegratedGradients, Target};
+    /// use vis::{Target, attribution::IntegratedGradients};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -143,7 +144,7 @@ impl IntegratedGradients {
     /// Sets the rule by which the integral becomes a sum.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, IntegratedGradients, Quadrature, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, IntegratedGradients, Quadrature, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -163,7 +164,7 @@ impl IntegratedGradients {
     /// Sets the baseline.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, IntegratedGradients, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, IntegratedGradients}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -181,7 +182,7 @@ impl IntegratedGradients {
     /// 2019, arXiv 1906.10670).
     ///
     /// ```
-    /// use vis::attribution::{Baseline, IntegratedGradients, Target};
+    /// use vis::{Target, attribution::{Baseline, IntegratedGradients}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -202,7 +203,7 @@ impl IntegratedGradients {
     /// Sets how many points run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, IntegratedGradients, Target};
+    /// use vis::{Target, attribution::{Attribution, IntegratedGradients}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -226,7 +227,7 @@ impl IntegratedGradients {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{IntegratedGradients, Target};
+    /// use vis::{Target, attribution::IntegratedGradients};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -246,7 +247,7 @@ impl IntegratedGradients {
     /// The map with its completeness residual.
     ///
     /// ```
-    /// use vis::attribution::{IntegratedGradients, Target};
+    /// use vis::{Target, attribution::IntegratedGradients};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

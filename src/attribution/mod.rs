@@ -11,7 +11,7 @@
 //! | perturbation | what is lost when a part is hidden? | [`Occlusion`], [`Rise`] | hundreds to thousands of forward passes |
 //!
 //! ```
-//! use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+//! use vis::{Target, attribution::{Attribution, Cam, Formula, Saliency}};
 //! # use vis::Model;
 //! # let model = vis::model::Tiny::new(&Default::default());
 //! # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -44,13 +44,13 @@ mod occlusion;
 mod rise;
 mod saliency;
 mod smooth_grad;
-pub use crate::target::Target;
 
 use std::fmt;
 
 use burn::tensor::Tensor;
 
 use crate::model::Model;
+use crate::target::Target;
 pub(crate) use crate::target::refuse_non_finite;
 use crate::{Error, Result, Rule};
 
@@ -70,7 +70,7 @@ pub use smooth_grad::{SmoothGrad, Statistic};
 ///
 /// ```
 /// use burn::tensor::Tensor;
-/// use vis::attribution::{Attribution, Saliency, Target};
+/// use vis::{Target, attribution::{Attribution, Saliency}};
 /// use vis::{Model, Result};
 ///
 /// /// The gradient's size, as a method of one's own.

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use burn::tensor::{Tensor, TensorData};
 use rand::seq::SliceRandom;
 
-use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
+use super::{Attribution, Baseline, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
+use crate::target::Target;
 use crate::{Error, Result, random};
 
 /// The drop of the score when a window slides over the image and hides what is under it:
@@ -25,7 +26,7 @@ use crate::{Error, Result, random};
 /// matters *alone*: an object that half-hidden is still recognised gets nothing.
 ///
 /// ```
-/// use vis::attribution::{Attribution, Occlusion, Target};
+/// use vis::{Target, attribution::{Attribution, Occlusion}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -49,7 +50,7 @@ impl Occlusion {
     /// A window of this height and width, moved by half of each, over black.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -70,7 +71,7 @@ impl Occlusion {
     /// Sets the steps down and to the right, from 1 to the window's side.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -88,7 +89,7 @@ impl Occlusion {
     /// Sets what the window shows.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -106,7 +107,7 @@ impl Occlusion {
     /// Sets how many windows run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -129,7 +130,7 @@ impl Occlusion {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Occlusion}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -6,10 +6,11 @@ use burn::tensor::{Tensor, TensorData};
 use ndarray::ArrayView3;
 use rand::Rng;
 
-use super::{Attribution, Baseline, Target, checked_batch_size, refuse_non_finite};
+use super::{Attribution, Baseline, checked_batch_size, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::resample::{self, Weights};
+use crate::target::Target;
 use crate::{Error, Result, random};
 
 /// Randomised input sampling: the mean of random smooth masks, weighted by the score of the image under each.
@@ -27,7 +28,7 @@ use crate::{Error, Result, random};
 /// logit would drown them.
 ///
 /// ```
-/// use vis::attribution::{Attribution, Rise, Target};
+/// use vis::{Target, attribution::{Attribution, Rise}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -53,7 +54,7 @@ impl Rise {
     /// 4000 masks of 7×7 cells, half of them open, over black, seed 0.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -77,7 +78,7 @@ impl Rise {
     /// Sets the number of masks.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -93,7 +94,7 @@ impl Rise {
     /// Sets the number of cells along each side of a mask.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -111,7 +112,7 @@ impl Rise {
     /// Sets the probability that a cell is open, above 0 and up to 1.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -130,7 +131,7 @@ impl Rise {
     /// Sets the seed of the masks.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -148,7 +149,7 @@ impl Rise {
     /// Sets what shows where a mask is closed.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -165,7 +166,7 @@ impl Rise {
     /// Sets how many masks run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -186,7 +187,7 @@ impl Rise {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Attribution, Rise, Target};
+    /// use vis::{Target, attribution::{Attribution, Rise}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -2,9 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use super::{Attribution, Target, reason, refuse_empty, refuse_non_finite};
+use super::{Attribution, reason, refuse_empty, refuse_non_finite};
 use crate::gradient::{Evaluation, Gradient};
 use crate::model::{Model, passes::Compared};
+use crate::target::Target;
 use crate::{Result, Rule};
 
 /// The gradient of the target's score with respect to the image: which pixels, brightened a little, would
@@ -27,7 +28,7 @@ use crate::{Result, Rule};
 /// al. 2018); check with [`RandomizationCheck`](crate::metrics::RandomizationCheck).
 ///
 /// ```
-/// use vis::attribution::{Attribution, Saliency, Target};
+/// use vis::{Target, attribution::{Attribution, Saliency}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -51,7 +52,7 @@ impl Saliency {
     /// The plain gradient.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -66,7 +67,7 @@ impl Saliency {
     /// Guided backpropagation.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -81,7 +82,7 @@ impl Saliency {
     /// The deconvolution network.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -97,7 +98,7 @@ impl Saliency {
     /// Sets the backward rule at rectifiers.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -115,7 +116,7 @@ impl Saliency {
     /// as against 0.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Attribution, Target, checked_batch_size, refuse_non_finite_maps};
+use super::{Attribution, checked_batch_size, refuse_non_finite_maps};
 use crate::model::{Model, passes::Compared};
 use crate::progress::{Progress, SharedWatcher};
+use crate::target::Target;
 use crate::{Error, Result, random};
 
 /// Any method's map averaged over noisy copies of the image, which takes the fine-grained noise out of
@@ -27,7 +28,7 @@ use crate::{Error, Result, random};
 /// once and whatever else is in the batch.
 ///
 /// ```
-/// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+/// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -66,7 +67,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// The mean of 25 samples of a method, 0.15 of the range of noise, seed 0, 8 at once.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -90,7 +91,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// Sets the number of copies, the noiseless one included; 1 or more.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -106,7 +107,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// Sets the standard deviation of the noise as a fraction of each image's range.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -126,7 +127,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// Sets the seed of the noise.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -144,7 +145,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// Sets what is taken over the copies.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Statistic, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad, Statistic}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -161,7 +162,7 @@ impl<A: Attribution> SmoothGrad<A> {
     /// Sets how many copies the method is given at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -181,7 +182,7 @@ impl<A: Attribution> SmoothGrad<A> {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Attribution, Saliency, SmoothGrad, Target};
+    /// use vis::{Target, attribution::{Attribution, Saliency, SmoothGrad}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

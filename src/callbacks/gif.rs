@@ -9,10 +9,10 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 use ndarray::Axis;
 
-use super::{Begin, Callback, End};
+use super::Callback;
 use crate::optimizer::Step;
 use crate::picture::{self, GifWriter, stitch};
-use crate::{Result, host};
+use crate::{Error, Result, host};
 
 /// Writes the image of every step to an animated GIF, with the number of the step, counted from 1, in its corner.
 ///
@@ -210,7 +210,7 @@ impl Callback for GifGenerator {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn on_end(&mut self, _end: &End) -> Result<()> {
+    fn on_end(&mut self, _error: Option<&Error>) -> Result<()> {
         if let Some((index, image)) = self.left_out.take() {
             self.frame(index, image)?;
         }
@@ -234,20 +234,21 @@ impl GifOfRun {
 }
 
 impl Callback for GifOfRun {
-    fn on_begin(&mut self, begin: &Begin) -> Result<()> {
-        let gif = GifGenerator::create(&self.path)?;
-        self.gif = Some(match begin.bounds {
-            Some(range) => gif.clipped_to(range),
-            None => gif,
-        });
+    fn on_begin(&mut self) -> Result<()> {
+        self.gif = Some(GifGenerator::create(&self.path)?);
         Ok(())
     }
 
     fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>> {
-        self.gif.as_mut().map_or(Ok(ControlFlow::Continue(())), |gif| gif.on_step(step))
+        let Some(gif) = self.gif.take() else { return Ok(ControlFlow::Continue(())) };
+        let gif = match step.bounds {
+            Some(range) => gif.clipped_to(range),
+            None => gif,
+        };
+        self.gif.insert(gif).on_step(step)
     }
 
-    fn on_end(&mut self, end: &End) -> Result<()> {
-        self.gif.as_mut().map_or(Ok(()), |gif| gif.on_end(end))
+    fn on_end(&mut self, error: Option<&Error>) -> Result<()> {
+        self.gif.as_mut().map_or(Ok(()), |gif| gif.on_end(error))
     }
 }

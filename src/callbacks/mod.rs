@@ -1,4 +1,4 @@
-//! Observers of a run: printed lines, a progress bar, a GIF, the history of its losses.
+//! Observers of a run: an animation of its images, and your own.
 //!
 //! A [`Callback`] is called at the beginning of a run, after every step, and at its end, whether that is good or bad. It can
 //! stop the run, by [`ControlFlow::Break`](std::ops::ControlFlow::Break) or by an error; what was found until then is kept.
@@ -7,21 +7,18 @@
 
 mod gif;
 mod print;
-mod progress_bar;
-mod save_history;
 
 use std::path::PathBuf;
 
 use crate::optimizer::Optimizer;
 
-pub use crate::optimizer::callback::{Begin, Callback, End};
+pub use crate::optimizer::callback::Callback;
 pub use gif::GifGenerator;
-pub use print::Print;
-pub use progress_bar::ProgressBar;
-pub use save_history::SaveHistory;
+pub(crate) use print::Print;
 
 impl Optimizer<'_> {
-    /// Writes the losses of every step to standard error: [`Print`].
+    /// Writes a line a step to standard error: its number, each weighted loss by name, and the total, averaged over the
+    /// batch. Default `false`: the crate prints nothing.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
@@ -32,19 +29,6 @@ impl Optimizer<'_> {
     /// ```
     pub fn verbose(self, verbose: bool) -> Self {
         if verbose { self.callback(Print::to_stderr()) } else { self }
-    }
-
-    /// Draws a progress bar on standard error if that is a terminal: [`ProgressBar`].
-    ///
-    /// ```
-    /// use vis::{Optimizer, losses::ActivationMaximization};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let run = || Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(2);
-    /// assert_eq!(run().progress_bar().minimize()?.losses, run().minimize()?.losses); // the run is the same
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn progress_bar(self) -> Self {
-        self.callback(ProgressBar::to_stderr())
     }
 
     /// Writes the image of every step to a GIF: [`GifGenerator`], which has more settings when added as a

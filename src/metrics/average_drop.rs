@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 
 use super::check_map;
 use crate::Result;
-use crate::attribution::{Baseline, Target, refuse_non_finite};
+use crate::Target;
+use crate::attribution::{Baseline, refuse_non_finite};
 use crate::model::Model;
 
 /// How the scores of images change when only what their maps point at is shown.
@@ -30,7 +31,7 @@ pub struct Drop {
 /// It rewards maps that show a lot: a map of ones has no drop.
 ///
 /// ```
-/// use vis::{attribution::{Baseline, Target}, metrics::average_drop};
+/// use vis::{Target, attribution::Baseline, metrics::average_drop};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

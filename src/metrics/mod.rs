@@ -15,7 +15,7 @@
 //! [`Sobel`](crate::attribution::Sobel).
 //!
 //! ```
-//! use vis::attribution::{Attribution, Cam, Formula, Target};
+//! use vis::{Target, attribution::{Attribution, Cam, Formula}};
 //! use vis::metrics::PixelCurve;
 //! # use vis::Model;
 //! # let model = vis::model::Tiny::new(&Default::default());

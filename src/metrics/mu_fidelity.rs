@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::pearson;
-use crate::attribution::{Baseline, Target, refuse_non_finite};
+use crate::Target;
+use crate::attribution::{Baseline, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host, random};
@@ -19,7 +20,7 @@ use crate::{Error, Result, host, random};
 /// [`PixelCurve`](super::PixelCurve) asks for that.
 ///
 /// ```
-/// use vis::{attribution::{Attribution, Saliency, Target, channel_sum}, metrics::MuFidelity};
+/// use vis::{Target, attribution::{Attribution, Saliency, channel_sum}, metrics::MuFidelity};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -44,7 +45,7 @@ impl MuFidelity {
     /// 200 sets of a tenth of the pixels, over black, seed 0.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -68,7 +69,7 @@ impl MuFidelity {
     /// Sets the number of sets, 2 or more.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -86,7 +87,7 @@ impl MuFidelity {
     /// Sets the share of the pixels that a set has, above 0 and up to 1; at least one pixel is taken.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -105,7 +106,7 @@ impl MuFidelity {
     /// Sets the seed of the sets.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -124,7 +125,7 @@ impl MuFidelity {
     /// Sets what the pixels of a set are replaced by.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -142,7 +143,7 @@ impl MuFidelity {
     /// Sets how many sets run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -163,7 +164,7 @@ impl MuFidelity {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -187,7 +188,7 @@ impl MuFidelity {
     /// share out of range, and those of [`Target::scores`].
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::MuFidelity;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());

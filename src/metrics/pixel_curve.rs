@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::check_map;
 use super::correlation::descending;
-use crate::attribution::{Baseline, Target, refuse_non_finite};
+use crate::Target;
+use crate::attribution::{Baseline, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
@@ -45,7 +46,7 @@ impl PixelCurve {
     /// Removes the highest pixels first; what is removed becomes the image blurred by 10 pixels.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -71,7 +72,7 @@ impl PixelCurve {
     /// Shows the highest pixels first, starting from the image blurred by 10 pixels.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -92,7 +93,7 @@ impl PixelCurve {
     /// Sets the number of steps, 1 or more; the curve has one point more: see [`Curve::scores`].
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -112,7 +113,7 @@ impl PixelCurve {
     /// Exchanges pixels in square cells of this side, ranked by the mean of the map over each; 1 is single pixels.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -134,7 +135,7 @@ impl PixelCurve {
     /// Sets what a removed pixel is replaced by.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Baseline, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, Baseline, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -156,7 +157,7 @@ impl PixelCurve {
     /// Sets how many steps run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -179,7 +180,7 @@ impl PixelCurve {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Attribution, RandomMap, Target};
+    /// use vis::{Target, attribution::{Attribution, RandomMap}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -201,7 +202,7 @@ impl PixelCurve {
     /// [`channel_sum`](crate::attribution::channel_sum).
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Occlusion, Target};
+    /// use vis::{Target, attribution::{Attribution, Occlusion}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -281,7 +282,7 @@ impl Curve {
     /// The scores, one more than there were steps.
     ///
     /// ```
-    /// use vis::attribution::{RandomMap, Attribution, Target};
+    /// use vis::{Target, attribution::{RandomMap, Attribution}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -300,7 +301,7 @@ impl Curve {
     /// `(Σ s − (first + last)/2) / steps`.
     ///
     /// ```
-    /// use vis::attribution::{RandomMap, Attribution, Target};
+    /// use vis::{Target, attribution::{RandomMap, Attribution}};
     /// use vis::metrics::PixelCurve;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use ndarray::Array2;
 
 use super::correlation::rank_correlation;
-use crate::attribution::{Attribution, Target, refuse_non_finite_maps};
+use crate::Target;
+use crate::attribution::{Attribution, refuse_non_finite_maps};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
@@ -19,7 +20,7 @@ use crate::{Error, Result, host};
 /// by rank correlation. [`EfficientNetLite0::bundled_with_random_layers`] makes them:
 ///
 /// ```no_run
-/// use vis::{attribution::{Cam, Formula, Target}, metrics::RandomizationCheck, model::EfficientNetLite0, picture};
+/// use vis::{Target, attribution::{Cam, Formula}, metrics::RandomizationCheck, model::EfficientNetLite0, picture};
 /// let device = Default::default();
 /// let model = EfficientNetLite0::bundled(&device)?;
 /// let photo = picture::to_input(&picture::load("images/photos/chelsea.png")?, &model)?;
@@ -37,7 +38,7 @@ use crate::{Error, Result, host};
 /// ```
 ///
 /// ```
-/// use vis::attribution::{Saliency, Target};
+/// use vis::{Target, attribution::Saliency};
 /// use vis::metrics::RandomizationCheck;
 /// use vis::model::Tiny;
 /// # use vis::Model;
@@ -76,7 +77,7 @@ impl<'a> RandomizationCheck<'a> {
     /// Checks this method.
     ///
     /// ```
-    /// use vis::attribution::{Saliency, Target};
+    /// use vis::{Target, attribution::Saliency};
     /// use vis::metrics::RandomizationCheck;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -105,7 +106,7 @@ impl<'a> RandomizationCheck<'a> {
     /// memory.
     ///
     /// ```
-    /// use vis::attribution::{RandomMap, Target};
+    /// use vis::{Target, attribution::RandomMap};
     /// use vis::metrics::RandomizationCheck;
     /// use vis::model::Tiny;
     /// # use vis::Model;

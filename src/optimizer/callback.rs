@@ -34,9 +34,8 @@ pub trait Callback: Send {
     ///
     /// # Errors
     ///
-    /// An error is that of the run, which then takes no step.
-    fn on_begin(&mut self, begin: &Begin) -> Result<()> {
-        let _ = begin;
+    /// An error ends the run before its first step.
+    fn on_begin(&mut self) -> Result<()> {
         Ok(())
     }
 
@@ -47,35 +46,15 @@ pub trait Callback: Send {
     /// An error ends the run with [`Error::Stopped`], which keeps the best image so far.
     fn on_step(&mut self, step: &Step) -> Result<ControlFlow<()>>;
 
-    /// Called once when the run is over, whether it ended well, was stopped, or failed.
+    /// Called once when the run is over, with the error that ended it, if one did.
     ///
     /// # Errors
     ///
-    /// What could not be finished.
-    fn on_end(&mut self, end: &End) -> Result<()> {
-        let _ = end;
+    /// An error here is the error of the run, unless it failed before.
+    fn on_end(&mut self, error: Option<&Error>) -> Result<()> {
+        let _ = error;
         Ok(())
     }
-}
-
-/// What a run is going to do.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Begin {
-    /// The number of steps that it will take at most.
-    pub of: usize,
-    /// The range that the parametrization keeps the images in, if it does.
-    pub bounds: Option<(f32, f32)>,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct End<'a> {
-    /// The number of steps taken.
-    pub steps: usize,
-    /// The error that ended it, if one did.
-    pub error: Option<&'a Error>,
 }
 
 /// One step of a run, as it was evaluated: before its update.
@@ -97,6 +76,8 @@ pub struct Step {
     pub value: Tensor<4>,
     /// The total loss, averaged over the batch, if it has been read back.
     pub(super) loss: Option<f32>,
+    /// The range that the parametrization keeps the images in, if it does.
+    pub(crate) bounds: Option<(f32, f32)>,
 }
 
 impl Step {

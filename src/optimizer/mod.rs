@@ -206,11 +206,11 @@ impl<'a> Optimizer<'a> {
     /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
     /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
     /// use vis::{Optimizer, losses::ActivationMaximization};
-    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv", 0)).size_of_image(12, 20);
+    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv", 0)).size(12, 20);
     /// assert_eq!(run.max_iter(2).minimize()?.image.dims(), [1, 3, 12, 20]);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn size_of_image(mut self, height: usize, width: usize) -> Self {
+    pub fn size(mut self, height: usize, width: usize) -> Self {
         self.start.size = Some((height, width));
         self
     }
@@ -305,12 +305,11 @@ impl<'a> Optimizer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(10);
     /// // The filter is put out instead of excited: the loss, minus its activation, rises.
-    /// let losses = run.gradient_modifier(GradientModifier::Negate).minimize()?.losses.totals();
+    /// let losses = run.grad_modifier(GradientModifier::Negate).minimize()?.losses.totals();
     /// assert!(losses[[9, 0]] > losses[[0, 0]]);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    #[doc(alias = "grad_modifier")]
-    pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
+    pub fn grad_modifier(mut self, modifier: GradientModifier) -> Self {
         self.modifier = Some(modifier);
         self
     }
@@ -401,15 +400,14 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Adds a callback, told of every step and of the end, whether that is good or bad.
+    /// Adds a [`Callback`], which is called before the first step, after every step, and at the end, good or bad.
     ///
     /// ```
-    /// use vis::{Optimizer, callbacks::Print, losses::ActivationMaximization};
+    /// use vis::{Optimizer, callbacks::GifGenerator, losses::ActivationMaximization};
     /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let mut lines = Vec::new();
-    /// let run = Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(3);
-    /// run.callback(Print::to(&mut lines)).minimize()?;
-    /// assert_eq!(String::from_utf8(lines).unwrap().lines().count(), 3);
+    /// # let path = std::env::temp_dir().join("vis-callback-example.gif");
+    /// let every_tenth = GifGenerator::create(&path)?.every(10);
+    /// Optimizer::new(&model, ActivationMaximization::new("conv2", 0)).max_iter(30).callback(every_tenth).minimize()?;
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn callback(mut self, callback: impl Callback + 'a) -> Self {

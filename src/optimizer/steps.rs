@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 use ndarray::{Axis, s};
 
-use super::callback::{Begin, Callback, End, Step};
+use super::callback::{Callback, Step};
 use super::views::Views;
 use super::{GradientModifier, History, Minimized, Normalization, Update};
 use crate::gradient::Gradient;
@@ -62,8 +62,7 @@ struct Best {
 
 impl<'a> Steps<'a> {
     pub(super) fn begin(mut run: Run<'a>) -> Result<Self> {
-        let begin = Begin { of: run.max_iter, bounds: run.bounds };
-        run.callbacks.iter_mut().try_for_each(|callback| callback.on_begin(&begin))?;
+        run.callbacks.iter_mut().try_for_each(|callback| callback.on_begin())?;
         let (unread, read) = (Vec::new(), Vec::new());
         Ok(Self { run, index: 0, over: false, best: None, steepest: None, unread, read })
     }
@@ -206,6 +205,7 @@ impl<'a> Steps<'a> {
             gradient,
             value: evaluation.value,
             loss: None,
+            bounds: run.bounds,
         };
         run.variable = run.update.step(run.variable.clone(), step.gradient.clone(), run.learning_rate);
         self.index += 1;
@@ -261,8 +261,7 @@ impl<'a> Steps<'a> {
     /// Tells every callback that the run is over; the first failure is reported.
     fn end(&mut self, error: Option<&Error>) -> Result<()> {
         self.over = true;
-        let end = End { steps: self.index, error };
-        let failed = self.run.callbacks.iter_mut().filter_map(|callback| callback.on_end(&end).err());
+        let failed = self.run.callbacks.iter_mut().filter_map(|callback| callback.on_end(error).err());
         let failed: Vec<_> = failed.collect();
         self.run.callbacks.clear();
         match failed.into_iter().next() {

@@ -52,6 +52,5 @@ pub use load::load;
 pub use normalize::{Sign, clipped_range, normalize, normalize_between};
 pub use overlay::{Opacity, overlay, overlay_heat};
 pub use resize::resize_to_cover_and_crop;
-pub(crate) use save::check_writable;
 pub use save::{save, write_atomically};
 pub use tensor::{from_tensor, to_input, to_tensor};

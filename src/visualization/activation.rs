@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use ndarray::Axis;
 
 use super::activations::{Activation, Activations, Unfinished};
-use crate::callbacks::{Print, ProgressBar};
+use crate::callbacks::Print;
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
 use crate::model::{Model, Preset};
@@ -312,24 +312,6 @@ impl<'a> VisualizeActivation<'a> {
         self
     }
 
-    /// Draws a progress bar over all pictures on standard error if that is a terminal; takes the place of
-    /// [`progress`](Self::progress).
-    ///
-    /// ```
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).max_iter(2);
-    /// assert_eq!(run().progress_bar().run()?[0].image, run().run()?[0].image); // the picture is the same
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn progress_bar(self) -> Self {
-        let mut bar = ProgressBar::to_stderr();
-        self.progress(move |progress| {
-            // A terminal that can't be written to is no reason to lose the pictures.
-            let _ = bar.show(progress);
-            ControlFlow::Continue(())
-        })
-    }
-
     /// Calls `progress` after every step, which counts once for each picture of its batch; [`ControlFlow::Break`] ends the
     /// run, and the pictures of the batches finished and begun are the result.
     ///
@@ -435,7 +417,7 @@ impl<'a> VisualizeActivation<'a> {
         optimizer = match &self.seed_img {
             None => {
                 let (height, width) = self.image_size();
-                optimizer.size_of_image(height, width)
+                optimizer.size(height, width)
             }
             Some(images) if images.dims()[0] == 1 => {
                 optimizer.seed_img(images.clone().repeat_dim(0, filters.len()))

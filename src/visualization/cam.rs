@@ -5,7 +5,8 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
-use crate::attribution::{Cam, Formula, Target};
+use crate::Target;
+use crate::attribution::{Cam, Formula};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
@@ -82,12 +83,12 @@ impl VisualizeCam<'_> {
     /// use vis::visualize_cam;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
-    /// let cam = visualize_cam(&model, photo).layer("conv2").run()?;
+    /// let cam = visualize_cam(&model, photo).target_layer("conv2").run()?;
     /// assert_eq!((cam.label.as_str(), cam.layer.as_deref()), ("mean of `conv2`", Some("pool1")));
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "layer_idx")]
-    pub fn layer(mut self, layer: impl Into<String>) -> Self {
+    pub fn target_layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
         self
     }
@@ -111,7 +112,7 @@ impl VisualizeCam<'_> {
     ///
     /// ```
     /// use vis::visualize_cam;
-    /// use vis::attribution::Target;
+    /// use vis::Target;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
     /// let cam = visualize_cam(&model, photo).target(Target::class(3) - Target::class(1)).run()?;
@@ -208,10 +209,10 @@ impl VisualizeCam<'_> {
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let mut cam = Cam::new(self.formula).rule(self.rule);
         if let Some(layer) = self.penultimate {
-            cam = cam.layer(layer);
+            cam = cam.penultimate_layer(layer);
         }
         if let Some(modifier) = self.modifier {
-            cam = cam.gradient_modifier(modifier);
+            cam = cam.grad_modifier(modifier);
         }
         let [_, channels, ..] = image.dims();
         let cam = cam.map(self.model, image, &target)?;

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-/// let drawn = caricature(&model, photo).layer("conv2").steps(20).run()?;
+/// let drawn = caricature(&model, photo).layer("conv2").max_iter(20).run()?;
 /// assert!(drawn.best_loss[0] < drawn.losses.totals()[[0, 0]]);
 /// # Ok::<(), vis::Error>(())
 /// ```
@@ -40,7 +40,7 @@ pub fn caricature(model: &dyn Model, photo: Tensor<4>) -> DrawCaricature<'_> {
         layer: None,
         power: 1.0,
         jitter: 4,
-        steps: 200,
+        max_iter: 200,
         learning_rate: 0.05,
         seed: 0,
         progress: None,
@@ -55,7 +55,7 @@ pub struct DrawCaricature<'a> {
     layer: Option<String>,
     power: f32,
     jitter: usize,
-    steps: usize,
+    max_iter: usize,
     learning_rate: f64,
     seed: u64,
     progress: Option<Watcher<'a>>,
@@ -69,7 +69,7 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let drawn = caricature(&model, photo).layer("conv1").steps(2).run()?;
+    /// let drawn = caricature(&model, photo).layer("conv1").max_iter(2).run()?;
     /// assert_eq!(drawn.losses.names(), ["caricature at conv1"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -84,7 +84,7 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let draw = |power| caricature(&model, photo.clone()).power(power).steps(1).run();
+    /// let draw = |power| caricature(&model, photo.clone()).power(power).max_iter(1).run();
     /// // At the start the image is unlike the photo, which counts for more.
     /// assert!(draw(4.0)?.best_loss[0] > draw(1.0)?.best_loss[0]);
     /// # Ok::<(), vis::Error>(())
@@ -102,7 +102,7 @@ impl<'a> DrawCaricature<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// # let rests = |losses: &ndarray::Array2<f32>| losses.iter().all(|loss| *loss == losses[[0, 0]]);
-    /// let draw = |pixels| caricature(&model, photo.clone()).jitter(pixels).learning_rate(0.0).steps(9).run();
+    /// let draw = |pixels| caricature(&model, photo.clone()).jitter(pixels).learning_rate(0.0).max_iter(9).run();
     /// assert!(rests(&draw(0)?.losses.totals()));
     /// assert!(!rests(&draw(3)?.losses.totals())); // every shift has a loss of its own
     /// # Ok::<(), vis::Error>(())
@@ -118,11 +118,11 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// assert_eq!(caricature(&model, photo).steps(5).run()?.losses.steps(), 5);
+    /// assert_eq!(caricature(&model, photo).max_iter(5).run()?.losses.steps(), 5);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
+    pub fn max_iter(mut self, max_iter: usize) -> Self {
+        self.max_iter = max_iter;
         self
     }
 
@@ -132,7 +132,7 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let draw = |rate| caricature(&model, photo.clone()).jitter(0).learning_rate(rate).steps(5).run();
+    /// let draw = |rate| caricature(&model, photo.clone()).jitter(0).learning_rate(rate).max_iter(5).run();
     /// assert!(draw(0.1)?.best_loss[0] < draw(0.01)?.best_loss[0]); // farther after as many steps
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -147,7 +147,7 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let draw = |seed| caricature(&model, photo.clone()).steps(3).seed(seed).run();
+    /// let draw = |seed| caricature(&model, photo.clone()).max_iter(3).seed(seed).run();
     /// assert_eq!(draw(1)?.array(), draw(1)?.array());
     /// assert_ne!(draw(1)?.array(), draw(2)?.array());
     /// # Ok::<(), vis::Error>(())
@@ -164,7 +164,7 @@ impl<'a> DrawCaricature<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let drawn = caricature(&model, photo).steps(50).progress(|now| match now.done {
+    /// let drawn = caricature(&model, photo).max_iter(50).progress(|now| match now.done {
     ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
@@ -206,7 +206,7 @@ impl<'a> DrawCaricature<'a> {
     /// # use vis::{Model, visualization::caricature};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let drawn = caricature(&model, photo).steps(5).run()?;
+    /// let drawn = caricature(&model, photo).max_iter(5).run()?;
     /// // A Fourier image never leaves the range.
     /// assert!(drawn.array().iter().all(|value| (0.0..=255.0).contains(value)));
     /// # Ok::<(), vis::Error>(())
@@ -220,14 +220,14 @@ impl<'a> DrawCaricature<'a> {
         let layer = self.chosen_layer()?;
         let loss = Caricature::new(self.model, self.photo.clone(), layer)?.with_power(self.power)?;
         let optimizer = Optimizer::new(self.model, Losses::from(loss))
-            .size_of_image(height, width)
+            .size(height, width)
             .parametrization(Fourier::new([height, width], self.model.input().range()))
             .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
             .transform(Jitter::Pixels(self.jitter))
             .learning_rate(self.learning_rate)
             .seed(self.seed)
-            .max_iter(self.steps);
-        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.steps))?))
+            .max_iter(self.max_iter);
+        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.max_iter))?))
     }
 }
 
@@ -237,7 +237,7 @@ impl std::fmt::Debug for DrawCaricature<'_> {
             .field("photo", &self.photo.dims())
             .field("layer", &self.layer)
             .field("power", &self.power)
-            .field("steps", &self.steps)
+            .field("steps", &self.max_iter)
             .finish_non_exhaustive()
     }
 }

@@ -30,7 +30,7 @@ use crate::{Error, Result};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// let photo = vis::random::noise([1, 3, 19, 15], (0.0, 255.0), 0, 0, &model.device());
-/// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(3).run()?;
+/// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).max_iter(3).run()?;
 /// assert_eq!(dream.image.dims(), [1, 3, 19, 15]);
 /// # Ok::<(), vis::Error>(())
 /// ```
@@ -44,7 +44,7 @@ pub fn deep_dream(model: &dyn Model, photo: Tensor<4>) -> DeepDream<'_> {
         objective: Objective::Energy(Vec::new()),
         octaves: 4,
         octave_scale: 1.4,
-        steps: 10,
+        max_iter: 10,
         step_size: 1.5,
         jitter: 32,
         tile: 512,
@@ -62,7 +62,7 @@ pub struct DeepDream<'a> {
     objective: Objective,
     octaves: usize,
     octave_scale: f32,
-    steps: usize,
+    max_iter: usize,
     step_size: f32,
     jitter: usize,
     tile: usize,
@@ -104,7 +104,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo).layer("conv1").octaves(1).steps(2).run()?;
+    /// let dream = deep_dream(&model, photo).layer("conv1").octaves(1).max_iter(2).run()?;
     /// assert_eq!(dream.layers, ["conv1"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -119,7 +119,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo).layers(["conv1", "conv2"]).octaves(1).jitter(0).steps(1).run()?;
+    /// let dream = deep_dream(&model, photo).layers(["conv1", "conv2"]).octaves(1).jitter(0).max_iter(1).run()?;
     /// assert_eq!(dream.losses.names(), ["energy of conv1", "energy of conv2"]);
     /// assert!(dream.losses.values().iter().all(|energy| (energy + 1.0).abs() < 1e-5)); // equal at the start
     /// # Ok::<(), vis::Error>(())
@@ -144,7 +144,7 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, flowers] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let dream = deep_dream(&model, photo).layer("conv2").guide(flowers).octaves(1).steps(8).jitter(0).run()?;
+    /// let dream = deep_dream(&model, photo).layer("conv2").guide(flowers).octaves(1).max_iter(8).jitter(0).run()?;
     /// assert_eq!(dream.losses.names(), ["match with the guide at conv2"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -171,7 +171,7 @@ impl<'a> DeepDream<'a> {
     ///     (LayerEnergy::new("conv2").channels([0, 3]), 1.0),
     ///     (TotalVariation::default(), 1e-4),
     /// ];
-    /// let dream = deep_dream(&model, photo).losses(losses).steps(2).run()?;
+    /// let dream = deep_dream(&model, photo).losses(losses).max_iter(2).run()?;
     /// assert_eq!(dream.losses.names(), ["energy of conv2", "TV(2)"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -189,7 +189,7 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 28, 14], (0.0, 255.0), 0, 0, &model.device());
     /// let sizes = |octaves| {
-    ///     let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(octaves).steps(1).run()?;
+    ///     let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(octaves).max_iter(1).run()?;
     ///     Ok::<Vec<_>, vis::Error>(dream.sizes)
     /// };
     /// assert_eq!(sizes(2)?, [(20, 10), (28, 14)]);
@@ -207,7 +207,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 32, 16], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).octave_scale(2.0).steps(1).run()?;
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).octave_scale(2.0).max_iter(1).run()?;
     /// assert_eq!(dream.sizes[0], (16, 8)); // half of 32×16
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -222,14 +222,14 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = |steps| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(steps).run();
+    /// let dream = |steps| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).max_iter(steps).run();
     /// assert_eq!(dream(3)?.sizes.len(), 3);
     /// assert_eq!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), photo.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "iter_n")]
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
+    pub fn max_iter(mut self, max_iter: usize) -> Self {
+        self.max_iter = max_iter;
         self
     }
 
@@ -239,7 +239,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(1).step_size(4.0).run()?;
+    /// let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(1).max_iter(1).step_size(4.0).run()?;
     /// let change = (dream.image - photo).abs().mean().into_scalar::<f32>();
     /// assert!((change - 4.0).abs() < 1e-3);
     /// # Ok::<(), vis::Error>(())
@@ -274,7 +274,7 @@ impl<'a> DeepDream<'a> {
     /// # let model = Mirror(InputSpec::rgb(32, 32).with_any_size_from(8));
     /// # let photo = vis::random::noise([1, 3, 100, 150], (0.0, 255.0), 0, 0, &model.device());
     /// # use vis::visualization::deep_dream;
-    /// let dream = |side| deep_dream(&model, photo.clone()).layer("same").octaves(1).jitter(0).steps(1).tile(side);
+    /// let dream = |side| deep_dream(&model, photo.clone()).layer("same").octaves(1).jitter(0).max_iter(1).tile(side);
     /// // Six tiles, or one: the same dream, and less memory.
     /// let difference = dream(64).run()?.image - dream(512).run()?.image;
     /// assert!(difference.abs().max().into_scalar::<f32>() < 1e-3);
@@ -292,7 +292,7 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 0, 0, &model.device());
     /// // The tiles of this network have 8 pixels a side: with margins of 2, the middle 4 count.
-    /// let dream = |pixels| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(1).overlap(pixels).run();
+    /// let dream = |pixels| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).max_iter(1).overlap(pixels).run();
     /// let change = dream(2)?.image - dream(0)?.image;
     /// assert!(change.abs().max().into_scalar::<f32>() > 0.0);
     /// # Ok::<(), vis::Error>(())
@@ -308,7 +308,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = |seed| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).steps(2).seed(seed).run();
+    /// let dream = |seed| deep_dream(&model, photo.clone()).layer("conv2").octaves(1).max_iter(2).seed(seed).run();
     /// assert_eq!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), dream(0)?.image.into_data().to_vec::<f32>().unwrap());
     /// assert_ne!(dream(0)?.image.into_data().to_vec::<f32>().unwrap(), dream(1)?.image.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
@@ -326,7 +326,7 @@ impl<'a> DeepDream<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 19, 15], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).steps(9).progress(|now| {
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(2).max_iter(9).progress(|now| {
     ///     println!("{} of {} steps, at {}", now.done, now.of, now.stage);
     ///     // The first octave alone.
     ///     if now.done == 9 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -349,7 +349,7 @@ impl<'a> DeepDream<'a> {
     /// # use vis::{Model, visualization::deep_dream};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(1).jitter(0).steps(5).run()?;
+    /// let dream = deep_dream(&model, photo).layer("conv2").octaves(1).jitter(0).max_iter(5).run()?;
     /// let losses = dream.losses.totals();
     /// assert!(losses[[4, 0]] < losses[[0, 0]]);
     /// # Ok::<(), vis::Error>(())
@@ -378,14 +378,14 @@ impl<'a> DeepDream<'a> {
         let mut image = photo.clone();
         let mut detail: Option<Array3<f32>> = None;
         let sizes = self.sizes(&photo);
-        let of = sizes.len() * self.steps;
+        let of = sizes.len() * self.max_iter;
         for (octave, (height, width)) in sizes.into_iter().enumerate() {
             let base = crate::resample::resize_smoothly(photo.view(), height, width);
             image = base.clone();
             if let Some(detail) = detail.take() {
                 image += &crate::resample::resize_smoothly(detail.view(), height, width);
             }
-            for step in 0..self.steps {
+            for step in 0..self.max_iter {
                 let evaluation = tiles.evaluate(image.view(), tiles.place(self.jitter, &mut random))?;
                 let mean = evaluation.gradient.iter().map(|value| f64::from(value.abs())).sum::<f64>()
                     / evaluation.gradient.len() as f64;
@@ -405,7 +405,7 @@ impl<'a> DeepDream<'a> {
                 image.scaled_add(-length / mean as f32, &evaluation.gradient);
                 taken.push((height, width));
                 values.push(evaluation.losses);
-                let now = Progress::new(format!("{width}×{height}"), octave * self.steps + step + 1, of);
+                let now = Progress::new(format!("{width}×{height}"), octave * self.max_iter + step + 1, of);
                 let now = Progress { loss: Some(evaluation.loss), ..now };
                 if let Some(progress) = &mut self.progress
                     && progress(&now).is_break()
@@ -509,7 +509,7 @@ impl std::fmt::Debug for DeepDream<'_> {
             .field("photo", &self.photo.dims())
             .field("octaves", &self.octaves)
             .field("octave_scale", &self.octave_scale)
-            .field("steps", &self.steps)
+            .field("steps", &self.max_iter)
             .field("step_size", &self.step_size)
             .field("jitter", &self.jitter)
             .field("tile", &self.tile)

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use image::RgbImage;
 use ndarray::{Array2, Array3, Axis};
 
-use crate::attribution::{Blank, Target};
+use crate::Target;
+use crate::attribution::Blank;
 use crate::losses::Filters;
 use crate::model::{Model, values::probabilities};
 use crate::picture::{self, ColorMap, Opacity};

@@ -27,7 +27,7 @@ use crate::progress::{Progress, Watcher};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-/// let inverted = invert(&model, photo, "conv2").steps(20).run()?;
+/// let inverted = invert(&model, photo, "conv2").max_iter(20).run()?;
 /// assert!(inverted.best_loss[0] < inverted.losses.totals()[[0, 0]]);
 /// # Ok::<(), vis::Error>(())
 /// ```
@@ -44,7 +44,7 @@ pub fn invert<'a>(model: &'a dyn Model, photo: Tensor<4>, layer: impl Into<Strin
         photo,
         layer: layer.into(),
         tv_weight: 1.0,
-        steps: 200,
+        max_iter: 200,
         learning_rate: 0.05,
         seed: 0,
         progress: None,
@@ -58,7 +58,7 @@ pub struct Invert<'a> {
     photo: Tensor<4>,
     layer: String,
     tv_weight: f32,
-    steps: usize,
+    max_iter: usize,
     learning_rate: f64,
     seed: u64,
     progress: Option<Watcher<'a>>,
@@ -72,7 +72,7 @@ impl<'a> Invert<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let roughness = |weight| {
-    ///     let image = invert(&model, photo.clone(), "conv1").tv_weight(weight).steps(30).run()?.image;
+    ///     let image = invert(&model, photo.clone(), "conv1").tv_weight(weight).max_iter(30).run()?.image;
     ///     TotalVariation::default().build_loss(&Scene::new(image, [])).map(|loss| loss.into_scalar::<f32>())
     /// };
     /// assert!(roughness(1000.0)? < roughness(0.0)?);
@@ -89,11 +89,11 @@ impl<'a> Invert<'a> {
     /// # use vis::{Model, visualization::invert};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// assert_eq!(invert(&model, photo, "conv1").steps(5).run()?.losses.steps(), 5);
+    /// assert_eq!(invert(&model, photo, "conv1").max_iter(5).run()?.losses.steps(), 5);
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
+    pub fn max_iter(mut self, max_iter: usize) -> Self {
+        self.max_iter = max_iter;
         self
     }
 
@@ -103,7 +103,7 @@ impl<'a> Invert<'a> {
     /// # use vis::{Model, visualization::invert};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let inverted = |rate| invert(&model, photo.clone(), "conv1").learning_rate(rate).steps(5).run();
+    /// let inverted = |rate| invert(&model, photo.clone(), "conv1").learning_rate(rate).max_iter(5).run();
     /// assert!(inverted(0.05)?.best_loss[0] < inverted(0.0)?.best_loss[0]); // without it nothing moves
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -118,7 +118,7 @@ impl<'a> Invert<'a> {
     /// # use vis::{Model, visualization::invert};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let inverted = |seed| invert(&model, photo.clone(), "conv1").steps(3).seed(seed).run();
+    /// let inverted = |seed| invert(&model, photo.clone(), "conv1").max_iter(3).seed(seed).run();
     /// assert_eq!(inverted(1)?.array(), inverted(1)?.array());
     /// assert_ne!(inverted(1)?.array(), inverted(2)?.array());
     /// # Ok::<(), vis::Error>(())
@@ -135,7 +135,7 @@ impl<'a> Invert<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let inverted = invert(&model, photo, "conv1").steps(50).progress(|now| match now.done {
+    /// let inverted = invert(&model, photo, "conv1").max_iter(50).progress(|now| match now.done {
     ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
@@ -153,7 +153,7 @@ impl<'a> Invert<'a> {
     /// # use vis::{Model, visualization::invert};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let inverted = invert(&model, photo.clone(), "conv1").steps(30).run()?;
+    /// let inverted = invert(&model, photo.clone(), "conv1").max_iter(30).run()?;
     /// assert_eq!(inverted.losses.names(), ["content at conv1", "TV(2)"]);
     /// assert!(invert(&model, photo, "conv9").run().is_err()); // no such layer
     /// # Ok::<(), vis::Error>(())
@@ -169,13 +169,13 @@ impl<'a> Invert<'a> {
             .with(Content::new(self.model, self.photo.clone(), &self.layer)?, 1.0)
             .with(TotalVariation::default(), self.tv_weight / (high - low).powi(2));
         let optimizer = Optimizer::new(self.model, losses)
-            .size_of_image(height, width)
+            .size(height, width)
             .parametrization(Fourier::new([height, width], (low, high)))
             .update(BurnUpdate::new(burn::optim::AdamConfig::new().build()))
             .learning_rate(self.learning_rate)
             .seed(self.seed)
-            .max_iter(self.steps);
-        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.steps))?))
+            .max_iter(self.max_iter);
+        Ok(found(run(optimizer, &mut Staged::new(self.progress.take(), self.max_iter))?))
     }
 }
 
@@ -185,7 +185,7 @@ impl std::fmt::Debug for Invert<'_> {
             .field("photo", &self.photo.dims())
             .field("layer", &self.layer)
             .field("tv_weight", &self.tv_weight)
-            .field("steps", &self.steps)
+            .field("steps", &self.max_iter)
             .finish_non_exhaustive()
     }
 }

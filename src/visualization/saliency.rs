@@ -5,7 +5,8 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predictions, target_of};
-use crate::attribution::{Attribution, Blank, Saliency, SmoothGrad, Target, blur};
+use crate::Target;
+use crate::attribution::{Attribution, Blank, Saliency, SmoothGrad, blur};
 use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
@@ -88,12 +89,12 @@ impl VisualizeSaliency<'_> {
     /// use vis::visualize_saliency;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
-    /// let map = visualize_saliency(&model, photo).layer("conv2").run()?;
+    /// let map = visualize_saliency(&model, photo).target_layer("conv2").run()?;
     /// assert_eq!(map.label, "mean of `conv2`");
     /// # Ok::<(), vis::Error>(())
     /// ```
     #[doc(alias = "layer_idx")]
-    pub fn layer(mut self, layer: impl Into<String>) -> Self {
+    pub fn target_layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
         self
     }
@@ -104,7 +105,7 @@ impl VisualizeSaliency<'_> {
     /// use vis::visualize_saliency;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
-    /// let map = visualize_saliency(&model, photo).layer("conv2").filter_indices(4).run()?;
+    /// let map = visualize_saliency(&model, photo).target_layer("conv2").filter_indices(4).run()?;
     /// assert_eq!(map.label, "channel 4 of `conv2`");
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -116,7 +117,7 @@ impl VisualizeSaliency<'_> {
     /// Sets any other target, in place of layer and filters.
     ///
     /// ```
-    /// use vis::attribution::Target;
+    /// use vis::Target;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
     /// let rather = vis::visualize_saliency(&model, photo).target(Target::class(3) - Target::class(1)).run()?;

@@ -36,7 +36,7 @@ use crate::{Error, Result};
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let [photo, painting] =
 /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-/// let painted = style_transfer(&model, photo, painting).steps(5).run()?;
+/// let painted = style_transfer(&model, photo, painting).max_iter(5).run()?;
 /// assert_eq!(painted.image.dims(), [1, 3, 8, 8]);
 /// # Ok::<(), vis::Error>(())
 /// ```
@@ -60,7 +60,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         start: StyleStart::Photo,
         keep_colors: false,
         from: 256,
-        steps: 200,
+        max_iter: 200,
         descent: Descent::default(),
         style_scale: 1.0,
         seed: 0,
@@ -82,7 +82,7 @@ pub struct StyleTransfer<'a> {
     start: StyleStart,
     keep_colors: bool,
     from: usize,
-    steps: usize,
+    max_iter: usize,
     descent: Descent,
     style_scale: f32,
     seed: u64,
@@ -116,8 +116,8 @@ impl<'a> StyleTransfer<'a> {
     /// # let [photo, starry_night, scream] =
     /// #     [0, 1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let transfer = || style_transfer(&model, photo.clone(), starry_night.clone()).start(StyleStart::Noise).seed(3);
-    /// let blended = transfer().blend(scream.clone(), 0.5).steps(2).run()?;
-    /// let alone = transfer().steps(2).run()?;
+    /// let blended = transfer().blend(scream.clone(), 0.5).max_iter(2).run()?;
+    /// let alone = transfer().max_iter(2).run()?;
     /// assert_ne!(blended.losses.totals(), alone.losses.totals());
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -133,7 +133,7 @@ impl<'a> StyleTransfer<'a> {
     /// # use vis::{Model, visualization::style_transfer};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let painted = style_transfer(&model, photo.clone(), photo).content_layer("conv1").steps(1).run()?;
+    /// let painted = style_transfer(&model, photo.clone(), photo).content_layer("conv1").max_iter(1).run()?;
     /// assert_eq!(painted.losses.names()[0], "content at conv1");
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -154,7 +154,7 @@ impl<'a> StyleTransfer<'a> {
     /// // Fine strokes count twice as much as shapes.
     /// let transfer = style_transfer(&model, photo, painting).style_layers([("conv1", 2.0), ("conv2", 1.0)]);
     /// assert_eq!(transfer.chosen_layers()?.1, [("conv1".to_owned(), 2.0), ("conv2".to_owned(), 1.0)]);
-    /// assert_eq!(transfer.steps(2).run()?.losses.names(), ["content at conv2", "style", "TV(2)"]);
+    /// assert_eq!(transfer.max_iter(2).run()?.losses.names(), ["content at conv2", "style", "TV(2)"]);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn style_layers<S: Into<String>>(mut self, layers: impl IntoIterator<Item = (S, f32)>) -> Self {
@@ -171,7 +171,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let change = |weight| {
     ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).content_weight(weight);
-    ///     transfer.steps(20).run().map(|painted| (painted.image - photo.clone()).abs().mean().into_scalar::<f32>())
+    ///     transfer.max_iter(20).run().map(|painted| (painted.image - photo.clone()).abs().mean().into_scalar::<f32>())
     /// };
     /// assert!(change(100.0)? < change(0.0)?);
     /// # Ok::<(), vis::Error>(())
@@ -190,7 +190,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let first = |weight| {
     ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).style_weight(weight);
-    ///     transfer.steps(1).run().map(|painted| painted.losses.named("style").unwrap()[[0, 0]])
+    ///     transfer.max_iter(1).run().map(|painted| painted.losses.named("style").unwrap()[[0, 0]])
     /// };
     /// assert_eq!(first(2.0)?, 2.0 * first(1.0)?);
     /// # Ok::<(), vis::Error>(())
@@ -209,7 +209,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let roughness = |weight| {
     ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).tv_weight(weight);
-    ///     let scene = Scene::new(transfer.steps(20).run()?.image, []);
+    ///     let scene = Scene::new(transfer.max_iter(20).run()?.image, []);
     ///     TotalVariation::default().build_loss(&scene).map(|loss| loss.into_scalar::<f32>())
     /// };
     /// assert!(roughness(100.0)? < roughness(0.0)?);
@@ -227,7 +227,7 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [1, 2].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let begin = |start| style_transfer(&model, photo.clone(), painting.clone()).start(start).steps(0).run();
+    /// let begin = |start| style_transfer(&model, photo.clone(), painting.clone()).start(start).max_iter(0).run();
     /// assert_eq!(begin(StyleStart::Photo)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
     /// assert_ne!(begin(StyleStart::Noise)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
@@ -247,7 +247,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// # use vis::visualization::StyleStart;
     /// let transfer = style_transfer(&model, photo.clone(), painting).start(StyleStart::Noise).seed(2);
-    /// let change = transfer.keep_colors().steps(5).run()?.image - photo;
+    /// let change = transfer.keep_colors().max_iter(5).run()?.image - photo;
     /// assert!(change.clone().abs().max().into_scalar::<f32>() > 10.0);
     /// // Red, green and blue have changed by the same amount.
     /// let unlike = (change.clone().narrow(1, 0, 1) - change.narrow(1, 2, 1)).abs().max();
@@ -279,7 +279,7 @@ impl<'a> StyleTransfer<'a> {
     /// # use vis::visualization::style_transfer;
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 32, 32], (0.0, 255.0), seed, 0, &Default::default()));
-    /// let paint = |longest| style_transfer(&model, photo.clone(), painting.clone()).from_size(longest).steps(4).run();
+    /// let paint = |longest| style_transfer(&model, photo.clone(), painting.clone()).from_size(longest).max_iter(4).run();
     /// assert_eq!(paint(32)?.losses.steps(), 4); // at 32×32 pixels
     /// assert_eq!(paint(16)?.losses.steps(), 4 + 2); // at 16×16 and 32×32
     /// # Ok::<(), vis::Error>(())
@@ -297,13 +297,13 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let paint = |steps| style_transfer(&model, photo.clone(), painting.clone()).steps(steps).run();
+    /// let paint = |steps| style_transfer(&model, photo.clone(), painting.clone()).max_iter(steps).run();
     /// assert_eq!(paint(5)?.losses.steps(), 5);
     /// assert_eq!(paint(0)?.image.into_data().to_vec::<f32>().unwrap(), photo.clone().into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
+    pub fn max_iter(mut self, max_iter: usize) -> Self {
+        self.max_iter = max_iter;
         self
     }
 
@@ -314,7 +314,7 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let paint = |by| style_transfer(&model, photo.clone(), painting.clone()).descent(by).steps(20).run();
+    /// let paint = |by| style_transfer(&model, photo.clone(), painting.clone()).descent(by).max_iter(20).run();
     /// let painted = paint(Descent::Lbfgs)?;
     /// assert!(painted.best_loss[0] < 0.5 * painted.losses.totals()[[0, 0]]);
     /// assert_ne!(painted.array(), paint(Descent::Adam)?.array());
@@ -347,7 +347,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 16, 16], (0.0, 255.0), seed, 0, &Default::default()));
     /// let first = |scale| {
     ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).style_scale(scale);
-    ///     transfer.steps(1).run().map(|painted| painted.best_loss[0])
+    ///     transfer.max_iter(1).run().map(|painted| painted.best_loss[0])
     /// };
     /// assert_ne!(first(0.5)?, first(1.0)?);
     /// assert_eq!(first(2.0)?, first(1.0)?); // the painting has no more pixels
@@ -367,7 +367,7 @@ impl<'a> StyleTransfer<'a> {
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
     /// let paint = |start, seed| {
     ///     let transfer = style_transfer(&model, photo.clone(), painting.clone()).start(start).seed(seed);
-    ///     transfer.steps(2).run().map(|painted| painted.array())
+    ///     transfer.max_iter(2).run().map(|painted| painted.array())
     /// };
     /// assert_ne!(paint(StyleStart::Noise, 2)?, paint(StyleStart::Noise, 3)?);
     /// assert_eq!(paint(StyleStart::Photo, 2)?, paint(StyleStart::Photo, 3)?);
@@ -389,7 +389,7 @@ impl<'a> StyleTransfer<'a> {
     /// use std::ops::ControlFlow;
     /// // Half of the loss is enough.
     /// let mut first = None;
-    /// let transfer = style_transfer(&model, photo, painting).steps(50).progress(|now| {
+    /// let transfer = style_transfer(&model, photo, painting).max_iter(50).progress(|now| {
     ///     let enough = now.loss < first.get_or_insert(now.loss).map(|loss| 0.5 * loss);
     ///     if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     /// });
@@ -411,7 +411,7 @@ impl<'a> StyleTransfer<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let painted = style_transfer(&model, photo, painting).steps(20).run()?;
+    /// let painted = style_transfer(&model, photo, painting).max_iter(20).run()?;
     /// assert_eq!(painted.losses.names(), ["content at conv2", "style", "TV(2)"]);
     /// let style = painted.losses.named("style").unwrap();
     /// assert!(style[[painted.best_step[0], 0]] < style[[0, 0]]); // nearer to the painting
@@ -459,7 +459,7 @@ impl<'a> StyleTransfer<'a> {
         // A network of one size has no room for it.
         let frame = Mirror { pixels: self.model.input().smallest().map_or(0, |_| Self::FRAME) };
         let mut painted: Option<Minimized> = None;
-        let stages = with_steps(sizes(self.model, size, self.from), self.steps);
+        let stages = with_steps(sizes(self.model, size, self.from), self.max_iter);
         let mut watched = Staged::new(self.progress.take(), stages.iter().map(|(_, steps)| steps).sum());
         for (size, steps) in stages {
             let content = resized(&whole, size);
@@ -561,7 +561,7 @@ impl std::fmt::Debug for StyleTransfer<'_> {
             .field("style_weight", &self.style_weight)
             .field("tv_weight", &self.tv_weight)
             .field("start", &self.start)
-            .field("steps", &self.steps)
+            .field("steps", &self.max_iter)
             .field("descent", &self.descent)
             .finish_non_exhaustive()
     }

@@ -28,7 +28,7 @@ use crate::{Error, Result};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-/// let woven = texture(&model, sample).steps(40).run()?;
+/// let woven = texture(&model, sample).max_iter(40).run()?;
 /// let losses = woven.losses.totals();
 /// assert!(woven.best_loss[0] < losses[[0, 0]]);
 /// # Ok::<(), vis::Error>(())
@@ -48,7 +48,7 @@ pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
         size: None,
         layers: None,
         from: 128,
-        steps: 200,
+        max_iter: 200,
         descent: Descent::default(),
         seed: 0,
         progress: None,
@@ -63,7 +63,7 @@ pub struct Texture<'a> {
     size: Option<(usize, usize)>,
     layers: Option<Vec<(String, f32)>>,
     from: usize,
-    steps: usize,
+    max_iter: usize,
     descent: Descent,
     seed: u64,
     progress: Option<Watcher<'a>>,
@@ -91,7 +91,7 @@ impl<'a> Texture<'a> {
     /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
     /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
     /// # let sample = vis::random::noise([1, 3, 16, 16], (0.0, 255.0), 1, 0, &Default::default());
-    /// let woven = vis::visualization::texture(&model, sample).size(24, 40).steps(2).run()?;
+    /// let woven = vis::visualization::texture(&model, sample).size(24, 40).max_iter(2).run()?;
     /// assert_eq!(woven.image.dims(), [1, 3, 24, 40]);
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -134,7 +134,7 @@ impl<'a> Texture<'a> {
     /// # let weights = vis::random::noise([4, 3, 3, 3], (-1.0, 1.0), 0, 0, &Default::default());
     /// # let model = AnySize(InputSpec::rgb(32, 32).with_any_size_from(8), weights);
     /// # let sample = vis::random::noise([1, 3, 32, 32], (0.0, 255.0), 1, 0, &Default::default());
-    /// let weave = |longest| vis::visualization::texture(&model, sample.clone()).from_size(longest).steps(4).run();
+    /// let weave = |longest| vis::visualization::texture(&model, sample.clone()).from_size(longest).max_iter(4).run();
     /// assert_eq!(weave(32)?.losses.steps(), 4); // at 32×32 pixels
     /// assert_eq!(weave(16)?.losses.steps(), 4 + 2); // at 16×16 and 32×32
     /// # Ok::<(), vis::Error>(())
@@ -151,13 +151,13 @@ impl<'a> Texture<'a> {
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let woven = vis::visualization::texture(&model, sample).steps(0).seed(3).run()?;
+    /// let woven = vis::visualization::texture(&model, sample).max_iter(0).seed(3).run()?;
     /// let noise = vis::random::noise([1, 3, 8, 8], model.input().range(), 3, 0, &model.device());
     /// assert_eq!(woven.image.into_data().to_vec::<f32>().unwrap(), noise.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
+    pub fn max_iter(mut self, max_iter: usize) -> Self {
+        self.max_iter = max_iter;
         self
     }
 
@@ -167,7 +167,7 @@ impl<'a> Texture<'a> {
     /// # use vis::{Model, visualization::{Descent, texture}};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-    /// let weave = |descent| texture(&model, sample.clone()).descent(descent).steps(20).run();
+    /// let weave = |descent| texture(&model, sample.clone()).descent(descent).max_iter(20).run();
     /// let woven = weave(Descent::Lbfgs)?;
     /// assert!(woven.best_loss[0] < 0.5 * woven.losses.totals()[[0, 0]]);
     /// assert_ne!(woven.array(), weave(Descent::Adam)?.array());
@@ -184,7 +184,7 @@ impl<'a> Texture<'a> {
     /// # use vis::{Model, visualization::texture};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-    /// let weave = |seed| texture(&model, sample.clone()).steps(3).seed(seed).run();
+    /// let weave = |seed| texture(&model, sample.clone()).max_iter(3).seed(seed).run();
     /// assert_eq!(weave(2)?.array(), weave(2)?.array());
     /// assert_ne!(weave(2)?.array(), weave(3)?.array());
     /// # Ok::<(), vis::Error>(())
@@ -202,7 +202,7 @@ impl<'a> Texture<'a> {
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
     /// use std::ops::ControlFlow;
-    /// let woven = texture(&model, sample).steps(50).progress(|now| match now.done {
+    /// let woven = texture(&model, sample).max_iter(50).progress(|now| match now.done {
     ///     5 => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
@@ -243,7 +243,7 @@ impl<'a> Texture<'a> {
     /// # use vis::{Model, visualization::texture};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-    /// let woven = texture(&model, sample).steps(3).run()?;
+    /// let woven = texture(&model, sample).max_iter(3).run()?;
     /// assert_eq!(woven.losses.names(), ["style"]); // and nothing of the layout
     /// assert_eq!(woven.image.dims(), [1, 3, 8, 8]);
     /// # Ok::<(), vis::Error>(())
@@ -276,7 +276,7 @@ impl<'a> Texture<'a> {
             let (height, width) = of_sample(stage);
             stage == size || height.min(width) >= least
         });
-        let stages = with_steps(stages, self.steps);
+        let stages = with_steps(stages, self.max_iter);
         let mut watched = Staged::new(self.progress.take(), stages.iter().map(|(_, steps)| steps).sum());
         for ((height, width), steps) in stages {
             let sample = [(resized(&sample, of_sample((height, width))), 1.0)];
@@ -304,7 +304,7 @@ impl std::fmt::Debug for Texture<'_> {
             .field("sample", &self.sample.dims())
             .field("size", &self.size)
             .field("layers", &self.layers)
-            .field("steps", &self.steps)
+            .field("steps", &self.max_iter)
             .field("descent", &self.descent)
             .finish_non_exhaustive()
     }

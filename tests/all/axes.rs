@@ -201,7 +201,7 @@ fn sizes_are_given_height_first_everywhere() {
     let model = identity([3, 5, 5]);
     let wanted = || vis::losses::ActivationMaximization::new("output", 0);
     for [height, width] in [[4, 9], [9, 4], [6, 7]] {
-        let run = vis::Optimizer::new(&model, wanted()).size_of_image(height, width).batch(2);
+        let run = vis::Optimizer::new(&model, wanted()).size(height, width).batch(2);
         assert_eq!(run.max_iter(1).minimize().unwrap().image.dims(), [2, 3, height, width]);
         let pictures = vis::visualize_activation(&model, "output").filter_indices([1]).size(height, width);
         assert_eq!(pictures.max_iter(1).run().unwrap()[0].image.dim(), (3, height, width));

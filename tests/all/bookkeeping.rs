@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Tensor, TensorData};
-use vis::callbacks::{Callback, End};
+use vis::callbacks::Callback;
 use vis::model::{Digits, Tiny};
 use vis::optimizer::{Normalization, Step, Steps};
 use vis::{Loss, Optimizer, Scene, visualize_activation};
@@ -89,15 +89,16 @@ fn labels_stay_with_their_pictures_however_these_are_cut_into_batches() {
     }
 }
 
-/// Notes the number of steps that it was told of at the end.
-struct Ends(Arc<Mutex<Vec<usize>>>);
+/// Notes at each end how many steps there were.
+struct Ends(usize, Arc<Mutex<Vec<usize>>>);
 
 impl Callback for Ends {
     fn on_step(&mut self, _: &Step) -> vis::Result<ControlFlow<()>> {
+        self.0 += 1;
         Ok(ControlFlow::Continue(()))
     }
-    fn on_end(&mut self, end: &End) -> vis::Result<()> {
-        self.0.lock().unwrap().push(end.steps);
+    fn on_end(&mut self, _: Option<&vis::Error>) -> vis::Result<()> {
+        self.1.lock().unwrap().push(self.0);
         Ok(())
     }
 }
@@ -108,7 +109,7 @@ fn a_run_that_is_dropped_half_way_has_ended_and_ends_once() {
     let ended = |leave: &dyn Fn(&mut Steps<'_>)| {
         let told = Arc::new(Mutex::new(Vec::new()));
         let wanted = vis::losses::ActivationMaximization::new("output", 0);
-        let run = Optimizer::new(&model, wanted).callback(Ends(told.clone())).max_iter(3);
+        let run = Optimizer::new(&model, wanted).callback(Ends(0, told.clone())).max_iter(3);
         let mut steps = run.steps().unwrap();
         leave(&mut steps);
         drop(steps);

@@ -1,4 +1,4 @@
-//! What callbacks leave behind: lines, bars, animations, tables; and how they fail.
+//! What callbacks leave behind, and how they fail.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use gif::{ColorOutput, DecodeOptions};
 use image::RgbImage;
-use vis::callbacks::{Callback, GifGenerator, Print, ProgressBar, SaveHistory};
+use vis::callbacks::{Callback, GifGenerator};
 use vis::losses::{ActivationMaximization, Losses, TotalVariation};
 use vis::model::Tiny;
 use vis::optimizer::Step;
 use vis::{Error, Optimizer, picture};
 
-use crate::support::{assert_close, device};
+use crate::support::device;
 
 fn losses() -> Losses {
     vis::losses![(ActivationMaximization::new("conv2", 3), 1.0), (TotalVariation::default(), 0.01)]
@@ -53,40 +53,6 @@ fn decode(path: &Path) -> (Vec<RgbImage>, bool) {
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
-}
-
-#[test]
-fn print_writes_a_line_a_step_with_the_weighted_losses_of_the_history() {
-    let model = Tiny::new(&device());
-    let mut lines = Vec::new();
-    let run = Optimizer::new(&model, losses()).batch(2).max_iter(3).callback(Print::to(&mut lines));
-    let history = run.minimize().unwrap().losses;
-    let lines = String::from_utf8(lines).unwrap();
-    assert_eq!(lines.lines().count(), 3);
-    for (step, line) in lines.lines().enumerate() {
-        let (head, rest) = line.split_once(", ").unwrap();
-        assert_eq!(head, format!("Iteration: {}", step + 1));
-        let numbers = rest.split(", ").map(|part| part.rsplit_once(": ").unwrap().1.parse::<f32>().unwrap());
-        let numbers: Vec<f32> = numbers.collect();
-        // Each is averaged over the batch, and the last is their sum.
-        let mean = |values: ndarray::ArrayView1<f32>| values.mean().unwrap();
-        let values = history.values().index_axis(ndarray::Axis(0), step);
-        assert_close(&numbers[..2], &[mean(values.row(0)), mean(values.row(1))], 1e-4);
-        assert_close(&numbers[2..], &[mean(history.totals().row(step))], 1e-4);
-    }
-}
-
-#[test]
-fn a_progress_bar_ends_its_line_even_when_the_run_fails() {
-    let model = Tiny::new(&device());
-    let mut drawn = Vec::new();
-    let run = Optimizer::new(&model, losses()).max_iter(10).callback(ProgressBar::to(&mut drawn));
-    let error = run.callback(fail_at(4)).minimize().unwrap_err();
-    assert!(error.to_string().contains("the weather must be fine, not rain"), "{error}");
-    let drawn = String::from_utf8(drawn).unwrap();
-    assert!(drawn.ends_with('\n') && drawn.matches('\n').count() == 1, "{drawn:?}");
-    let last = drawn.rsplit('\r').next().unwrap();
-    assert!(last.starts_with(" 50% ") && last.contains("  5/10  "), "{last:?}");
 }
 
 #[test]
@@ -284,52 +250,6 @@ fn the_table_of_a_history_has_its_numbers_and_quotes_odd_names() {
 }
 
 #[test]
-fn the_history_of_a_failed_run_is_saved_up_to_its_failure() {
-    let model = Tiny::new(&device());
-    let folder = folder();
-    let (table, plot) = (folder.path().join("run.csv"), folder.path().join("run.png"));
-    let run = Optimizer::new(&model, losses()).max_iter(9);
-    let run = run.callback(SaveHistory::to(&table).unwrap()).callback(SaveHistory::to(&plot).unwrap());
-    assert!(run.callback(fail_at(3)).minimize().is_err());
-    // A head and four steps.
-    assert_eq!(std::fs::read_to_string(table).unwrap().lines().count(), 5);
-    let plot = picture::load(plot).unwrap();
-    let coloured = plot.pixels().filter(|pixel| pixel.0.iter().max() > pixel.0.iter().min()).count();
-    assert!(coloured > 300, "three curves, {coloured} coloured pixels");
-    assert!(SaveHistory::to("run.txt").unwrap_err().to_string().contains(".csv, .png or .jpg"));
-}
-
-#[test]
-fn a_history_that_cannot_be_written_is_refused_before_the_run() {
-    let folder = folder();
-    let taken = folder.path().join("taken.csv");
-    std::fs::create_dir(&taken).unwrap();
-    for path in [taken, folder.path().join("missing/run.png")] {
-        let error = SaveHistory::to(&path).unwrap_err();
-        assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
-    }
-    // An older table stays until there is a newer one, and trying leaves nothing behind.
-    let older = folder.path().join("older.csv");
-    std::fs::write(&older, "old").unwrap();
-    let callback = SaveHistory::to(&older).unwrap();
-    assert_eq!(std::fs::read_to_string(&older).unwrap(), "old");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-    drop(callback);
-}
-
-#[test]
-fn a_progress_bar_that_is_dropped_ends_its_line() {
-    let mut drawn = Vec::new();
-    let mut bar = ProgressBar::to(&mut drawn);
-    bar.tell(1, 4, String::new).unwrap();
-    drop(bar);
-    let mut silent = Vec::new();
-    drop(ProgressBar::to(&mut silent));
-    assert!(String::from_utf8(drawn).unwrap().ends_with('\n'));
-    assert!(silent.is_empty(), "there was no line to end");
-}
-
-#[test]
 fn a_gif_that_cannot_be_created_costs_no_step() {
     let model = Tiny::new(&device());
     let folder = folder();
@@ -359,21 +279,13 @@ fn a_full_disk_stops_the_run_with_its_name_and_keeps_the_best_image() {
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         path
     };
-    let (gif, table) = (full("run.gif"), full("run.csv"));
-    let run = || Optimizer::new(&model, losses()).max_iter(3);
-    let lines = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    for (what, run) in [
-        ("run.gif", run().progress_gif_path(&gif)),
-        ("run.csv", run().callback(SaveHistory::to(&table).unwrap())),
-        ("the progress output", run().callback(Print::to(lines))),
-    ] {
-        let error = run.minimize().unwrap_err();
-        match error {
-            Error::Stopped { source, best: Some(_), .. } => {
-                let said = source.to_string();
-                assert!(said.contains(what) && said.contains("No space left on device"), "{said}");
-            }
-            other => panic!("{other}"),
+    let gif = full("run.gif");
+    let error = Optimizer::new(&model, losses()).max_iter(3).progress_gif_path(&gif).minimize().unwrap_err();
+    match error {
+        Error::Stopped { source, best: Some(_), .. } => {
+            let said = source.to_string();
+            assert!(said.contains("run.gif") && said.contains("No space left on device"), "{said}");
         }
+        other => panic!("{other}"),
     }
 }

@@ -26,23 +26,23 @@ fn drawings_end_after_the_step_that_broke_with_the_best_image_so_far() {
     let drawn: [(&str, Minimized, Minimized); 4] = [
         (
             "caricature",
-            caricature(&model, photo(8)).layer("conv2").steps(9).progress(two_steps).run().unwrap(),
-            caricature(&model, photo(8)).layer("conv2").steps(2).run().unwrap(),
+            caricature(&model, photo(8)).layer("conv2").max_iter(9).progress(two_steps).run().unwrap(),
+            caricature(&model, photo(8)).layer("conv2").max_iter(2).run().unwrap(),
         ),
         (
             "inversion",
-            invert(&model, photo(8), "conv2").steps(9).progress(two_steps).run().unwrap(),
-            invert(&model, photo(8), "conv2").steps(2).run().unwrap(),
+            invert(&model, photo(8), "conv2").max_iter(9).progress(two_steps).run().unwrap(),
+            invert(&model, photo(8), "conv2").max_iter(2).run().unwrap(),
         ),
         (
             "style",
-            style_transfer(&model, photo(8), photo(8) * 0.5).steps(9).progress(two_steps).run().unwrap(),
-            style_transfer(&model, photo(8), photo(8) * 0.5).steps(2).run().unwrap(),
+            style_transfer(&model, photo(8), photo(8) * 0.5).max_iter(9).progress(two_steps).run().unwrap(),
+            style_transfer(&model, photo(8), photo(8) * 0.5).max_iter(2).run().unwrap(),
         ),
         (
             "texture",
-            texture(&model, photo(8)).steps(9).progress(two_steps).run().unwrap(),
-            texture(&model, photo(8)).steps(2).run().unwrap(),
+            texture(&model, photo(8)).max_iter(9).progress(two_steps).run().unwrap(),
+            texture(&model, photo(8)).max_iter(2).run().unwrap(),
         ),
     ];
     for (name, ended, short) in drawn {
@@ -56,7 +56,7 @@ fn drawings_end_after_the_step_that_broke_with_the_best_image_so_far() {
 fn a_dream_that_is_ended_in_a_small_octave_is_the_photo_with_what_was_dreamt() {
     let model = Tiny::new(&device());
     let photo = photo(16);
-    let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(2).steps(3);
+    let dream = deep_dream(&model, photo.clone()).layer("conv2").octaves(2).max_iter(3);
     let dream = dream.progress(two_steps);
     let dream = dream.run().unwrap();
     assert_eq!((dream.losses.steps(), dream.layers), (2, vec!["conv2".to_owned()]));

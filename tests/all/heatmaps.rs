@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 use ndarray::{Array2, Array3, Axis};
-use vis::attribution::{Attribution, Cam, Formula, Saliency, SmoothGrad, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, Saliency, SmoothGrad};
 use vis::model::{EfficientNetLite0, Tiny};
 use vis::optimizer::GradientModifier;
 use vis::picture::{self, ColorMap};
@@ -45,10 +46,10 @@ fn saliency_takes_the_arguments_of_keras_vis() {
         first(method.attribute(&model, photo.clone(), target).unwrap())
     };
     // A layer with filters, a layer alone, several filters, neither.
-    let found = saliency().layer("conv2").filter_indices([1, 4]).run().unwrap();
+    let found = saliency().target_layer("conv2").filter_indices([1, 4]).run().unwrap();
     assert_eq!(found.raw, raw(&Saliency::new(), &Target::channels("conv2", [1, 4])));
     assert_eq!(found.label, "channel 1 + channel 4 of `conv2`");
-    let found = saliency().layer("conv2").run().unwrap();
+    let found = saliency().target_layer("conv2").run().unwrap();
     assert_eq!(found.raw, raw(&Saliency::new(), &Target::layer("conv2")));
     assert_eq!(found.label, "mean of `conv2`");
     assert_eq!(saliency().run().unwrap().raw, raw(&Saliency::new(), &Target::predicted()));
@@ -88,7 +89,10 @@ fn formula_rule_and_modifier_of_a_class_activation_map_are_those_of_cam() {
     for formula in Formula::ALL {
         let door = visualize_cam(&model, photo.clone()).filter_indices(2).formula(formula);
         let door = door.penultimate_layer("conv1").run().unwrap();
-        let cam = Cam::new(formula).layer("conv1").map(&model, photo.clone(), &Target::class(2)).unwrap();
+        let cam = Cam::new(formula)
+            .penultimate_layer("conv1")
+            .map(&model, photo.clone(), &Target::class(2))
+            .unwrap();
         assert_eq!(door.raw, first(cam.map), "{formula}");
     }
     let plain =
@@ -97,14 +101,14 @@ fn formula_rule_and_modifier_of_a_class_activation_map_are_those_of_cam() {
         let door =
             visualize_cam(&model, photo.clone()).filter_indices(2).penultimate_layer("conv1").rule(rule);
         let door = door.run().unwrap();
-        let cam = Cam::new(Formula::GradCam).layer("conv1").rule(rule);
+        let cam = Cam::new(Formula::GradCam).penultimate_layer("conv1").rule(rule);
         assert_eq!(door.raw, first(cam.map(&model, photo.clone(), &Target::class(2)).unwrap().map));
         assert_ne!(door.raw, plain.raw, "the rule acts on the rectifier of conv2");
     }
     for modifier in [GradientModifier::Negate, GradientModifier::Absolute, GradientModifier::Relu] {
         let door =
             visualize_cam(&model, photo.clone()).filter_indices(2).grad_modifier(modifier).run().unwrap();
-        let cam = Cam::new(Formula::GradCam).gradient_modifier(modifier);
+        let cam = Cam::new(Formula::GradCam).grad_modifier(modifier);
         assert_eq!(door.raw, first(cam.map(&model, photo.clone(), &Target::class(2)).unwrap().map));
     }
     // Where no rectifier could obey a rule, and where a formula has no gradient, both doors say so.

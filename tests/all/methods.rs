@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::Axis;
 use rand::Rng;
+use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, GuidedGradCam, IntegratedGradients, Interpolation, Occlusion,
-    RandomMap, Rise, Saliency, SmoothGrad, Sobel, Statistic, Target,
+    RandomMap, Rise, Saliency, SmoothGrad, Sobel, Statistic,
 };
 use vis::metrics::{MuFidelity, RandomizationCheck, average_drop};
 use vis::model::{InputSpec, Stop, Taps, Tiny};
@@ -147,9 +148,12 @@ fn guided_grad_cam_is_guided_backprop_times_the_map_of_the_layer_that_is_named()
     let guided = Saliency::guided().attribute(&model, image.clone(), &target).unwrap();
     for layer in ["conv1", "conv2"] {
         for interpolation in [Interpolation::Nearest, Interpolation::Bilinear] {
-            let map = Cam::new(Formula::GradCam).layer(layer).map(&model, image.clone(), &target).unwrap();
+            let map = Cam::new(Formula::GradCam)
+                .penultimate_layer(layer)
+                .map(&model, image.clone(), &target)
+                .unwrap();
             let expected = guided.clone() * map.rectified().resized(interpolation);
-            let method = GuidedGradCam::new().interpolation(interpolation).layer(layer);
+            let method = GuidedGradCam::new().interpolation(interpolation).penultimate_layer(layer);
             let found = method.attribute(&model, image.clone(), &target).unwrap();
             assert_close(&crate::host::values(found), &crate::host::values(expected), 1e-6);
         }
@@ -163,7 +167,7 @@ fn a_map_is_enlarged_to_the_image_along_each_axis_by_itself() {
         let weights = numbers(2 * rows * columns, 5);
         let model = Weighted::seeing([rows, columns], [2, height, width], weights.clone());
         let image = tensor(&numbers(2 * height * width, 7), [1, 2, height, width]);
-        let cam = Cam::new(Formula::HiResCam).layer("features");
+        let cam = Cam::new(Formula::HiResCam).penultimate_layer("features");
         let found = cam.map(&model, image.clone(), &output()).unwrap();
         let features = image.narrow(2, 0, rows).narrow(3, 0, columns);
         let small = (features * tensor(&weights, [1, 2, rows, columns])).sum_dim(1);
@@ -188,7 +192,10 @@ fn score_cam_weighs_channels_by_the_softmax_of_the_scores_under_their_masks() {
     let model = Weighted::new(shape, weights.clone());
     let values = numbers(36, 7);
     let images = tensor(&values, [2, 3, 2, 3]);
-    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.75)).batch_size(2);
+    let cam = Cam::new(Formula::ScoreCam)
+        .penultimate_layer("features")
+        .baseline(Baseline::Value(0.75))
+        .batch_size(2);
     let found = crate::host::values(cam.map(&model, images, &output()).unwrap().map);
     for (index, image) in values.chunks(18).enumerate() {
         let scores: Vec<f32> = image

@@ -1,7 +1,8 @@
 //! Measures of maps against answers that can be worked out by hand.
 
 use burn::tensor::{Tensor, TensorData};
-use vis::attribution::{Attribution, Baseline, Cam, Formula, RandomMap, Saliency, Sobel, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Baseline, Cam, Formula, RandomMap, Saliency, Sobel};
 use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
 use vis::model::{EfficientNetLite0, InputSpec, Stop, Taps, Tiny};
 use vis::{Error, Model};
@@ -92,7 +93,7 @@ fn curves_of_a_batch_are_those_of_its_images_whatever_runs_at_once() {
     let images = vis::random::noise([3, 3, 8, 8], (0.0, 255.0), 3, 0, &model.device());
     let target = Target::per_image([Target::probability(1), Target::class(2), Target::predicted()]);
     let maps = Cam::new(Formula::LayerCam)
-        .layer("conv1")
+        .penultimate_layer("conv1")
         .attribute(&model, images.clone(), &Target::class(2))
         .unwrap();
     let curve = || PixelCurve::insertion().steps(7).baseline(Baseline::Blurred(2.0));

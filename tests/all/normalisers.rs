@@ -1,7 +1,8 @@
 //! What sums are divided by: every axis counts, negative scores too, and nothing at all is no division by zero.
 
 use burn::tensor::Tensor;
-use vis::attribution::{Cam, Formula, Target};
+use vis::Target;
+use vis::attribution::{Cam, Formula};
 use vis::gradient::Gradient;
 use vis::losses::{
     ActivationMaximization, BestMatch, Caricature, Content, Filters, LPNorm, LayerEnergy, Losses, Style,
@@ -250,7 +251,7 @@ fn ablation_cam_divides_by_the_magnitude_of_the_score() {
         let score: f32 = 4.0 - 5.0 + constant;
         let target = Target::channel("output", 0);
         let map = Cam::new(Formula::AblationCam)
-            .layer("features")
+            .penultimate_layer("features")
             .map(&Linear::plus(constant), tensor(&features, [1, 2, 1, 3]), &target)
             .unwrap()
             .map;
@@ -260,7 +261,7 @@ fn ablation_cam_divides_by_the_magnitude_of_the_score() {
     }
     // A score of zero has no magnitude to divide by.
     let map = Cam::new(Formula::AblationCam)
-        .layer("features")
+        .penultimate_layer("features")
         .map(&Linear::plus(1.0), tensor(&features, [1, 2, 1, 3]), &Target::channel("output", 0))
         .unwrap()
         .map;

@@ -77,7 +77,8 @@ fn every_layer_has_a_name_of_its_own_even_with_a_number_sign_in_it() {
 
 #[test]
 fn a_model_without_layers_is_called_that() {
-    use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+    use vis::Target;
+    use vis::attribution::{Attribution, Cam, Formula, Saliency};
     let model = Doubling(InputSpec::new([1, 4, 5], (0.0, 1.0)), vec![]);
     let image = || tensor(&[0.5; 20], [1, 1, 4, 5]);
     let without = "the model must be one that reports at least one layer to its taps, not one without layers";

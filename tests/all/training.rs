@@ -7,8 +7,9 @@ use burn::nn::{
     LinearConfig,
 };
 use burn::tensor::{Device, Tensor};
+use vis::Target;
 use vis::attribution::{
-    Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad, Target,
+    Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad,
 };
 use vis::gradient::Gradient;
 use vis::losses::{ActivationMaximization, LayerEnergy, Realism, TotalVariation};
@@ -115,10 +116,10 @@ fn ways(model: &dyn Model, image: &Tensor<4>) -> Vec<(String, Result<(), Error>)
         Box::new(Saliency::new().times_input()),
         Box::new(IntegratedGradients::new().steps(3)),
         Box::new(SmoothGrad::new(Saliency::new()).samples(3)),
-        Box::new(GuidedGradCam::new().layer("image")),
+        Box::new(GuidedGradCam::new().penultimate_layer("image")),
         Box::new(Cam::new(Formula::GradCam)),
-        Box::new(Cam::new(Formula::LayerCam).layer("image")),
-        Box::new(Cam::new(Formula::AblationCam).layer("image")),
+        Box::new(Cam::new(Formula::LayerCam).penultimate_layer("image")),
+        Box::new(Cam::new(Formula::AblationCam).penultimate_layer("image")),
     ];
     let mut ways: Vec<(String, Result<(), Error>)> = methods
         .iter()
@@ -137,7 +138,7 @@ fn ways(model: &dyn Model, image: &Tensor<4>) -> Vec<(String, Result<(), Error>)
         visualize_saliency(model, one.clone()).filter_indices(1).run().map(drop),
     ));
     ways.push(("visualize_cam".into(), visualize_cam(model, one.clone()).filter_indices(1).run().map(drop)));
-    let dream = deep_dream(model, one).octaves(1).steps(2);
+    let dream = deep_dream(model, one).octaves(1).max_iter(2);
     ways.push(("deep dream".into(), dream.layer("sums").run().map(drop)));
     ways
 }
@@ -231,8 +232,8 @@ fn methods_without_a_gradient_take_networks_that_train() {
     let target = Target::class(1);
     for method in [
         Box::new(Occlusion::new([3, 3])) as Box<dyn Attribution>,
-        Box::new(Cam::new(Formula::ScoreCam).layer("image")),
-        Box::new(Cam::new(Formula::EigenCam).layer("image")),
+        Box::new(Cam::new(Formula::ScoreCam).penultimate_layer("image")),
+        Box::new(Cam::new(Formula::EigenCam).penultimate_layer("image")),
     ] {
         let map = method.attribute(&model, image(1, SHAPE), &target);
         assert!(map.is_ok(), "{}: {map:?}", method.name());

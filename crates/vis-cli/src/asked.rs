@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
-use vis::attribution::Target;
+use vis::Target;
 use vis::model::Layer;
 
 use crate::class::Scores;

@@ -23,8 +23,8 @@ pub(crate) struct CamOptions {
     method: Method,
 
     /// The layer that the map is taken at [default: the last before the target that has more than one position]
-    #[arg(long, alias = "layer", value_name = "LAYER")]
-    map_layer: Option<String>,
+    #[arg(long, aliases = ["map-layer", "layer"], value_name = "LAYER")]
+    penultimate_layer: Option<String>,
 
     /// For score-cam and ablation-cam: only so many channels, those that vary most [default: all]
     #[arg(long, alias = "channels", value_name = "N", value_parser = options::count)]
@@ -38,7 +38,7 @@ pub(crate) struct CamOptions {
 const EXAMPLES: &str = "\
 Examples:
   vis cam --image cat.jpg -o cam.png
-  vis cam --image cat.jpg --class tabby --method layer-cam --map-layer blocks.5 -o fine.png
+  vis cam --image cat.jpg --class tabby --method layer-cam --penultimate-layer blocks.5 -o fine.png
   vis cam --image cat.jpg --class tabby \"Egyptian cat\" toaster -o three.png
   vis cam --image cat.jpg --model vgg16 --target-layer block5_conv3 --filter 20 -o filter.png
   vis cam --image seven.png --model digits --method score-cam -o seven.png --raw seven.npy
@@ -108,8 +108,8 @@ impl CamOptions {
         let line = work.line();
         let made = explained.each(|image, asked| {
             let mut method = Cam::new(self.method.formula()).progress(line.teller());
-            if let Some(layer) = &self.map_layer {
-                method = method.layer(layer);
+            if let Some(layer) = &self.penultimate_layer {
+                method = method.penultimate_layer(layer);
             }
             if let Some(channels) = self.max_channels {
                 method = method.max_channels(channels);

@@ -11,9 +11,10 @@ use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vis::Progress;
+use vis::Target;
 use vis::attribution::{
     Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency,
-    SmoothGrad, Target, channel_sum, magnitude,
+    SmoothGrad, channel_sum, magnitude,
 };
 use vis::model::Model;
 use vis::picture::{ColorMap, Grid, Sign, normalize};

@@ -102,7 +102,7 @@ impl DreamOptions {
         let mut dream = deep_dream(model, photo.image)
             .octaves(self.octaves)
             .octave_scale(self.octave_scale)
-            .steps(self.max_iter)
+            .max_iter(self.max_iter)
             .step_size(self.step_size)
             .jitter(self.jitter)
             .tile(self.tile)
@@ -266,7 +266,7 @@ impl CaricatureOptions {
         let mut drawing = caricature(opened.model.as_ref(), photo.image)
             .power(self.power)
             .jitter(self.jitter)
-            .steps(self.redraw.max_iter)
+            .max_iter(self.redraw.max_iter)
             .learning_rate(self.redraw.learning_rate)
             .seed(self.redraw.seed);
         if let Some(layer) = &self.layer {
@@ -289,7 +289,7 @@ impl InvertOptions {
         let (opened, photo) = self.redraw.open(&mut report, &self.layer)?;
         let inversion = invert(opened.model.as_ref(), photo.image, &self.layer)
             .tv_weight(self.tv_weight)
-            .steps(self.redraw.max_iter)
+            .max_iter(self.redraw.max_iter)
             .learning_rate(self.redraw.learning_rate)
             .seed(self.redraw.seed);
         let work = Work::begin();

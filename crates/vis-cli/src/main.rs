@@ -5,6 +5,7 @@
 
 mod activation;
 mod asked;
+mod bar;
 mod cam;
 mod class;
 mod compare;

@@ -1,6 +1,5 @@
 //! The line on standard error that says how far the work is, and Ctrl-C.
 
-use std::io::Stderr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,8 +7,8 @@ use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
 use vis::Progress;
-use vis::callbacks::ProgressBar;
 
+use crate::bar::Bar;
 use crate::failure::{Failure, INTERRUPTED, Outcome};
 use crate::report::Report;
 
@@ -112,14 +111,14 @@ impl Ended {
 pub(crate) struct Line(Arc<Mutex<Drawn>>);
 
 struct Drawn {
-    bar: ProgressBar<Stderr>,
+    bar: Bar,
     done: usize,
     of: usize,
 }
 
 impl Line {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Drawn { bar: ProgressBar::to_stderr(), done: 0, of: 0 })))
+        Self(Arc::new(Mutex::new(Drawn { bar: Bar::to_stderr(), done: 0, of: 0 })))
     }
 
     /// Says how far it is; breaks when Ctrl-C asked for the end.
@@ -128,12 +127,11 @@ impl Line {
             let begun = drawn.of > 0;
             if begun && (of != drawn.of || done < drawn.done) {
                 // Another stage, with a rate of its own.
-                let _ = drawn.bar.close();
-                drawn.bar = ProgressBar::to_stderr();
+                drawn.bar.close();
+                drawn.bar = Bar::to_stderr();
             }
             (drawn.done, drawn.of) = (done, of);
-            // A terminal that can't be written to is no reason to lose the work.
-            let _ = drawn.bar.tell(done, of, words);
+            drawn.bar.draw(done, of, words);
         }
         if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -147,7 +145,7 @@ impl Line {
     /// Ends the line.
     pub(crate) fn close(&self) {
         if let Ok(mut drawn) = self.0.lock() {
-            let _ = drawn.bar.close();
+            drawn.bar.close();
         }
     }
 }

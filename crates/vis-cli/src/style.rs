@@ -157,7 +157,7 @@ impl StyleOptions {
             return Err(Failure::misuse("--style needs a painting"));
         };
         let mut transfer = style_transfer(model, content.image, first)
-            .steps(self.max_iter)
+            .max_iter(self.max_iter)
             .content_weight(self.content_weight)
             .style_weight(self.style_weight)
             .tv_weight(self.tv_weight)
@@ -272,7 +272,7 @@ impl TextureOptions {
         memory::check_run(&opened, &run)?;
         let mut weaving = texture(model, sample.image)
             .size(height, width)
-            .steps(self.max_iter)
+            .max_iter(self.max_iter)
             .descent(self.descent.descent())
             .seed(self.seed);
         if !self.layer.is_empty() {

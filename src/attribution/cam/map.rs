@@ -31,7 +31,7 @@ impl ClassActivationMap {
     /// The map with its negative values set to 0, as most papers define it: only what speaks for the target.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -49,7 +49,7 @@ impl ClassActivationMap {
     /// the same everywhere.
     ///
     /// ```
-    /// use vis::attribution::{Blank, Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Blank, Cam, Formula}};
     /// use vis::optimizer::GradientModifier;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
@@ -68,7 +68,7 @@ impl ClassActivationMap {
     /// The map enlarged to the size of the image, bilinearly, `[batch, 1, height, width]`.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -83,7 +83,7 @@ impl ClassActivationMap {
     /// The map enlarged to the size of the image.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Interpolation, Target};
+    /// use vis::{Target, attribution::{Cam, Formula, Interpolation}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -12,13 +12,12 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use super::saliency::scores_of;
-use super::{
-    Attribution, Baseline, Target, checked_batch_size, reason, refuse_empty, refuse_non_finite_maps,
-};
+use super::{Attribution, Baseline, checked_batch_size, reason, refuse_empty, refuse_non_finite_maps};
 use crate::gradient::Gradient;
 use crate::gradient::modifier::GradientModifier;
 use crate::model::{Model, Taps, passes::Compared, run};
 use crate::progress::{Progress, SharedWatcher};
+use crate::target::Target;
 use crate::{Error, Result, Rule};
 
 pub use formulas::Formula;
@@ -38,12 +37,12 @@ use weights::Variations;
 /// certain than they are.
 ///
 /// ```
-/// use vis::attribution::{Cam, Formula, Target};
+/// use vis::{Target, attribution::{Cam, Formula}};
 /// # use vis::Model;
 /// # let model = vis::model::Tiny::new(&Default::default());
 /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
 /// for formula in Formula::ALL {
-///     let cam = Cam::new(formula).layer("conv1").map(&model, image.clone(), &Target::predicted())?;
+///     let cam = Cam::new(formula).penultimate_layer("conv1").map(&model, image.clone(), &Target::predicted())?;
 ///     assert_eq!(cam.map.dims(), [1, 1, 8, 8]);
 /// }
 /// # Ok::<(), vis::Error>(())
@@ -64,12 +63,12 @@ impl Cam {
     /// A map by this formula at the last layer that has more than one position.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Attribution, Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// # let map = |method: &dyn Attribution| method.attribute(&model, image.clone(), &Target::class(2)).map(|map| map.into_data().to_vec::<f32>().unwrap());
-    /// assert_eq!(map(&Cam::new(Formula::GradCam))?, map(&Cam::new(Formula::GradCam).layer("conv2"))?);
+    /// assert_eq!(map(&Cam::new(Formula::GradCam))?, map(&Cam::new(Formula::GradCam).penultimate_layer("conv2"))?);
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn new(formula: Formula) -> Self {
@@ -88,17 +87,16 @@ impl Cam {
     /// Sets the layer by name.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let cam = Cam::new(Formula::LayerCam).layer("conv1").map(&model, image, &Target::class(2))?;
+    /// let cam = Cam::new(Formula::LayerCam).penultimate_layer("conv1").map(&model, image, &Target::class(2))?;
     /// assert_eq!((cam.layer.as_str(), cam.map.dims()), ("conv1", [1, 1, 8, 8]));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    #[doc(alias = "penultimate_layer")]
     #[doc(alias = "target_layers")]
-    pub fn layer(mut self, layer: impl Into<String>) -> Self {
+    pub fn penultimate_layer(mut self, layer: impl Into<String>) -> Self {
         self.layer = Some(layer.into());
         self
     }
@@ -106,11 +104,11 @@ impl Cam {
     /// Sets the backward rule at rectifiers above the layer, for formulas with a gradient.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let guided = |layer| Cam::new(Formula::GradCam).layer(layer).rule(vis::Rule::Guided);
+    /// let guided = |layer| Cam::new(Formula::GradCam).penultimate_layer(layer).rule(vis::Rule::Guided);
     /// assert!(guided("conv1").map(&model, image.clone(), &Target::class(2)).is_ok());
     /// // Between the last convolution and the logits there is no rectifier that could obey.
     /// let refused = guided("conv2").map(&model, image, &Target::class(2));
@@ -127,19 +125,18 @@ impl Cam {
     /// [`GradientModifier::Negate`] the map shows what speaks *against* the target. For formulas with a gradient.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// use vis::optimizer::GradientModifier;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let cam = Cam::new(Formula::HiResCam);
-    /// let against = cam.clone().gradient_modifier(GradientModifier::Negate);
+    /// let against = cam.clone().grad_modifier(GradientModifier::Negate);
     /// let map = |cam: Cam| cam.map(&model, image.clone(), &Target::class(2)).map(|cam| cam.map.into_data().to_vec::<f32>().unwrap());
     /// assert!(map(against)?.iter().zip(map(cam)?).all(|(against, speaks_for)| *against == -speaks_for));
     /// # Ok::<(), vis::Error>(())
     /// ```
-    #[doc(alias = "grad_modifier")]
-    pub fn gradient_modifier(mut self, modifier: GradientModifier) -> Self {
+    pub fn grad_modifier(mut self, modifier: GradientModifier) -> Self {
         self.modifier = Some(modifier);
         self
     }
@@ -147,7 +144,7 @@ impl Cam {
     /// Sets what Score-CAM's masks leave where they are 0.
     ///
     /// ```
-    /// use vis::attribution::{Baseline, Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Baseline, Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -167,7 +164,7 @@ impl Cam {
     /// rest get no weight ("Faster Score-CAM").
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -186,7 +183,7 @@ impl Cam {
     /// Sets how many variations Ablation-CAM and Score-CAM run at once: bounds memory, changes no result.
     ///
     /// ```
-    /// use vis::attribution::{Attribution, Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Attribution, Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -207,7 +204,7 @@ impl Cam {
     ///
     /// ```
     /// use std::ops::ControlFlow;
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
@@ -226,7 +223,7 @@ impl Cam {
     /// The signed map of each image at the layer's own size, with the layer's name.
     ///
     /// ```
-    /// use vis::attribution::{Cam, Formula, Target};
+    /// use vis::{Target, attribution::{Cam, Formula}};
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());

@@ -2,9 +2,10 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::super::{Target, refuse_non_finite};
+use super::super::refuse_non_finite;
 use crate::gradient::Gradient;
 use crate::model::{Model, Taps, run};
+use crate::target::Target;
 use crate::{Result, resample};
 
 /// The variations of one image that a layer's channels give rise to, and their scores as far as they have been run.

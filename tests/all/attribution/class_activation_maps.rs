@@ -1,7 +1,8 @@
 //! Class activation maps on networks worked out by hand.
 
 use burn::tensor::Tensor;
-use vis::attribution::{Baseline, Cam, Formula, Target};
+use vis::Target;
+use vis::attribution::{Baseline, Cam, Formula};
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
 use vis::model::{EfficientNetLite0, Taps, run};
@@ -13,7 +14,11 @@ use super::{assert_map, difference, image, photo, random_image};
 
 /// A formula's signed map of the one-conv network at a layer.
 fn one_conv(formula: Formula, layer: &str) -> Tensor<4> {
-    Cam::new(formula).layer(layer).map(&OneConv::new(), OneConv::image(), &Target::class(0)).unwrap().map
+    Cam::new(formula)
+        .penultimate_layer(layer)
+        .map(&OneConv::new(), OneConv::image(), &Target::class(0))
+        .unwrap()
+        .map
 }
 
 #[test]
@@ -37,7 +42,7 @@ fn grad_cam_before_the_rectifier_is_the_sum_of_its_known_channels() {
 #[test]
 fn a_rule_changes_the_gradient_that_the_formula_sees() {
     let cam = |rule| {
-        let cam = Cam::new(Formula::GradCam).layer("conv1").rule(rule);
+        let cam = Cam::new(Formula::GradCam).penultimate_layer("conv1").rule(rule);
         cam.map(&OneConv::new(), OneConv::image(), &Target::class(0)).unwrap().map
     };
     // Guided: of channel 0 the three open gates, mean ¾; of channel 1 the one positive cotangent meets a closed gate.
@@ -49,7 +54,7 @@ fn a_rule_changes_the_gradient_that_the_formula_sees() {
 #[test]
 fn a_rule_that_meets_a_rectifier_below_the_layer_alone_is_refused() {
     let cam = |layer: &str, target: Target| {
-        let cam = Cam::new(Formula::GradCam).layer(layer).rule(Rule::Guided);
+        let cam = Cam::new(Formula::GradCam).penultimate_layer(layer).rule(Rule::Guided);
         cam.map(&OneConv::new(), OneConv::image(), &target)
     };
     // Between relu1 and fc1 there is none; between relu1 and the output there is one.
@@ -77,7 +82,7 @@ fn a_channel_whose_activation_sums_to_nothing_has_no_weight_in_xgrad_cam() {
             .sum_dim(1)
             .reshape([batch])
     });
-    let cam = Cam::new(Formula::XGradCam).layer("features");
+    let cam = Cam::new(Formula::XGradCam).penultimate_layer("features");
     let map = cam.map(&model, image([[[1.0, -1.0]], [[2.0, 1.0]]]), &target).unwrap().map;
     assert_map(map, &[20.0 / 3.0, 10.0 / 3.0], 1e-6);
 }
@@ -92,7 +97,11 @@ fn eigen_cam_of_an_activation_of_rank_two_is_the_stronger_axis_by_its_strength()
         [[at(1.0, 1.0), at(-1.0, 1.0)], [at(1.0, -1.0), at(-1.0, -1.0)]]
     };
     let x = image([channel(3.0, -1.6, 2.0), channel(4.0, 1.2, -7.0)]);
-    let map = Cam::new(Formula::EigenCam).layer("features").map(&model, x, &Target::class(0)).unwrap().map;
+    let map = Cam::new(Formula::EigenCam)
+        .penultimate_layer("features")
+        .map(&model, x, &Target::class(0))
+        .unwrap()
+        .map;
     assert_map(map, &[2.5, -2.5, 2.5, -2.5], 1e-5);
 }
 
@@ -101,7 +110,7 @@ fn ablation_cam_of_a_layer_that_is_concatenated_with_another_runs_that_one_as_of
     // 10 + 20 + 5 = 35; without a channel of `left` 25 and 15. The map is (10·x + 20·2x)/35.
     let x = image([[[1.0, 2.0], [3.0, 4.0]], [[2.0, 1.0], [1.0, 1.0]]]);
     for batch_size in [1, 2, 16] {
-        let cam = Cam::new(Formula::AblationCam).layer("left").batch_size(batch_size);
+        let cam = Cam::new(Formula::AblationCam).penultimate_layer("left").batch_size(batch_size);
         let map = cam.map(&Branches::new(), x.clone(), &Target::class(0)).unwrap().map;
         assert_map(map, &[50.0 / 35.0, 100.0 / 35.0, 150.0 / 35.0, 200.0 / 35.0], 1e-6);
     }
@@ -127,7 +136,8 @@ fn ablation_cam_within_a_residual_block_is_what_running_each_channel_alone_gives
         run(&model, x.clone(), &mut taps).unwrap();
         crate::host::array4(taps.activation("predictions").unwrap())[[0, 285, 0, 0]]
     };
-    let cam = Cam::new(Formula::AblationCam).layer("blocks.4.expand").max_channels(5).batch_size(3);
+    let cam =
+        Cam::new(Formula::AblationCam).penultimate_layer("blocks.4.expand").max_channels(5).batch_size(3);
     let map = cam.map(&model, x.clone(), &Target::class(285)).unwrap().map;
 
     let activation = model.activation(x.clone(), "blocks.4.expand").unwrap();
@@ -155,7 +165,10 @@ fn channels_that_are_not_run_have_no_part_in_the_softmax_of_score_cam() {
         (y * weights).sum_dim(1).reshape([batch])
     });
     let x = image([[[0.0, 2.0]], [[3.0, 1.0]], [[5.0, 5.0]]]);
-    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.0)).max_channels(2);
+    let cam = Cam::new(Formula::ScoreCam)
+        .penultimate_layer("features")
+        .baseline(Baseline::Value(0.0))
+        .max_channels(2);
     assert_map(cam.map(&model, x, &target).unwrap().map, &[0.0, 2.0], 1e-6);
 }
 
@@ -196,7 +209,7 @@ fn each_formula_gives_its_known_map_after_the_rectifier() {
 fn ablation_cam_weighs_by_the_share_of_the_score_that_goes() {
     // The last dense layer gives 75 − 21 = 54. Without channel 0 it gives −21, without channel 1 75.
     let target = || Target::class(0).in_layer("fc1");
-    let cam = Cam::new(Formula::AblationCam).layer("relu1");
+    let cam = Cam::new(Formula::AblationCam).penultimate_layer("relu1");
     let map = cam.map(&OneConv::new(), OneConv::image(), &target()).unwrap().map;
     let (first, second) = (75.0 / 54.0, -21.0 / 54.0);
     let expected = [0.0, 4.0 * first, 31.0 * first + 6.0 * second, 40.0 * first + 15.0 * second];
@@ -218,7 +231,7 @@ fn score_cam_takes_the_softmax_over_channels_of_the_scores_under_each_mask() {
         (y * weights).sum_dim(1).reshape([batch])
     });
     let x = image([[[0.0, 2.0]], [[3.0, 1.0]], [[5.0, 5.0]]]);
-    let cam = Cam::new(Formula::ScoreCam).layer("features").baseline(Baseline::Value(0.0));
+    let cam = Cam::new(Formula::ScoreCam).penultimate_layer("features").baseline(Baseline::Value(0.0));
     let map = cam.map(&model, x.clone(), &target).unwrap().map;
     let sum = 4_f32.exp() + 6_f32.exp() + 1.0;
     let weights = [4_f32.exp() / sum, 6_f32.exp() / sum, 1.0 / sum];
@@ -239,7 +252,7 @@ fn eigen_cam_of_an_activation_of_rank_one_is_its_pattern_without_the_mean() {
     // 3·(u − mean u), and the mean over the channels, u, grows with it.
     let model = Alone::new([3, 2, 2], None);
     let x = image([[[2.0, 4.0], [6.0, 12.0]], [[-1.0, -2.0], [-3.0, -6.0]], [[2.0, 4.0], [6.0, 12.0]]]);
-    let cam = Cam::new(Formula::EigenCam).layer("features");
+    let cam = Cam::new(Formula::EigenCam).penultimate_layer("features");
     // u = (1, 2, 3, 6), mean 3.
     let map = cam.map(&model, x.clone(), &Target::class(0)).unwrap().map;
     assert_map(map, &[-6.0, -3.0, 0.0, 9.0], 1e-5);
@@ -264,7 +277,9 @@ fn weights_agree_with_xplique_where_activation_and_gradient_are_the_same() {
         [[0.0, 0.0], [0.5, 0.0]],
     ];
     let model = Alone::new([4, 2, 2], None);
-    let cam = |formula, x| Cam::new(formula).layer("features").map(&model, x, &half_square()).unwrap().map;
+    let cam = |formula, x| {
+        Cam::new(formula).penultimate_layer("features").map(&model, x, &half_square()).unwrap().map
+    };
     let sum = |channels: [[[f32; 2]; 2]; 4], weights: [f32; 4]| -> Vec<f32> {
         let at = |place: usize| channels.iter().zip(weights).map(|(c, w)| c[place / 2][place % 2] * w).sum();
         (0..4).map(at).collect()
@@ -283,7 +298,7 @@ fn grad_cam_of_two_added_images_sees_their_sum() {
     // 0..15 plus ones: windows 54, 63, 90, 99; A = (4, 13, 40, 49), (−21, −12, 15, 24); G = 1 everywhere in
     // channel 0 and (0, 0, −1, −1) in channel 1: 1·A₀ − ½·A₁.
     let both = Tensor::cat(vec![OneConv::image(), OneConv::image().ones_like()], 3);
-    let cam = Cam::new(Formula::GradCam).layer("conv1");
+    let cam = Cam::new(Formula::GradCam).penultimate_layer("conv1");
     let map = cam.map(&OneConv::of_two_images(), both, &Target::class(0)).unwrap().map;
     assert_map(map, &[14.5, 19.0, 32.5, 37.0], 1e-6);
 }
@@ -336,7 +351,7 @@ fn targets_that_choose_different_layers_need_one_to_be_named() {
              ones, not left open: `conv1` comes before `conv2`, `conv2` before `logits`"
         );
         // Named, it is the same for all, and a batch is its single runs.
-        let cam = cam.layer("conv1");
+        let cam = cam.penultimate_layer("conv1");
         let both = cam.map(&model, images.clone(), &target).unwrap().map;
         for (index, target) in each.iter().enumerate() {
             let one = cam.map(&model, images.clone().narrow(0, index, 1), target).unwrap().map;
@@ -356,7 +371,7 @@ fn a_rectified_map_has_lost_its_negative_values_and_a_negated_gradient_turns_it_
     let signed = crate::host::values(cam.map.clone());
     let expected: Vec<f32> = signed.iter().map(|value| value.max(0.0)).collect();
     assert_map(cam.rectified().map, &expected, 0.0);
-    let against = Cam::new(Formula::HiResCam).gradient_modifier(GradientModifier::Negate);
+    let against = Cam::new(Formula::HiResCam).grad_modifier(GradientModifier::Negate);
     let expected: Vec<f32> = signed.iter().map(|value| -value).collect();
     assert_map(against.map(&model, x, &Target::class(2)).unwrap().map, &expected, 1e-6);
     // Enlarged to the image, half a place from each border the values are those of the corner places.

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
+use vis::Target;
 use vis::attribution::{
     Attribution, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency, SmoothGrad,
-    Statistic, Target,
+    Statistic,
 };
 use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck};
 use vis::model::Tiny;

@@ -1,9 +1,10 @@
 //! Saliency, integrated gradients, SmoothGrad and guided Grad-CAM on networks worked out by hand.
 
 use burn::tensor::Tensor;
+use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, GuidedGradCam, IntegratedGradients, Interpolation, Quadrature, Saliency,
-    SmoothGrad, Statistic, Target,
+    SmoothGrad, Statistic,
 };
 use vis::backprop::Rectifier;
 use vis::gradient::Gradient;
@@ -280,7 +281,7 @@ fn a_noisy_copy_whose_unit_is_dead_counts_as_a_map_of_zeros() {
 #[test]
 fn guided_grad_cam_of_the_one_conv_network_is_the_product_of_its_factors() {
     // Grad-CAM at relu1 is ((0, 4), (28, 32.5)); Captum repeats each place to 2×2 pixels. Times guided backprop.
-    let method = GuidedGradCam::new().layer("relu1").interpolation(Interpolation::Nearest);
+    let method = GuidedGradCam::new().penultimate_layer("relu1").interpolation(Interpolation::Nearest);
     let map = method.attribute(&OneConv::new(), OneConv::image(), &Target::class(0)).unwrap();
     #[rustfmt::skip]
     assert_map(map, &[

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Tensor, activation, module, ops::ConvOptions};
+use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise,
-    Saliency, SmoothGrad, Target,
+    Saliency, SmoothGrad,
 };
 use vis::gradient::Gradient;
 use vis::losses::{ActivationMaximization, BestMatch, Content, Style, TotalVariation};
@@ -130,7 +131,7 @@ fn an_image_that_is_not_finite_is_named_by_every_method_with_the_place() {
             visualize_saliency(&model, one.clone()).run().map(drop),
             visualize_saliency(&model, one.clone()).filter_indices(1).smooth(3).run().map(drop),
             visualize_cam(&model, one.clone()).run().map(drop),
-            visualize_cam(&model, one.clone()).layer("conv").penultimate_layer("conv").run().map(drop),
+            visualize_cam(&model, one.clone()).target_layer("conv").penultimate_layer("conv").run().map(drop),
             deep_dream(&model, one.clone()).layer("conv").run().map(drop),
             invert(&model, one.clone(), "conv").run().map(drop),
             Content::new(&model, one.clone(), "conv").map(drop),
@@ -202,7 +203,7 @@ fn an_activation_that_is_not_finite_is_named_by_its_layer() {
     });
     let images = Tensor::full([2, 1, 4, 6], 0.75, &device());
     for formula in [Formula::HiResCam, Formula::EigenCam] {
-        let cam = Cam::new(formula).layer("map");
+        let cam = Cam::new(formula).penultimate_layer("map");
         let refused = cam.map(&model, images.clone(), &Target::class(0));
         if matches!(refused, Err(Error::ZeroGradient { .. })) {
             continue; // the clamp passes nothing
@@ -438,18 +439,21 @@ fn a_layer_that_was_tapped_but_not_used_is_named_by_every_method_that_weighs_it(
         other => panic!("{name}: {other:?}"),
     };
     for formula in Formula::ALL {
-        let cam = Cam::new(formula).layer("conv");
+        let cam = Cam::new(formula).penultimate_layer("conv");
         let result = cam.map(&model, images.clone(), &target);
         match formula {
             // They ask for the layer's values alone.
             Formula::EigenCam | Formula::ScoreCam => assert!(result.is_ok(), "{formula}: {result:?}"),
             _ => assert_unused(result.map(drop), formula.name()),
         }
-        assert!(Cam::new(formula).layer("used").map(&model, images.clone(), &target).is_ok(), "{formula}");
+        assert!(
+            Cam::new(formula).penultimate_layer("used").map(&model, images.clone(), &target).is_ok(),
+            "{formula}"
+        );
     }
-    let guided = Cam::new(Formula::GradCam).layer("conv").rule(Rule::Guided);
+    let guided = Cam::new(Formula::GradCam).penultimate_layer("conv").rule(Rule::Guided);
     assert_unused(guided.map(&model, images.clone(), &target).map(drop), "guided");
-    let both = GuidedGradCam::new().layer("conv");
+    let both = GuidedGradCam::new().penultimate_layer("conv");
     assert_unused(both.attribute(&model, images.clone(), &target).map(drop), "guided Grad-CAM");
     let losses = ActivationMaximization::new("logits", 0).into();
     let at_layer = Gradient::new(&model, &losses).at_layer("conv").evaluate(images.clone());
@@ -462,7 +466,7 @@ fn a_layer_that_was_tapped_but_not_used_is_named_by_every_method_that_weighs_it(
 #[test]
 fn a_layer_after_the_target_is_told_apart_from_one_that_is_not_used() {
     let model = forgetful(SHAPE);
-    let late = Cam::new(Formula::GradCam).layer("used");
+    let late = Cam::new(Formula::GradCam).penultimate_layer("used");
     let refused = late.map(&model, image(1, SHAPE), &Target::layer("conv"));
     assert!(matches!(&refused, Err(Error::InvalidParameter { .. })), "{refused:?}");
     // And of a target that is the layer itself, the gradient is its own.
@@ -501,7 +505,7 @@ fn a_zero_gradient_is_blamed_on_the_rule_only_where_the_plain_one_is_not_zero() 
                 images(),
                 &target,
             )),
-            reason(Cam::new(Formula::GradCam).layer("rectified").rule(rule).attribute(
+            reason(Cam::new(Formula::GradCam).penultimate_layer("rectified").rule(rule).attribute(
                 &model(0.0),
                 images(),
                 &target,
@@ -546,7 +550,11 @@ fn ablation_divides_by_the_magnitude_of_the_score_whatever_its_sign() {
             Ok(())
         });
         let images = image(2, shape);
-        let map = Cam::new(Formula::AblationCam).layer("map").map(&model, images.clone(), &Target::class(0));
+        let map = Cam::new(Formula::AblationCam).penultimate_layer("map").map(
+            &model,
+            images.clone(),
+            &Target::class(0),
+        );
         let (map, activation) = (crate::host::array4(map.unwrap().map), crate::host::array4(images.clone()));
         let scores = Target::class(0).scores(&model, images).unwrap();
         assert!(bias.abs() < 1.0 || scores.iter().all(|score| score.signum() == f32::signum(bias)));

@@ -2,9 +2,10 @@
 
 use burn::tensor::Tensor;
 use vis::Model;
+use vis::Target;
 use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
-    Statistic, Target, magnitude,
+    Statistic, magnitude,
 };
 use vis::model::Tiny;
 
@@ -150,7 +151,7 @@ fn on_a_linear_network_all_shares_of_the_score_are_weight_times_pixel() {
         Box::new(Saliency::new().times_input()),
         Box::new(IntegratedGradients::new().steps(3).baseline(zero())),
         Box::new(Occlusion::new([1, 1]).baseline(zero())),
-        Box::new(Cam::new(Formula::HiResCam).layer("features")),
+        Box::new(Cam::new(Formula::HiResCam).penultimate_layer("features")),
     ];
     for method in methods {
         super::assert_map(method.attribute(&model, image([pixels]), &target).unwrap(), &shares, 1e-5);

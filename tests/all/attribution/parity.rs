@@ -5,7 +5,8 @@
 use burn::tensor::Tensor;
 use ndarray::ArrayD;
 use vis::Model;
-use vis::attribution::{Attribution, Cam, Formula, IntegratedGradients, Occlusion, Saliency, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, IntegratedGradients, Occlusion, Saliency};
 use vis::model::EfficientNetLite0;
 
 use super::{npy, photo};

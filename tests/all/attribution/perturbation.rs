@@ -1,7 +1,8 @@
 //! Occlusion and RISE on networks worked out by hand.
 
 use burn::tensor::Tensor;
-use vis::attribution::{Attribution, Baseline, Occlusion, Rise, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Baseline, Occlusion, Rise};
 
 use super::networks::{Alone, MultiLayer, OneConv, Quarter};
 use super::{assert_map, image};

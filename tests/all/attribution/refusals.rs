@@ -1,9 +1,10 @@
 //! Bad input is refused by a message that helps, and never panics.
 
 use burn::tensor::Tensor;
+use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, IntegratedGradients, Occlusion, Quadrature, Rise, Saliency,
-    SmoothGrad, Target,
+    SmoothGrad,
 };
 use vis::model::Tiny;
 use vis::optimizer::GradientModifier;
@@ -58,7 +59,7 @@ fn a_gradient_that_is_zero_everywhere_is_refused_with_the_image_and_the_target()
     let images = Tensor::cat(vec![OneConv::image(), OneConv::image().zeros_like()], 0);
     for method in [
         Box::new(Saliency::new()) as Box<dyn Attribution>,
-        Box::new(Cam::new(Formula::GradCam).layer("conv1")),
+        Box::new(Cam::new(Formula::GradCam).penultimate_layer("conv1")),
         Box::new(SmoothGrad::new(Saliency::new()).samples(3)),
     ] {
         let refused = method.attribute(&OneConv::new(), images.clone(), &Target::class(3));
@@ -104,7 +105,7 @@ fn scores_that_are_not_numbers_are_refused_and_give_no_map() {
     });
     let one = || image([[[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]]]);
     let images = Tensor::cat(vec![one(), one()], 0);
-    let cam = |formula| Box::new(Cam::new(formula).layer("features"));
+    let cam = |formula| Box::new(Cam::new(formula).penultimate_layer("features"));
     for method in [
         Box::new(Occlusion::new([1, 1])) as Box<dyn Attribution>,
         Box::new(Rise::new().cells(2).masks(50)),
@@ -131,7 +132,7 @@ fn settings_that_a_formula_would_ignore_are_refused() {
             rule,
             format!("the rule must be plain for {formula}, which takes no gradient, not guided")
         );
-        let modifier = refused(Cam::new(formula).gradient_modifier(GradientModifier::Negate));
+        let modifier = refused(Cam::new(formula).grad_modifier(GradientModifier::Negate));
         assert_eq!(
             modifier,
             format!("the gradient modifier must be none for {formula}, which takes no gradient, not Negate")
@@ -159,7 +160,11 @@ fn a_layer_with_one_position_or_after_the_target_is_refused_by_every_formula() {
     let (model, image) = tiny();
     for formula in Formula::ALL {
         let message = |layer: &str, target: Target| {
-            Cam::new(formula).layer(layer).map(&model, image.clone(), &target).unwrap_err().to_string()
+            Cam::new(formula)
+                .penultimate_layer(layer)
+                .map(&model, image.clone(), &target)
+                .unwrap_err()
+                .to_string()
         };
         let one = message("logits", Target::class(0));
         assert!(one.contains("more than one position"), "{formula}: {one}");

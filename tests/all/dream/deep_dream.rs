@@ -17,7 +17,7 @@ use crate::support::{Function, assert_close, device};
 fn a_dream_of_zero_steps_is_the_photo() {
     let model = any_size();
     let image = photo(6, [3, 33, 47]);
-    let dream = deep_dream(&model, image.clone()).layer("output").steps(0).run().unwrap();
+    let dream = deep_dream(&model, image.clone()).layer("output").max_iter(0).run().unwrap();
     assert_eq!((dream.losses.steps(), dream.sizes.len()), (0, 0));
     assert_eq!(crate::host::values(dream.image), crate::host::values(image));
 }
@@ -26,7 +26,7 @@ fn a_dream_of_zero_steps_is_the_photo() {
 fn a_dream_lowers_the_loss_in_every_octave_and_keeps_odd_sizes() {
     let model = any_size();
     let image = photo(6, [3, 33, 47]);
-    let dream = deep_dream(&model, image).layer("output").octaves(3).steps(5).jitter(4).run().unwrap();
+    let dream = deep_dream(&model, image).layer("output").octaves(3).max_iter(5).jitter(4).run().unwrap();
     assert_eq!(dream.image.dims(), [1, 3, 33, 47]);
     // 33/1.96 and 47/1.96, 33/1.4 and 47/1.4.
     assert_eq!(dream.sizes, [[(17, 24); 5], [(24, 34); 5], [(33, 47); 5]].concat());
@@ -40,8 +40,13 @@ fn a_dream_lowers_the_loss_in_every_octave_and_keeps_odd_sizes() {
 fn a_dream_moves_pixels_by_the_step_size_on_average() {
     let model = any_size();
     let image = photo(6, [3, 33, 47]);
-    let dream =
-        deep_dream(&model, image.clone()).layer("output").octaves(1).steps(1).step_size(2.0).run().unwrap();
+    let dream = deep_dream(&model, image.clone())
+        .layer("output")
+        .octaves(1)
+        .max_iter(1)
+        .step_size(2.0)
+        .run()
+        .unwrap();
     let moved = (dream.image - image).abs().mean().into_scalar::<f32>();
     assert_close(&[moved], &[2.0], 1e-3);
 }
@@ -52,7 +57,7 @@ fn the_same_seed_dreams_the_same_in_any_tiles_up_to_their_margins() {
     let image = photo(6, [3, 100, 140]);
     let dream = |seed, tile| {
         let dream =
-            deep_dream(&model, image.clone()).layer("output").seed(seed).tile(tile).octaves(1).steps(1);
+            deep_dream(&model, image.clone()).layer("output").seed(seed).tile(tile).octaves(1).max_iter(1);
         array3(dream.jitter(3).run().unwrap().image)
     };
     assert_eq!(dream(1, 64), dream(1, 64));
@@ -65,8 +70,12 @@ fn the_same_seed_dreams_the_same_in_any_tiles_up_to_their_margins() {
 fn a_guided_dream_comes_nearer_to_the_guide() {
     let model = any_size();
     let (image, guide) = (photo(6, [3, 40, 48]), photo(7, [3, 24, 24]));
-    let dream =
-        deep_dream(&model, image.clone()).layer("output").guide(guide.clone()).octaves(1).steps(8).jitter(2);
+    let dream = deep_dream(&model, image.clone())
+        .layer("output")
+        .guide(guide.clone())
+        .octaves(1)
+        .max_iter(8)
+        .jitter(2);
     let dream = dream.run().unwrap();
     let losses = BestMatch::new(&model, guide, "output").unwrap().into();
     let at = |x| Gradient::new(&model, &losses).values(x).unwrap().totals()[0];
@@ -78,7 +87,7 @@ fn several_layers_are_dreamt_to_equal_parts() {
     let model = Tiny::new(&device());
     let image = photo(6, [3, 8, 8]);
     let dream =
-        deep_dream(&model, image).layers(["conv1", "conv2"]).octaves(1).steps(2).jitter(0).run().unwrap();
+        deep_dream(&model, image).layers(["conv1", "conv2"]).octaves(1).max_iter(2).jitter(0).run().unwrap();
     // Each layer's energy is divided by what it is at the start.
     assert_close(&[dream.losses.totals()[[0, 0]]], &[-2.0], 1e-4);
 }
@@ -104,7 +113,7 @@ fn an_octave_that_sees_nothing_is_left_as_it_is() {
     let speck = |(_, y, x): (usize, usize, usize)| if y % 8 == 3 && x % 8 == 3 { 250.0 } else { 100.0 };
     let specks = Array3::from_shape_fn((3, 32, 32), speck);
     let image = crate::host::tensor4(specks.view().insert_axis(Axis(0)), &device());
-    let dream = deep_dream(&model, image).octaves(2).octave_scale(2.0).steps(3).jitter(0);
+    let dream = deep_dream(&model, image).octaves(2).octave_scale(2.0).max_iter(3).jitter(0);
     let dream = dream.layer("output").run().unwrap();
     assert_eq!(dream.sizes, [(32, 32); 3]);
     let changed = array3(dream.image) - specks;
@@ -120,7 +129,7 @@ fn a_step_that_would_leave_all_numbers_is_refused() {
         assert!(error.to_string().starts_with("the step size must be a number from 0 to 255"), "{error}");
     }
     let dream =
-        deep_dream(&model, photo(0, [3, 32, 32])).layer("output").octaves(1).steps(2).step_size(255.0);
+        deep_dream(&model, photo(0, [3, 32, 32])).layer("output").octaves(1).max_iter(2).step_size(255.0);
     assert!(crate::host::values(dream.run().unwrap().image).iter().all(|value| value.is_finite()));
 }
 
@@ -131,7 +140,7 @@ fn every_loss_of_a_dream_is_told_by_name() {
     let image = photo(6, [3, 40, 48]);
     let mut told = Vec::new();
     let dream =
-        deep_dream(&model, image.clone()).losses(losses).octaves(1).steps(3).jitter(0).progress(|now| {
+        deep_dream(&model, image.clone()).losses(losses).octaves(1).max_iter(3).jitter(0).progress(|now| {
             told.extend(now.loss);
             ControlFlow::Continue(())
         });
@@ -153,7 +162,7 @@ fn the_borders_between_tiles_leave_no_seam() {
     let cat = vis::picture::load("tests/reference/input_224.png").unwrap();
     let cat = image::imageops::crop_imm(&cat, 30, 30, 160, 128).to_image();
     let image = vis::picture::to_tensor(&cat, &model).unwrap();
-    let dream = deep_dream(&model, image.clone()).layer("block3_conv3").octaves(1).steps(4).jitter(0);
+    let dream = deep_dream(&model, image.clone()).layer("block3_conv3").octaves(1).max_iter(4).jitter(0);
     let added = array3(dream.tile(96).overlap(32).run().unwrap().image - image);
     for axis in [1, 2] {
         let side = added.len_of(Axis(axis));

@@ -13,11 +13,11 @@ fn every_method_lowers_its_loss() {
     let model = Tiny::new(&device());
     let [image, painting] = [1, 2].map(|seed| photo(seed, [3, 8, 8]));
     let runs = [
-        caricature(&model, image.clone()).steps(15).run().unwrap(),
-        invert(&model, image.clone(), "conv1").steps(15).run().unwrap(),
-        style_transfer(&model, image.clone(), painting.clone()).steps(15).run().unwrap(),
-        style_transfer(&model, image, painting.clone()).steps(15).descent(Descent::Lbfgs).run().unwrap(),
-        texture(&model, painting).steps(15).run().unwrap(),
+        caricature(&model, image.clone()).max_iter(15).run().unwrap(),
+        invert(&model, image.clone(), "conv1").max_iter(15).run().unwrap(),
+        style_transfer(&model, image.clone(), painting.clone()).max_iter(15).run().unwrap(),
+        style_transfer(&model, image, painting.clone()).max_iter(15).descent(Descent::Lbfgs).run().unwrap(),
+        texture(&model, painting).max_iter(15).run().unwrap(),
     ];
     for run in runs {
         let first = run.losses.totals()[[0, 0]];
@@ -41,8 +41,8 @@ fn paintings_and_photos_of_several_images_are_refused() {
 fn drawings_of_odd_sizes_come_nearer_to_what_the_layer_saw() {
     let model = any_size();
     let image = photo(3, [3, 33, 47]);
-    let drawn = caricature(&model, image.clone()).layer("output").jitter(0).steps(25).run().unwrap();
-    let inverted = invert(&model, image.clone(), "output").tv_weight(0.0).steps(60).run().unwrap();
+    let drawn = caricature(&model, image.clone()).layer("output").jitter(0).max_iter(25).run().unwrap();
+    let inverted = invert(&model, image.clone(), "output").tv_weight(0.0).max_iter(60).run().unwrap();
     for run in [&drawn, &inverted] {
         assert_eq!(run.image.dims(), [1, 3, 33, 47]);
         // What is squeezed into the range stays there.
@@ -76,8 +76,8 @@ fn drawings_of_odd_sizes_come_nearer_to_what_the_layer_saw() {
 fn no_jitter_is_too_large() {
     let model = any_size();
     let image = photo(3, [3, 32, 32]);
-    let dream = deep_dream(&model, image.clone()).layer("output").octaves(1).steps(2).jitter(usize::MAX);
+    let dream = deep_dream(&model, image.clone()).layer("output").octaves(1).max_iter(2).jitter(usize::MAX);
     assert_eq!(dream.run().unwrap().losses.steps(), 2);
-    let drawn = caricature(&model, image).layer("output").steps(2).jitter(usize::MAX).run().unwrap();
+    let drawn = caricature(&model, image).layer("output").max_iter(2).jitter(usize::MAX).run().unwrap();
     assert_eq!(drawn.losses.steps(), 2);
 }

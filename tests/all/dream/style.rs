@@ -42,7 +42,7 @@ fn losses_and_steps_of_style_transfer_do_not_depend_on_the_range_of_the_network(
     let run = |low: f32, high: f32| {
         let model = in_range(low, high);
         let [content, painting] = [&content, &painting].map(|image| image.clone() * (high - low) + low);
-        let transfer = style_transfer(&model, content, painting).tv_weight(0.7).steps(4);
+        let transfer = style_transfer(&model, content, painting).tv_weight(0.7).max_iter(4);
         let painted = transfer.content_layer("shallow").style_layers([("shallow", 1.0)]).run().unwrap();
         let image = crate::host::values((painted.image - low) / (high - low));
         let values = painted.losses.values().iter().copied().collect::<Vec<_>>();
@@ -65,12 +65,12 @@ fn losses_and_steps_of_style_transfer_do_not_depend_on_the_range_of_the_network(
 fn style_transfer_of_zero_steps_is_the_photo_or_the_noise() {
     let model = Tiny::new(&device());
     let [image, painting] = [1, 2].map(|seed| photo(seed, [3, 8, 8]));
-    let painted = style_transfer(&model, image.clone(), painting.clone()).steps(0).run().unwrap();
+    let painted = style_transfer(&model, image.clone(), painting.clone()).max_iter(0).run().unwrap();
     assert_eq!(crate::host::values(painted.image), crate::host::values(image.clone()));
     let from_noise = |seed| {
         let painted =
             style_transfer(&model, image.clone(), painting.clone()).start(StyleStart::Noise).seed(seed);
-        crate::host::values(painted.steps(0).run().unwrap().image)
+        crate::host::values(painted.max_iter(0).run().unwrap().image)
     };
     assert_eq!(from_noise(1), from_noise(1));
     assert_ne!(from_noise(1), from_noise(2));
@@ -81,7 +81,7 @@ fn style_transfer_goes_from_coarse_to_fine_at_odd_sizes() {
     let model = any_size();
     let mut sizes = Vec::new();
     let mut done = 0;
-    let transfer = in_stages(&model).steps(8).progress(|now| {
+    let transfer = in_stages(&model).max_iter(8).progress(|now| {
         sizes.push(width_of(now));
         done += 1;
         assert_eq!((now.done, now.of), (done, 14), "counted over all sizes");
@@ -103,14 +103,14 @@ fn style_transfer_goes_from_coarse_to_fine_at_odd_sizes() {
 #[test]
 fn zero_steps_in_several_sizes_give_the_photo_and_one_step_is_taken_at_each() {
     let model = any_size();
-    let zero = in_stages(&model).steps(0).run().unwrap();
+    let zero = in_stages(&model).max_iter(0).run().unwrap();
     assert_eq!(zero.losses.steps(), 0);
     assert_eq!(crate::host::values(zero.image), crate::host::values(photo(1, [3, 45, 71])));
-    let noise = in_stages(&model).start(StyleStart::Noise).steps(0).run().unwrap();
+    let noise = in_stages(&model).start(StyleStart::Noise).max_iter(0).run().unwrap();
     assert_eq!(noise.image.dims(), [1, 3, 45, 71]);
 
     let mut sizes = Vec::new();
-    let transfer = in_stages(&model).steps(1).progress(|now| {
+    let transfer = in_stages(&model).max_iter(1).progress(|now| {
         sizes.push(width_of(now));
         ControlFlow::Continue(())
     });
@@ -123,7 +123,7 @@ fn with_nothing_to_paint_the_photo_goes_through_all_sizes_unchanged() {
     // The content alone is met by the photo itself: what is carried from size to size is no change at all, and not a
     // photo that has been small.
     let model = any_size();
-    let painted = in_stages(&model).style_weight(0.0).tv_weight(0.0).steps(8).run().unwrap();
+    let painted = in_stages(&model).style_weight(0.0).tv_weight(0.0).max_iter(8).run().unwrap();
     assert_close(&painted.best_loss, &[0.0], 1e-9);
     assert_close(&crate::host::values(painted.image), &crate::host::values(photo(1, [3, 45, 71])), 1e-3);
 }
@@ -132,7 +132,7 @@ fn with_nothing_to_paint_the_photo_goes_through_all_sizes_unchanged() {
 fn the_photos_detail_outlives_the_coarse_sizes() {
     // Painted at 20 and 35 pixels and for two steps at 71: detail of one pixel was never there before the last.
     let model = any_size();
-    let painted = array3(in_stages(&model).steps(8).run().unwrap().image);
+    let painted = array3(in_stages(&model).max_iter(8).run().unwrap().image);
     let photo = array3(photo(1, [3, 45, 71]));
     // What is left of a pixel when the mean of its block of four is taken away.
     let detail = |image: &Array3<f32>| {
@@ -153,7 +153,7 @@ fn keeping_colours_keeps_the_chroma_of_every_pixel() {
     let model = Tiny::new(&device());
     let [image, painting] = [1, 2].map(|seed| photo(seed, [3, 8, 8]));
     let painted =
-        style_transfer(&model, image.clone(), painting).keep_colors().steps(10).run().unwrap().image;
+        style_transfer(&model, image.clone(), painting).keep_colors().max_iter(10).run().unwrap().image;
     let (before, after) = (array3(image), array3(painted));
     // Chroma is the difference of channels; luminance alone has changed.
     let chroma = |image: &Array3<f32>, channel: usize| {
@@ -172,7 +172,7 @@ fn colours_are_kept_of_rgb_images_alone() {
     for channels in [1, 2, 4] {
         let bad = photo(2, [channels, 8, 8]);
         for (photo, painting) in [(good.clone(), bad.clone()), (bad, good.clone())] {
-            let error = style_transfer(&model, photo, painting).keep_colors().steps(1).run().unwrap_err();
+            let error = style_transfer(&model, photo, painting).keep_colors().max_iter(1).run().unwrap_err();
             assert!(matches!(&error, Error::Shape { got, .. } if got[1] == channels), "{channels}: {error}");
         }
     }
@@ -187,9 +187,9 @@ fn a_texture_of_any_size_has_the_features_of_its_sample() {
     let style = |image| Gradient::new(&model, &losses).values(image).unwrap().totals()[0];
     for (height, width) in [(23, 37), (50, 40), (64, 31)] {
         let weave = || texture(&model, sample.clone()).size(height, width).layers([("output", 1.0)]);
-        let noise = weave().steps(0).run().unwrap();
+        let noise = weave().max_iter(0).run().unwrap();
         assert_eq!(noise.losses.steps(), 0);
-        let woven = weave().steps(60).run().unwrap();
+        let woven = weave().max_iter(60).run().unwrap();
         assert_eq!(woven.image.dims(), [1, 3, height, width]);
         let (before, after) = (style(noise.image), style(woven.image));
         assert!(after < 0.1 * before, "{height}×{width}: {before} → {after}");
@@ -203,7 +203,7 @@ fn sizes_at_which_a_texture_has_no_sample_take_none_of_its_steps() {
     let mut sizes = Vec::new();
     let weave = texture(&model, photo(2, [3, 12, 12])).size(96, 96).from_size(12).layers([("output", 1.0)]);
     weave
-        .steps(4)
+        .max_iter(4)
         .progress(|now| {
             sizes.push(width_of(now));
             ControlFlow::Continue(())
@@ -219,7 +219,7 @@ fn a_texture_of_vgg16_tiles_without_a_seam() {
     let cat = vis::picture::load("tests/reference/input_224.png").unwrap();
     let sample = image::imageops::crop_imm(&cat, 60, 60, 96, 96).to_image();
     let sample = vis::picture::to_tensor(&sample, &model).unwrap();
-    let woven = texture(&model, sample).size(64, 64).from_size(64).steps(25).run().unwrap();
+    let woven = texture(&model, sample).size(64, 64).from_size(64).max_iter(25).run().unwrap();
     let woven = array3(woven.image);
     // The mean step from one pixel to the next inside, and from the last to the first.
     let jump = |axis: usize, from: usize, to: usize| {

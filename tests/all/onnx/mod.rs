@@ -7,7 +7,8 @@ mod made;
 use std::time::Instant;
 
 use files::{File, Folder, as_image, distance, gradient, in_order_of, output};
-use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, Saliency};
 use vis::model::{Preprocessing, Taps, run};
 use vis::{Error, Model, visualize_activation};
 
@@ -162,8 +163,9 @@ fn saliency_grad_cam_and_activation_maximisation_run_on_files() {
             };
             let mut spatial = layers.iter().rev().filter(spatial).peekable();
             if spatial.peek().is_some() {
-                let cam =
-                    |layer: &str| Cam::new(Formula::GradCam).layer(layer).map(&model, image.clone(), &target);
+                let cam = |layer: &str| {
+                    Cam::new(Formula::GradCam).penultimate_layer(layer).map(&model, image.clone(), &target)
+                };
                 let layer = spatial.find(|layer| cam(&layer.name).is_ok());
                 let layer = layer.unwrap_or_else(|| panic!("{}: no convolution has a Grad-CAM", file.name()));
                 let [_, height, width] = model.input().shape();

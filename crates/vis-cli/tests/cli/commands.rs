@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use image::RgbImage;
 use ndarray::{ArrayD, Axis};
 use serde_json::Value;
+use vis::Target;
 use vis::attribution::{
-    Attribution, Cam, Formula, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad, Target,
+    Attribution, Cam, Formula, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
 };
 use vis::model::{Digits, EfficientNetLite0, Model, Vgg16};
 use vis::picture;
@@ -267,8 +268,9 @@ fn cam_by_every_method_gives_the_map_of_the_library_and_the_layer_it_chose() {
         assert_eq!(summary["layer"], expected.layer.as_str(), "{name}");
         assert_same(&npy::read(&place.path("cam.npy")), &array(expected.map), name);
     }
-    place.succeed("cam --model digits --image seven.png --map-layer conv2 --class 1 --raw cam.npy");
-    let expected = Cam::new(Formula::GradCam).layer("conv2").map(&model, image, &Target::class(1)).unwrap();
+    place.succeed("cam --model digits --image seven.png --penultimate-layer conv2 --class 1 --raw cam.npy");
+    let expected =
+        Cam::new(Formula::GradCam).penultimate_layer("conv2").map(&model, image, &Target::class(1)).unwrap();
     assert_same(&npy::read(&place.path("cam.npy")), &array(expected.map), "at conv2");
 }
 
@@ -338,8 +340,14 @@ fn dream_gives_the_image_and_losses_of_the_library() {
         image::imageops::FilterType::CatmullRom,
     );
     let photo = picture::to_tensor(&small, &model).unwrap();
-    let dream =
-        deep_dream(&model, photo).layer("block3_conv1").octaves(2).steps(2).jitter(3).seed(5).run().unwrap();
+    let dream = deep_dream(&model, photo)
+        .layer("block3_conv1")
+        .octaves(2)
+        .max_iter(2)
+        .jitter(3)
+        .seed(5)
+        .run()
+        .unwrap();
     assert_same(&npy::read(&place.path("dream.npy")), &array(dream.image), "dream");
     let (names, rows) = csv(&place.path("dream.csv"));
     assert_eq!(names, ["step", "energy of block3_conv1", "total"]);
@@ -356,7 +364,8 @@ fn caricature_and_inversion_give_the_images_of_the_library() {
     let (model, image) = (digits(), seven(&place));
     let common = "--model digits --image seven.png --layer conv2 --max-iter 4 --seed 2";
     place.succeed(&format!("caricature {common} --power 2 --jitter 1 -o c.png --raw c.npy --losses c.csv"));
-    let drawn = caricature(&model, image.clone()).layer("conv2").power(2.0).jitter(1).steps(4).seed(2).run();
+    let drawn =
+        caricature(&model, image.clone()).layer("conv2").power(2.0).jitter(1).max_iter(4).seed(2).run();
     let drawn = drawn.unwrap();
     assert_same(&npy::read(&place.path("c.npy")), &array(drawn.image), "caricature");
     let (_, rows) = csv(&place.path("c.csv"));
@@ -366,7 +375,7 @@ fn caricature_and_inversion_give_the_images_of_the_library() {
     );
 
     place.succeed(&format!("invert {common} --tv-weight 0.5 -o i.png --raw i.npy"));
-    let inverted = invert(&model, image, "conv2").tv_weight(0.5).steps(4).seed(2).run().unwrap();
+    let inverted = invert(&model, image, "conv2").tv_weight(0.5).max_iter(4).seed(2).run().unwrap();
     assert_same(&npy::read(&place.path("i.npy")), &array(inverted.image), "inversion");
 }
 
@@ -381,7 +390,7 @@ fn style_and_texture_give_the_images_of_the_library() {
     );
     let painted = style_transfer(&model, to_image("seven.png"), to_image("cat.png"))
         .blend(to_image("seven.png"), 0.5)
-        .steps(4)
+        .max_iter(4)
         .content_weight(0.5)
         .descent(Descent::Adam)
         .start(vis::visualization::StyleStart::Noise)
@@ -392,7 +401,7 @@ fn style_and_texture_give_the_images_of_the_library() {
     assert_eq!(csv(&place.path("s.csv")).1.len(), 4);
 
     place.succeed("texture --model digits --image seven.png --max-iter 3 --seed 1 -o t.png --raw t.npy");
-    let woven = texture(&model, to_image("seven.png")).steps(3).seed(1).run().unwrap();
+    let woven = texture(&model, to_image("seven.png")).max_iter(3).seed(1).run().unwrap();
     assert_same(&npy::read(&place.path("t.npy")), &array(woven.image), "texture");
 }
 

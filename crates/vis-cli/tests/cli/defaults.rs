@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use ndarray::{ArrayD, Axis};
 use serde_json::{Value, json};
+use vis::Target;
 use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
-    Target, channel_sum,
+    channel_sum,
 };
 use vis::model::{Digits, Model, Preset, Vgg16};
 use vis::optimizer::Normalization;
@@ -173,7 +174,8 @@ fn defaults_of_saliency_and_cam() {
 
     let cam = Cam::new(Formula::GradCam).map(&model, image.clone(), &predicted).unwrap();
     let said = assert_run(&place, "cam --model digits --image seven.png -o m.png", cam.map);
-    let settings = json!({ "method": "grad-cam", "map_layer": null, "max_channels": null, "opacity": 0.5 });
+    let settings =
+        json!({ "method": "grad-cam", "penultimate_layer": null, "max_channels": null, "opacity": 0.5 });
     assert_settings(&place, &said, settings);
     for (name, formula) in [("score-cam", Formula::ScoreCam), ("ablation-cam", Formula::AblationCam)] {
         let cam = Cam::new(formula).map(&model, image.clone(), &predicted).unwrap();
@@ -278,7 +280,7 @@ fn defaults_of_dream_caricature_and_inversion() {
     let place = Place::new();
     let (model, image) = (digits(), seven(&place));
     let dream =
-        deep_dream(&model, image.clone()).octaves(4).octave_scale(1.4).steps(10).step_size(1.5).jitter(32);
+        deep_dream(&model, image.clone()).octaves(4).octave_scale(1.4).max_iter(10).step_size(1.5).jitter(32);
     let dream = dream.tile(512).seed(0).run().unwrap();
     let said = assert_run(&place, "dream --model digits --image seven.png", dream.image);
     let settings = json!({
@@ -286,13 +288,19 @@ fn defaults_of_dream_caricature_and_inversion() {
     });
     assert_settings(&place, &said, settings);
 
-    let drawn =
-        caricature(&model, image.clone()).power(1.0).jitter(4).steps(200).learning_rate(0.05).seed(0).run();
+    let drawn = caricature(&model, image.clone())
+        .power(1.0)
+        .jitter(4)
+        .max_iter(200)
+        .learning_rate(0.05)
+        .seed(0)
+        .run();
     let said = assert_run(&place, "caricature --model digits --image seven.png", drawn.unwrap().image);
     let settings = json!({ "max_iter": 200, "learning_rate": 0.05, "seed": 0, "power": 1.0, "jitter": 4 });
     assert_settings(&place, &said, settings);
 
-    let inverted = invert(&model, image, "conv2").tv_weight(1.0).steps(200).learning_rate(0.05).seed(0).run();
+    let inverted =
+        invert(&model, image, "conv2").tv_weight(1.0).max_iter(200).learning_rate(0.05).seed(0).run();
     let run = "invert --model digits --image seven.png --layer conv2";
     let said = assert_run(&place, run, inverted.unwrap().image);
     assert_settings(
@@ -308,7 +316,7 @@ fn defaults_of_style_and_texture() {
     let (model, image) = (digits(), seven(&place));
     let painting = picture::to_input(&picture::load(place.path("cat.png")).unwrap(), &model).unwrap();
     let painted = style_transfer(&model, image.clone(), painting)
-        .steps(200)
+        .max_iter(200)
         .content_weight(0.05)
         .style_weight(1.0)
         .tv_weight(0.01)
@@ -325,7 +333,7 @@ fn defaults_of_style_and_texture() {
     });
     assert_settings(&place, &said, settings);
 
-    let woven = texture(&model, image).steps(200).descent(Descent::Adam).seed(0).run().unwrap();
+    let woven = texture(&model, image).max_iter(200).descent(Descent::Adam).seed(0).run().unwrap();
     let said = assert_run(&place, "texture --model digits --image seven.png", woven.image);
     assert_settings(&place, &said, json!({ "max_iter": 200, "descent": "adam", "seed": 0 }));
 }
@@ -348,12 +356,20 @@ fn shares_of_paintings_are_equal_unless_given_and_sizes_are_longest_sides() {
         let picture = image::imageops::resize(&tall, width, height, image::imageops::FilterType::CatmullRom);
         picture::to_tensor(&picture, &model).unwrap()
     };
-    let painted =
-        style_transfer(&model, tall(36, 48), shrunk(48, 48)).blend(tall(36, 48), 1.0).steps(1).run().unwrap();
+    let painted = style_transfer(&model, tall(36, 48), shrunk(48, 48))
+        .blend(tall(36, 48), 1.0)
+        .max_iter(1)
+        .run()
+        .unwrap();
     let run = "style --content tall.png --style cat.png tall.png --size 48 --max-iter 1";
     assert_run(&place, run, painted.image);
-    let dream =
-        deep_dream(&model, tall(36, 48)).octaves(1).steps(1).jitter(0).layer("block1_conv2").run().unwrap();
+    let dream = deep_dream(&model, tall(36, 48))
+        .octaves(1)
+        .max_iter(1)
+        .jitter(0)
+        .layer("block1_conv2")
+        .run()
+        .unwrap();
     let run = "dream --image tall.png --size 48 --octaves 1 --max-iter 1 --jitter 0 --layer block1_conv2";
     assert_run(&place, run, dream.image);
 }
@@ -441,6 +457,8 @@ fn older_names_of_options_are_understood() {
     place.succeed(&format!("{run} old.npy --iterations 2 --tv 3 --lp 4 --seed-image seven.png"));
     assert_eq!(npy::read(&place.path("new.npy")), npy::read(&place.path("old.npy")));
     place.succeed("cam --model digits --image seven.png --layer conv2 --alpha 0.2 --raw old.npy");
-    place.succeed("cam --model digits --image seven.png --map-layer conv2 --opacity 0.2 --raw new.npy");
+    place.succeed(
+        "cam --model digits --image seven.png --penultimate-layer conv2 --opacity 0.2 --raw new.npy",
+    );
     assert_eq!(npy::read(&place.path("new.npy")), npy::read(&place.path("old.npy")));
 }

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use vis::attribution::{Attribution, Rise, Saliency, SmoothGrad, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Rise, Saliency, SmoothGrad};
 use vis::model::{Digits, Model};
 
 use crate::{Place, fails_at_a_closed_pipe, npy, text};

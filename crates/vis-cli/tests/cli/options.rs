@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use ndarray::{ArrayD, Axis};
 use serde_json::Value;
-use vis::attribution::{Attribution, Cam, Formula, Saliency, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, Saliency};
 use vis::model::{Digits, Model, Vgg16};
 use vis::optimizer::Normalization;
 use vis::picture;
@@ -113,7 +114,7 @@ fn dream_takes_tiles_scales_steps_and_a_guide() {
     let place = Place::new();
     let model = vgg16();
     let common = "dream --image cat.png --size 96 --layer block2_conv1 --max-iter 1 --jitter 0 --raw d.npy";
-    let dream = || deep_dream(&model, cat(&place, 96)).layer("block2_conv1").steps(1).jitter(0);
+    let dream = || deep_dream(&model, cat(&place, 96)).layer("block2_conv1").max_iter(1).jitter(0);
 
     place.succeed(&format!("{common} --octaves 2 --tile 64 --octave-scale 1.7 --step-size 3"));
     let expected = dream().octaves(2).tile(64).octave_scale(1.7).step_size(3.0).run().unwrap();
@@ -135,7 +136,7 @@ fn style_takes_the_size_of_its_paintings_and_keeps_colours() {
          --raw s.npy --losses s.csv --json",
     );
     let transfer =
-        style_transfer(&model, cat(&place, 48), cat(&place, 72)).style_scale(1.5).keep_colors().steps(2);
+        style_transfer(&model, cat(&place, 48), cat(&place, 72)).style_scale(1.5).keep_colors().max_iter(2);
     let (content, style) = transfer.chosen_layers().unwrap();
     let said = summary(&said);
     assert_eq!((&said["content_layer"], &said["settings"]["size"]), (&content.into(), &48.into()));
@@ -155,7 +156,7 @@ fn style_by_default_is_that_of_the_library_in_two_sizes() {
     place.succeed("style --content long.png --style cat.png --max-iter 2 --raw s.npy --losses s.csv");
     let model = vgg16();
     let [photo, painting] = [long, cat].map(|picture| picture::to_tensor(&picture, &model).unwrap());
-    let painted = style_transfer(&model, photo, painting).steps(2).run().unwrap();
+    let painted = style_transfer(&model, photo, painting).max_iter(2).run().unwrap();
     assert_same(&place.path("s.npy"), painted.image);
     // Two steps at the one and one at the other size, with their losses by name.
     let table = std::fs::read_to_string(place.path("s.csv")).unwrap();
@@ -176,7 +177,7 @@ fn texture_takes_the_size_of_its_sample_and_layers() {
     let told = said["layers"].as_array().unwrap().iter().map(|row| row["layer"].as_str().unwrap());
     assert_eq!(told.collect::<Vec<_>>(), layers);
     let weave =
-        texture(&model, cat(&place, 48)).size(40, 40).layers(layers.map(|layer| (layer, 1.0))).steps(2);
+        texture(&model, cat(&place, 48)).size(40, 40).layers(layers.map(|layer| (layer, 1.0))).max_iter(2);
     assert_same(&place.path("t.npy"), weave.run().unwrap().image);
 }
 
@@ -188,7 +189,7 @@ fn caricature_says_which_layer_it_chose_and_takes_a_learning_rate() {
         "caricature --model digits --image seven.png --max-iter 3 --learning-rate 0.2 --raw c.npy --json";
     let said = summary(&place.succeed(command));
     let photo = picture::to_input(&picture::load(place.path("seven.png")).unwrap(), &model).unwrap();
-    let drawing = caricature(&model, photo).steps(3).learning_rate(0.2);
+    let drawing = caricature(&model, photo).max_iter(3).learning_rate(0.2);
     assert_eq!(said["layer"], drawing.chosen_layer().unwrap());
     assert_same(&place.path("c.npy"), drawing.run().unwrap().image);
 }

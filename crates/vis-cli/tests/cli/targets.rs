@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use image::RgbImage;
 use ndarray::{Array2, ArrayD, Axis};
 use serde_json::Value;
-use vis::attribution::{Attribution, Cam, Formula, Occlusion, Rise, Saliency, Target};
+use vis::Target;
+use vis::attribution::{Attribution, Cam, Formula, Occlusion, Rise, Saliency};
 use vis::model::{Digits, Model, Vgg16};
 use vis::picture;
 
