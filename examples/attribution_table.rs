@@ -20,19 +20,19 @@
 //!
 //! The figure of a bundled photo is written to `images/attribution_NAME.jpg`, that of any other to `out/`.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use vis::Target;
 use vis::attribution::{
     Attribution, Baseline, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, RandomMap, Rise,
     Saliency, SmoothGrad, Sobel, Statistic, magnitude,
 };
-use vis::metrics::{PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
+use vis::metrics::{PixelCurve, RandomizationCheck, average_drop, pointing_game};
 use vis::model::EfficientNetLite0;
 use vis::picture::{self, ColorMap, Grid};
-use vis::{Model, Result};
+use vis::{Model, Result, Target};
 
 #[allow(dead_code, reason = "no example needs all of it")]
 #[path = "../src/host.rs"]
@@ -55,10 +55,10 @@ const SCORE: &str = "Score-CAM, 128 ch.";
 const CELL: usize = 32;
 
 /// Where the object is in a bundled photo, as the network sees it: cut to a square and resized to 224×224.
-const OBJECTS: [(&str, Rectangle); 3] = [
-    ("chelsea", Rectangle { top: 0, left: 0, bottom: 224, right: 205 }), // the head
-    ("coffee", Rectangle { top: 8, left: 38, bottom: 160, right: 175 }), // the cup
-    ("rocket", Rectangle { top: 66, left: 105, bottom: 215, right: 122 }),
+const OBJECTS: [(&str, [Range<usize>; 2]); 3] = [
+    ("chelsea", [0..224, 0..205]), // the head
+    ("coffee", [8..160, 38..175]), // the cup
+    ("rocket", [66..215, 105..122]),
 ];
 
 fn methods() -> Vec<Entry> {
@@ -139,7 +139,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut boxes = 0;
     for path in &photos {
         let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let object = OBJECTS.iter().find(|(name, _)| *name == stem).map(|(_, object)| *object);
+        let object = OBJECTS.iter().find(|(name, _)| *name == stem).map(|(_, object)| object.clone());
         boxes += usize::from(object.is_some());
         let image = picture::to_input(&picture::load(path)?, &model)?;
         let target = Target::predicted().resolved(&model, &image)?;
@@ -181,9 +181,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
                 start.elapsed()
             );
 
-            if let Some(object) = object {
+            if let Some([rows, columns]) = object.clone() {
                 let map = host::array4(map.clone());
-                let hit = pointing_game(map.slice(ndarray::s![0, 0, .., ..]), object, 15.0);
+                let hit = pointing_game(map.slice(ndarray::s![0, 0, .., ..]), rows, columns, 15.0);
                 row.hits += usize::from(hit);
             }
             let map = host::array4(map.clamp_min(0.0));

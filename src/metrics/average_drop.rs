@@ -11,7 +11,7 @@ use crate::model::Model;
 /// How the scores of images change when only what their maps point at is shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub struct Drop {
+pub struct AverageDrop {
     /// The mean over the images of `max(0, S(x) − S(shown)) / |S(x)|`, as a share from 0.
     pub drop: f32,
     /// The share of the images whose score rises.
@@ -25,8 +25,8 @@ pub struct Drop {
 /// shown = b + (x − b) · max(M, 0) / max M        drop = mean max(0, S(x) − S(shown)) / |S(x)|
 /// ```
 ///
-/// `b` is the baseline. An image whose score is 0 has no share to lose: its drop is 0. A map `[batch, 1, height, width]` without a positive value shows nothing. Take
-/// [`Target::probability`], as the paper does. Costs two forward passes.
+/// `b` is the baseline. An image whose score is 0 has no share to lose: its drop is 0. A map `[batch, 1, height, width]`
+/// without a positive value shows nothing. Take [`Target::probability`], as the paper does. Costs two forward passes.
 ///
 /// It rewards maps that show a lot: a map of ones has no drop.
 ///
@@ -53,7 +53,7 @@ pub fn average_drop(
     maps: Tensor<4>,
     target: &Target,
     baseline: &Baseline,
-) -> Result<Drop> {
+) -> Result<AverageDrop> {
     let images = images.inner();
     let [batch, _, height, width] = images.dims();
     check_map(&maps, [batch, 1, height, width])?;
@@ -71,7 +71,7 @@ pub fn average_drop(
         lost if lost > 0.0 && *whole != 0.0 => lost / whole.abs(),
         _ => 0.0,
     };
-    Ok(Drop {
+    Ok(AverageDrop {
         drop: pairs().map(share).sum::<f32>() / batch as f32,
         increase: pairs().filter(|(whole, shown)| shown > whole).count() as f32 / batch as f32,
     })

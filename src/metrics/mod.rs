@@ -40,10 +40,10 @@ use burn::tensor::Tensor;
 use crate::attribution::refuse_non_finite_maps;
 use crate::{Error, Result};
 
-pub use average_drop::{Drop, average_drop};
+pub use average_drop::{AverageDrop, average_drop};
 pub use mu_fidelity::MuFidelity;
 pub use pixel_curve::{Curve, PixelCurve};
-pub use pointing_game::{Rectangle, pointing_game};
+pub use pointing_game::pointing_game;
 pub use randomization::{RandomizationCheck, RandomizationRow};
 
 fn check_map(map: &Tensor<4>, expected: [usize; 4]) -> Result<()> {

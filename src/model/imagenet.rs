@@ -56,15 +56,6 @@ pub fn names(class: usize) -> Option<&'static str> {
     Some(TABLE.get(class)?.names)
 }
 
-/// The WordNet id of a class.
-///
-/// ```
-/// assert_eq!(vis::model::imagenet::wordnet_id(20), Some("n01601694"));
-/// ```
-pub fn wordnet_id(class: usize) -> Option<&'static str> {
-    Some(TABLE.get(class)?.wordnet_id)
-}
-
 /// The class that a name means: a WordNet id, one of the class's names, or the beginning of a word in
 /// one, whatever the case.
 ///
@@ -111,4 +102,16 @@ pub fn find(name: &str) -> Result<usize> {
 fn describe(class: usize) -> String {
     let Class { wordnet_id, names } = &TABLE[class];
     format!("{class} {names} ({wordnet_id})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_found_by_its_wordnet_id() {
+        for (class, row) in TABLE.iter().enumerate() {
+            assert_eq!(find(row.wordnet_id).unwrap(), class);
+        }
+    }
 }

@@ -8,14 +8,7 @@ use crate::{Error, Result};
 /// A picture as an array `[1, 3, height, width]`, black mapped to `range.0` and white to `range.1`.
 ///
 /// With the range `(0.0, 255.0)` the numbers are the bytes themselves.
-///
-/// ```
-/// let pixel = image::RgbImage::from_pixel(1, 1, image::Rgb([0, 51, 255]));
-/// let array = vis::picture::to_array(&pixel, (0.0, 1.0));
-/// assert_eq!(array.shape(), [1, 3, 1, 1]);
-/// assert_eq!(array.as_slice(), Some([0.0, 0.2, 1.0].as_slice()));
-/// ```
-pub fn to_array(picture: &RgbImage, range: (f32, f32)) -> Array4<f32> {
+pub(crate) fn to_array(picture: &RgbImage, range: (f32, f32)) -> Array4<f32> {
     let (width, height) = picture.dimensions();
     Array4::from_shape_fn((1, 3, height as usize, width as usize), |(_, channel, y, x)| {
         scale(f32::from(picture.get_pixel(x as u32, y as u32)[channel]), range)
@@ -26,13 +19,7 @@ pub fn to_array(picture: &RgbImage, range: (f32, f32)) -> Array4<f32> {
 ///
 /// Brightness is 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), rounded to 8 bits, as Pillow and Keras
 /// do.
-///
-/// ```
-/// let green = image::RgbImage::from_pixel(1, 1, image::Rgb([0, 255, 0]));
-/// // 0.587 · 255 = 149.685
-/// assert_eq!(vis::picture::to_grey_array(&green, (0.0, 255.0))[[0, 0, 0, 0]], 150.0);
-/// ```
-pub fn to_grey_array(picture: &RgbImage, range: (f32, f32)) -> Array4<f32> {
+pub(crate) fn to_grey_array(picture: &RgbImage, range: (f32, f32)) -> Array4<f32> {
     let (width, height) = picture.dimensions();
     Array4::from_shape_fn((1, 1, height as usize, width as usize), |(_, _, y, x)| {
         let [red, green, blue] = picture.get_pixel(x as u32, y as u32).0.map(u32::from);

@@ -6,7 +6,7 @@
 //! | to | use |
 //! |---|---|
 //! | read and write files | [`load`], [`save`], [`write_atomically`] |
-//! | bring a photo to a network | [`resize_to_cover_and_crop`], [`to_array`], [`to_grey_array`] |
+//! | bring a photo to a network | [`to_input`] for any number of channels, [`to_tensor`] for three |
 //! | see an optimised image | [`deprocess`] for any range, [`from_array`] for a known one |
 //! | see a map | [`normalize`], [`colorize`], [`overlay_heat`] |
 //! | see many pictures | [`Grid`] with captions, [`panel`] for one row, [`stitch`] for nothing but pictures |
@@ -43,13 +43,15 @@ mod resize;
 mod save;
 mod tensor;
 
-pub use array::{from_array, to_array, to_grey_array};
+pub use array::from_array;
+pub(crate) use array::{to_array, to_grey_array};
 pub use colormap::{ColorMap, colorize};
 pub use deprocess::deprocess;
 pub(crate) use gif::GifWriter;
 pub use grid::{Grid, panel, stitch};
 pub use load::load;
-pub use normalize::{Sign, clipped_range, normalize, normalize_between};
+pub use normalize::{Sign, normalize};
+pub(crate) use normalize::{clipped_range, normalize_between};
 pub use overlay::{Opacity, overlay, overlay_heat};
 pub use resize::resize_to_cover_and_crop;
 pub use save::{save, write_atomically};

@@ -51,14 +51,7 @@ pub fn normalize(map: ArrayView2<'_, f32>, sign: Sign, percentile: f32) -> Resul
 /// several maps can be drawn on one scale.
 ///
 /// An empty range gives zeros. NaN becomes 0.
-///
-/// ```
-/// use vis::picture::normalize_between;
-/// let (weak, strong) = (ndarray::array![[0.0, 1.0]], ndarray::array![[2.0, 4.0]]);
-/// assert_eq!(normalize_between(weak.view(), (0.0, 4.0)), ndarray::array![[0.0, 0.25]]);
-/// assert_eq!(normalize_between(strong.view(), (0.0, 4.0)), ndarray::array![[0.5, 1.0]]);
-/// ```
-pub fn normalize_between(map: ArrayView2<'_, f32>, (low, high): (f32, f32)) -> Array2<f32> {
+pub(crate) fn normalize_between(map: ArrayView2<'_, f32>, (low, high): (f32, f32)) -> Array2<f32> {
     spread(map, low, high)
 }
 
@@ -67,16 +60,7 @@ pub fn normalize_between(map: ArrayView2<'_, f32>, (low, high): (f32, f32)) -> A
 /// # Errors
 ///
 /// [`Error::InvalidParameter`] if the percentile is not within 0 to 100.
-///
-/// ```
-/// use vis::picture::{Sign, clipped_range, normalize, normalize_between};
-/// let map = ndarray::array![[0.0, 1.0, 2.0, 3.0, 100.0]];
-/// let range = clipped_range(map.view(), 75.0)?;
-/// assert_eq!(range, (0.0, 3.0));
-/// assert_eq!(normalize_between(map.view(), range), normalize(map.view(), Sign::Unsigned, 75.0)?);
-/// # Ok::<(), vis::Error>(())
-/// ```
-pub fn clipped_range(map: ArrayView2<'_, f32>, percentile: f32) -> Result<(f32, f32)> {
+pub(crate) fn clipped_range(map: ArrayView2<'_, f32>, percentile: f32) -> Result<(f32, f32)> {
     let clip = percentile_of(map.iter().copied(), percentile)?;
     let (low, high) = extremes(map);
     Ok((low, if clip > low { clip } else { high }))

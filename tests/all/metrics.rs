@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use vis::Target;
 use vis::attribution::{Attribution, Baseline, Cam, Formula, RandomMap, Saliency, Sobel};
-use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck, Rectangle, average_drop, pointing_game};
+use vis::metrics::{MuFidelity, PixelCurve, RandomizationCheck, average_drop, pointing_game};
 use vis::model::{EfficientNetLite0, InputSpec, Stop, Taps, Tiny};
 use vis::{Error, Model};
 
@@ -166,19 +166,14 @@ fn the_pointing_game_measures_the_distance_from_the_highest_place_to_the_box() {
     let mut map = ndarray::Array2::<f32>::zeros((40, 40));
     map[[10, 30]] = 2.0;
     map[[0, 0]] = f32::NAN;
-    let at = |top, left, bottom, right, tolerance| {
-        pointing_game(map.view(), Rectangle { top, left, bottom, right }, tolerance)
-    };
+    let at =
+        |top, left, bottom, right, tolerance| pointing_game(map.view(), top..bottom, left..right, tolerance);
     assert!(at(10, 30, 11, 31, 0.0), "inside");
     assert!(!at(10, 20, 11, 30, 0.0) && at(10, 20, 11, 30, 1.0), "one pixel to the right of the box");
     // 9 below and 12 to the left of the nearest corner pixel: 15 away.
     assert!(at(19, 0, 30, 19, 15.0) && !at(19, 0, 30, 19, 14.9));
     assert!(!at(10, 30, 10, 40, 100.0), "an empty box is never hit");
-    assert!(!pointing_game(
-        ndarray::array![[f32::NAN]].view(),
-        Rectangle { top: 0, left: 0, bottom: 1, right: 1 },
-        9.0
-    ));
+    assert!(!pointing_game(ndarray::array![[f32::NAN]].view(), 0..1, 0..1, 9.0));
 }
 
 /// Two convolutions and a dense layer whose weights are drawn from a seed each.

@@ -298,9 +298,8 @@ fn a_depthwise_convolution_keeps_channels_apart() {
 }
 
 #[test]
-fn every_imagenet_class_is_found_by_its_id_and_by_its_names() {
+fn every_imagenet_class_is_found_by_its_names() {
     for class in 0..imagenet::CLASSES {
-        assert_eq!(imagenet::find(imagenet::wordnet_id(class).unwrap()).unwrap(), class);
         let usual = imagenet::name(class).unwrap();
         match imagenet::find(&usual.to_uppercase()) {
             Ok(found) => assert_eq!(found, class, "{usual}"),
