@@ -32,7 +32,7 @@ use burn::tensor::{Shape, Tensor};
 /// Guided and deconvolution give sharp pictures that depend little on the class or even on the weights of
 /// the deeper layers: they show edges the network could use, not what it did use (Adebayo et al. 2018).
 ///
-/// Redirected wakes dead units: where every rectifier of a layer is closed to the gradient, descent may still open those
+/// `Redirected` revives dead units: where every rectifier of a layer is closed to the gradient, descent may still open those
 /// that it would raise. It changes nothing for units that are alive.
 ///
 /// Sources: Springenberg et al. 2014, *Striving for Simplicity*, figure 1; Zeiler & Fergus 2013.

@@ -8,7 +8,7 @@
 //! use vis::losses::{ActivationMaximization, LPNorm, TotalVariation};
 //! use vis::{Model, Optimizer, losses};
 //!
-//! // `Vgg16::bundled(&device)?` in earnest; this one is small enough for an example.
+//! // `Vgg16::bundled(&device)?` for a real network; this one is small enough for an example.
 //! let model = vis::model::Tiny::new(&Default::default());
 //! let losses = losses![
 //!     (ActivationMaximization::new("conv2", [1, 2, 3]), 1.0),

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 /// The random stream of a run.
 pub type Stream = ChaCha8Rng;
 
-/// The stream of a seed; `substream` tells apart the pictures of one run, so that a picture does not
+/// The stream of a seed; `substream` separates the pictures of one run, so that a picture does not
 /// depend on which others are made beside it.
 ///
 /// ```

@@ -24,7 +24,7 @@ use crate::{Error, Result, Rule};
 /// *complete*: summed over all pixels it equals `S(x) − S(b)`, up to the error of replacing the integral by a
 /// sum, which [`evaluate`](Self::evaluate) returns with the map. With several baselines the maps are averaged.
 ///
-/// Costs `n` forward and backward passes a baseline, 64 by default, of which so many run
+/// Costs `n` forward and backward passes a baseline, 64 by default, of which a batch runs
 /// [at once](Self::batch_size).
 ///
 /// It misleads where the baseline does: what has the baseline's colour gets nothing. The line from black to
@@ -220,7 +220,7 @@ impl IntegratedGradients {
 
     /// Calls `progress` after each batch of points, counted over all images and baselines. When it returns
     /// [`ControlFlow::Break`], the map is the mean over the points run so far, by their weights, and the
-    /// [residual](Integrated::residual) tells what that costs.
+    /// [residual](Integrated::residual) says what that costs.
     ///
     /// Points are run in an order that goes over the whole line again and again, so that a run that is ended early
     /// has points everywhere on it.

@@ -25,7 +25,7 @@
 //!
 //! Which to take? For "where", [`Cam`] with [`Formula::GradCam`] (or HiResCAM, which never credits a place
 //! that the score did not use). For "which pixels", [`IntegratedGradients`] or a [`SmoothGrad`] of the plain
-//! gradient. To be sure, [`Occlusion`]: it only ever asks what the network answers. Never judge a map by its
+//! gradient. To be sure, [`Occlusion`]: it uses nothing but the scores of the network. Never judge a map by its
 //! looks: sharp ones can be blind to the class and even to the weights. [`crate::metrics`] judges.
 //!
 //! A batch of `n` images gives the maps of `n` single runs, and no result depends on an internal batch size.

@@ -41,7 +41,7 @@ pub struct GifGenerator {
     left_out: Option<(usize, Tensor<4>)>,
 }
 
-/// Smaller frames are enlarged to at least so many pixels a side, so that the number of the step has room.
+/// Smaller frames are enlarged to at least this many pixels a side, so that the number of the step has room.
 const SMALLEST_SIDE: u32 = 112;
 /// How long the last frame is shown before the animation starts again.
 const LAST_DELAY: Duration = Duration::from_secs(2);
@@ -78,7 +78,7 @@ impl GifGenerator {
         Ok(Self { writer: Some(writer), every: 1, first_only: false, range: None, left_out: None })
     }
 
-    /// Takes one step in so many, from the first on, and the last whatever its number.
+    /// Writes every n-th step, from the first on, and always the last. Default: every step.
     ///
     /// ```
     /// use vis::{Optimizer, callbacks::GifGenerator, losses::TotalVariation};

@@ -99,7 +99,7 @@ const MOST_AT_ONCE: usize = 1 << 24;
 /// For each position of each image, `[batch, channels, positions]`, the position of the guide whose features resemble
 /// its own most, `[batch · positions]`.
 ///
-/// The matrix of all pairs can be larger than any memory: it is made so many numbers at a time.
+/// The matrix of all pairs can be larger than memory: this many of its numbers are computed at a time.
 fn best_matches(guide: &Tensor<2>, here: &Tensor<3>, most_at_once: usize) -> Tensor<1, Int> {
     let [batch, _, positions] = here.dims();
     let part = (most_at_once / (batch * guide.dims()[0]).max(1)).max(1);

@@ -76,7 +76,7 @@ impl Style {
         Self::blend(model, [(painting, 1.0)], layers, 0)
     }
 
-    /// Wants a texture between those of several paintings: the mean of their Gram matrices in these proportions.
+    /// A texture between those of several paintings: the target is the mean of their Gram matrices in these proportions.
     ///
     /// This differs from the sum of one loss a painting, with the same weights, by a constant only, so the
     /// best image is the same.

@@ -15,7 +15,7 @@ const COARSE: usize = 7;
 const WIDTHS: [usize; 2] = [32, 64];
 const LEAK: f32 = 0.2;
 
-/// A network that tells handwritten digits from images that are none: two convolutions of stride 2 and one score.
+/// A network that distinguishes handwritten digits from other images: two convolutions of stride 2 and one score.
 ///
 /// Its layers are `conv1`, `conv2` and `score`, the logarithm of the odds that the image is real. Images are
 /// 28×28, grey in `0..1`, white strokes on black.
@@ -163,7 +163,7 @@ impl Discriminator {
     ///
     /// # Errors
     ///
-    /// None: the result is one as that of every other constructor.
+    /// None. It returns a `Result` as the other constructors do.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(weights::Weights::random(seed, device), DISCRIMINATOR)?))
     }
@@ -178,7 +178,7 @@ impl Discriminator {
     /// ```
     /// use burn::tensor::Tensor;
     /// use vis::{Model, model::Discriminator};
-    /// // Without any weights nothing is told from anything.
+    /// // With random weights the scores mean nothing.
     /// let discriminator = Discriminator::from_flat(Tensor::zeros([Discriminator::PARAMETERS], &Default::default()));
     /// let image = discriminator.input().zeros(&Default::default());
     /// assert_eq!(discriminator.classify(image)?.into_scalar::<f32>(), 0.0);
@@ -309,7 +309,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// None: the result is one as that of every other constructor.
+    /// None. It returns a `Result` as the other constructors do.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(weights::Weights::random(seed, device), GENERATOR)?))
     }

@@ -77,7 +77,7 @@
 //! - `Onnx::open` reads it from a file (feature `onnx`, on by default);
 //! - `capture` records the forward pass of any Burn module (feature `capture`).
 //!
-//! What a file doesn't say, the scale of the pixels and the names of the classes, is told: [`Preprocessing`].
+//! What a file doesn't say, such as the scale of the pixels and the names of the classes, is given by [`Preprocessing`].
 
 mod digits;
 mod efficientnet;

@@ -103,7 +103,7 @@ fn run_apart<M: Model + ?Sized>(model: &M, images: Tensor<4>, taps: &mut Taps) -
     })
 }
 
-/// Refuses values of a gradient pass that are not those of the plain one; of a batch, the first image is compared.
+/// Refuses values of a gradient pass that differ from the plain pass; of a batch, the first image is compared.
 fn compare(plain: &BTreeMap<String, Tensor<4>>, tracked: &BTreeMap<String, Tensor<4>>) -> Result<()> {
     for (layer, plain) in plain {
         if let Some(tracked) = tracked.get(layer) {
@@ -114,7 +114,7 @@ fn compare(plain: &BTreeMap<String, Tensor<4>>, tracked: &BTreeMap<String, Tenso
     Ok(())
 }
 
-/// Refuses values of a gradient pass that are not those of the plain one.
+/// Refuses values of a gradient pass that differ from the plain pass.
 pub(crate) fn refuse_difference(what: String, plain: Tensor<4>, tracked: Tensor<4>) -> Result<()> {
     if plain.dims() != tracked.dims() {
         return Err(Error::Training { what, difference: f32::INFINITY });

@@ -104,7 +104,7 @@ impl Preprocessing {
         if self.range.is_none() { input.with_assumed_range() } else { input }
     }
 
-    /// Checks the numbers for an image of so many channels.
+    /// Checks the numbers for an image of this many channels.
     pub(crate) fn check(&self, channels: usize) -> Result<()> {
         let wrong = |name: &'static str, list: &[f32]| {
             let fits = list.len() == 1 || list.len() == channels;

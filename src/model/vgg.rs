@@ -132,7 +132,7 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
     ///
     /// # Errors
     ///
-    /// None: the result is one as that of every other constructor.
+    /// None. It returns a `Result` as the other constructors do.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Weights::random(seed, device).load(Self::assemble)
     }

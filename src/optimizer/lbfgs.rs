@@ -93,7 +93,7 @@ impl Lbfgs {
     /// ```
     /// # use burn::tensor::Tensor;
     /// use vis::optimizer::{Lbfgs, Update};
-    /// // One pair tells the curvature of one dimension: ½·3·x² is at its minimum once a pair is known.
+    /// // One pair gives the curvature in one dimension: ½·3·x² is at its minimum once a pair is known.
     /// let mut update = Lbfgs::new(10.0)?.with_history(1);
     /// let mut x = Tensor::<4>::ones([1, 1, 1, 1], &Default::default());
     /// for _ in 0..2 {

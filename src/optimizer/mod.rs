@@ -109,8 +109,8 @@ impl<'a> Optimizer<'a> {
         }
     }
 
-    /// Takes the settings of a [`Preset`], but for the weights of the losses, which are already given. Whatever is set
-    /// after it takes the place of what it set, a second preset all of it.
+    /// Takes the settings of a [`Preset`], except for the weights of the losses, which are already given. Later calls override
+    /// single settings; another preset replaces them all.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization, model::Preset};
@@ -166,7 +166,7 @@ impl<'a> Optimizer<'a> {
 
     /// Starts from noise in `images` images at once. Each is a run of its own, with randomness of its own.
     ///
-    /// A number that contradicts that of [`seed_img`](Self::seed_img) is an error when the run begins.
+    /// It is an error, when the run begins, if [`seed_img`](Self::seed_img) has another number of images.
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
@@ -189,7 +189,7 @@ impl<'a> Optimizer<'a> {
 
     /// Starts from noise of this height and width, for models that take any size.
     ///
-    /// A size that contradicts that of [`seed_img`](Self::seed_img) is an error when the run begins.
+    /// It is an error, when the run begins, if [`seed_img`](Self::seed_img) has another size.
     ///
     /// ```
     /// # use burn::tensor::{Tensor, ops::ConvOptions, module::conv2d, activation::relu};
@@ -332,8 +332,8 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Takes so many steps under [`Rule::Redirected`] first, which wakes filters that answer the start with nothing: their
-    /// gradient is zero, and no step would be taken. Default 0; a rule other than plain is left alone.
+    /// Uses [`Rule::Redirected`] for the first `steps` steps, so that filters that are inactive on the start image receive a
+    /// gradient. Default 0. It has no effect with a rule other than [`Rule::Plain`].
     ///
     /// ```
     /// use vis::{Optimizer, losses::ActivationMaximization};
@@ -348,7 +348,7 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Sets how the image is written down. Default: by its pixels.
+    /// Sets how the optimised variable represents the image. Default: by its pixels.
     ///
     /// ```
     /// use vis::{Model, Optimizer, losses::ActivationMaximization, parametrization::Fourier};
@@ -365,7 +365,7 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Shifts the image at random between itself and the model, by up to so many pixels or, for a number
+    /// Shifts the image at random before it enters the model, by up to this many pixels or, for a number
     /// with a fraction, by that share of each side.
     ///
     /// ```
@@ -433,7 +433,7 @@ impl<'a> Optimizer<'a> {
         self
     }
 
-    /// Reads the losses back from the device every so many steps instead of at each. Between two readings
+    /// Reads the losses back from the device every n-th step instead of at each. Between two readings
     /// nothing waits for the device, which is worth much on a GPU; that a loss turned NaN is then noticed at
     /// the next reading. Default 1.
     ///

@@ -1,4 +1,4 @@
-//! What a run starts from, and how its image is written down.
+//! What a run starts from, and how its variable represents the image.
 
 use burn::tensor::Tensor;
 
@@ -17,7 +17,7 @@ pub(super) struct Start {
     pub(super) repetitions: Option<Vec<usize>>,
 }
 
-/// How the image is written down.
+/// How the variable represents the image.
 pub(super) enum Written {
     ByPixels,
     /// As a preset says, once the size of the image is known.

@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// A file on a disk with room for so many bytes.
+    /// A file on a disk with room for this many bytes.
     #[derive(Debug)]
     struct Filling(File, u64);
 

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The most pixels of a grid: 3 GB of memory.
 const MOST_PIXELS: u64 = 1 << 30;
 
-/// Cells of smaller pictures are widened to so many pixels if their words need them: two lines of some 18 letters.
+/// Cells of smaller pictures are widened to this many pixels if their captions need it: two lines of some 18 letters.
 const READABLE_WIDTH: f32 = 96.0;
 
 /// Pictures side by side on black, as `stitch_images` of keras-vis: `columns` in a row (fewer if there are fewer

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// Unlike [inversion](super::invert) it does not ask for as much of each feature as there was, but for as much as
 /// there can be: what the layer took notice of is exaggerated, the rest is gone.
 ///
-/// The image is written down as a Fourier spectrum in decorrelated colours and moved by Adam.
+/// The image is parametrised by a Fourier spectrum in decorrelated colours and moved by Adam.
 ///
 /// ```
 /// use vis::visualization::caricature;

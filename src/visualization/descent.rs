@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// How an image is moved in style transfer and texture synthesis.
 ///
 /// Both evaluate the losses once a step, and a step of either takes the same time. What the total loss has come down to
-/// on VGG16, from a photo of 256×170 pixels to a painting, after so many seconds on two cores:
+/// on VGG16, from a photo of 256×170 pixels to a painting, after this many seconds on two cores:
 ///
 /// | seconds | steps | Adam | L-BFGS |
 /// | --- | --- | --- | --- |

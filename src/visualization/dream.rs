@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// ```text
 /// x ← photo at this octave + enlarged detail
-/// x ← x − step · g / mean|g|         so many times; g is the gradient of the losses
+/// x ← x − step · g / mean|g|         `max_iter` times; g is the gradient of the losses
 /// detail ← x − photo at this octave
 /// ```
 ///
@@ -78,7 +78,7 @@ enum Objective {
     Losses(Losses),
 }
 
-/// What was dreamt.
+/// The dream, and how it was made.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Dream {
@@ -89,7 +89,7 @@ pub struct Dream {
     pub losses: History,
     /// The height and width of the image at every step, those of its octave.
     pub sizes: Vec<(usize, usize)>,
-    /// The layers that were dreamt of: those named, or the one chosen.
+    /// The layers that were amplified: those named, or the one chosen.
     pub layers: Vec<String>,
 }
 
@@ -318,7 +318,7 @@ impl<'a> DeepDream<'a> {
         self
     }
 
-    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the dream, which is then the photo with what was dreamt so
+    /// Calls `progress` after every step; [`ControlFlow::Break`] ends the dream, which is then the photo with what was found so
     /// far.
     ///
     /// ```

@@ -19,7 +19,7 @@ use crate::progress::{Progress, Watcher};
 /// L(x) = Content(x) + tv weight · TV(x)
 /// ```
 ///
-/// The image is written down as a Fourier spectrum in decorrelated colours and moved by Adam. Early layers give the
+/// The image is parametrised by a Fourier spectrum in decorrelated colours and moved by Adam. Early layers give the
 /// photo back almost as it was; deeper ones forget colour first, then place.
 ///
 /// ```

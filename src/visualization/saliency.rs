@@ -198,7 +198,7 @@ impl VisualizeSaliency<'_> {
         self
     }
 
-    /// Averages the gradient over so many noisy copies ([`SmoothGrad`]); 1 is the gradient itself.
+    /// Averages the gradient over this many noisy copies ([`SmoothGrad`]); 1 is the gradient itself.
     ///
     /// ```
     /// use vis::visualize_saliency;

@@ -26,7 +26,7 @@ pub(crate) struct CamOptions {
     #[arg(long, aliases = ["map-layer", "layer"], value_name = "LAYER")]
     penultimate_layer: Option<String>,
 
-    /// For score-cam and ablation-cam: only so many channels, those that vary most [default: all]
+    /// For score-cam and ablation-cam: the number of channels to use, those that vary most [default: all]
     #[arg(long, alias = "channels", value_name = "N", value_parser = options::count)]
     max_channels: Option<usize>,
 

@@ -76,7 +76,7 @@ struct Method {
 }
 
 enum Explains {
-    /// By a map at a layer, whose name it tells.
+    /// By a map at a layer, with the name of that layer.
     AtLayer(Box<Cam>),
     AtPixels(Box<dyn Attribution>),
 }

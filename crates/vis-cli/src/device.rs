@@ -43,7 +43,7 @@ pub(crate) fn names() -> Vec<&'static str> {
     built_in().into_iter().map(|(name, _)| name).collect()
 }
 
-/// The device of a name; when none is asked for, that of the environment variable `BURN_DEVICE`, which the library heeds
+/// The device of a name; by default the one in the environment variable `BURN_DEVICE`, which the library heeds
 /// as well, or else the first built in.
 pub(crate) fn open(name: Option<&str>) -> Outcome<(String, Device)> {
     match std::env::var("BURN_DEVICE") {

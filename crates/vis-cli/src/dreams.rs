@@ -27,20 +27,20 @@ pub(crate) struct DreamOptions {
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
-    /// The layers whose sights are dreamt: early ones give strokes, the middle eyes and fur, the last animals
+    /// The layers to amplify: early ones give strokes, the middle eyes and fur, the last animals
     /// [default: one in the middle]
     #[arg(long, value_name = "LAYER", num_args = 1..)]
     layer: Vec<String>,
 
-    /// A second photo: its things are dreamt of
+    /// A second photo, whose features are amplified instead
     #[arg(long, value_name = "PHOTO")]
     guide: Option<PathBuf>,
 
-    /// Shrink the photo to so many pixels on its longest side
+    /// Shrink the photo to this many pixels on its longest side
     #[arg(long, value_name = "SIZE", value_parser = options::side)]
     size: Option<usize>,
 
-    /// The number of sizes at which things are dreamt into the photo
+    /// The number of octaves: sizes of the photo, from the smallest to the full one
     #[arg(long, value_name = "N", default_value = "4", value_parser = options::count)]
     octaves: usize,
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The bytes that can still be taken: the least of what the machine, the limits of the process (`ulimit -v` and
-/// `ulimit -d`) and its control groups leave, as far as the system tells.
+/// `ulimit -d`) and its control groups leave, as far as the system reports them.
 pub(crate) fn free() -> Option<f64> {
     free_under(Path::new("/"))
 }

@@ -199,7 +199,7 @@ impl Named {
         self != Self::Vgg19
     }
 
-    /// The number of classes it tells apart as bundled.
+    /// The number of its classes as bundled.
     pub(crate) fn classes(self) -> Option<usize> {
         match self {
             Self::Vgg16 => None,

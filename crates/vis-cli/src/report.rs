@@ -1,4 +1,4 @@
-//! What a command tells on standard output: lines for people, or one JSON object for programs.
+//! What a command writes to standard output: lines for people, or one JSON object for programs.
 
 use std::io::Write;
 use std::path::Path;

@@ -154,7 +154,7 @@ const STEPS: usize = 64;
 const SAMPLES: usize = 25;
 const NOISE: f32 = 0.15;
 
-/// Reports how complete integrated gradients are: the difference of the score to that of black, and what the map lacks.
+/// Reports how complete integrated gradients are: the score minus the score of a black image, and how far the sum of the map is from it.
 fn tell_sums(report: &mut Report, sums: &[(f32, f32)]) {
     let row = |(difference, residual): &(f32, f32)| json!({ "difference": difference, "residual": residual });
     for (difference, residual) in sums {

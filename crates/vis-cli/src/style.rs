@@ -35,7 +35,7 @@ pub(crate) struct StyleOptions {
     #[arg(long, value_name = "SHARE", num_args = 1.., value_parser = options::positive::<f32>)]
     share: Vec<f32>,
 
-    /// Shrink the photo to so many pixels on its longest side, for networks that take any size [default: 512]
+    /// Shrink the photo to this many pixels on its longest side, for networks that take any size [default: 512]
     #[arg(long, value_name = "SIZE", value_parser = options::side)]
     size: Option<usize>,
 
@@ -197,7 +197,7 @@ pub(crate) struct TextureOptions {
     #[arg(long, value_name = "PHOTO")]
     image: PathBuf,
 
-    /// Shrink the sample to so many pixels on its longest side, for networks that take any size [default: 256]
+    /// Shrink the sample to this many pixels on its longest side, for networks that take any size [default: 256]
     #[arg(long, value_name = "SIZE", value_parser = options::side)]
     sample_size: Option<usize>,
 

@@ -160,7 +160,7 @@ impl Cam {
         self
     }
 
-    /// Runs Ablation-CAM and Score-CAM only for so many channels, 1 or more, those whose activation varies most; the
+    /// Limits Ablation-CAM and Score-CAM to this many channels, 1 or more: those whose activation varies most; the
     /// rest get no weight ("Faster Score-CAM").
     ///
     /// ```

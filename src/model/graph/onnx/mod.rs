@@ -30,7 +30,7 @@ const OPSETS: std::ops::RangeInclusive<i64> = 6..=28;
 
 /// Reads a network from an ONNX file.
 ///
-/// [`Onnx::open`] is enough for a file with one input. What a file doesn't say is told before [`load`](Self::load): which
+/// [`Onnx::open`] is enough for a file with one input. What a file doesn't say is set before [`load`](Self::load): which
 /// input is the image where there are several, what the others are held at, how large the image is where the file leaves
 /// it open.
 ///

@@ -22,7 +22,7 @@ pub(super) struct Operator<'a> {
     pub(super) node: &'a NodeProto,
     pub(super) opset: i64,
     pub(super) inputs: Vec<Option<usize>>,
-    /// The element type of the second or third input, where the file tells: of a zero point.
+    /// The element type of the second or third input, where the file declares it: of a zero point.
     pub(super) zero_type: Option<DataType>,
 }
 

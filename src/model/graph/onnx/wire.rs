@@ -6,7 +6,7 @@ use std::ops::Range;
 /// What the first look finds.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// For each node of the main graph, the modules around it, outermost first, if it tells.
+    /// For each node of the main graph, the modules around it, outermost first, if the file has them.
     pub(super) scopes: Vec<Option<Vec<String>>>,
     /// The names of the functions that the file defines.
     pub(super) functions: Vec<String>,

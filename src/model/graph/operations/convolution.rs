@@ -111,7 +111,7 @@ impl Geometry {
 /// A convolution, its weights ready where the file holds them.
 pub(in super::super) struct Conv {
     pub(in super::super) geometry: Geometry,
-    /// The extents of the kernel as the file tells them, if it does.
+    /// The extents of the kernel as the file declares them, if it does.
     pub(in super::super) kernel: Vec<usize>,
     /// Whether the weights and the bias are constants.
     pub(in super::super) fixed: bool,

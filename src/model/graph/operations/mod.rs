@@ -157,7 +157,7 @@ pub(super) enum Operation {
         upper: bool,
     },
     Range,
-    /// A tensor of the shape that the input tells, filled with this number.
+    /// A tensor of the shape that the input holds, filled with this number.
     Fill(Value),
     Shape {
         start: i64,

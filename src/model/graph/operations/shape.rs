@@ -213,7 +213,7 @@ pub(super) fn space_to_depth(inputs: Inputs, block: usize, columns_first: bool) 
     )
 }
 
-/// A tensor filled with one number, of the shape that the input tells.
+/// A tensor filled with one number, of the shape that the input holds.
 pub(super) fn fill(inputs: Inputs, value: &Value, scope: &Scope) -> Outcome<Value> {
     let shape = inputs.ints(0)?.into_iter().map(size).collect::<Outcome<Vec<_>>>()?;
     let elements = if shape.contains(&0) { 0 } else { scope.fits(&shape)? };
