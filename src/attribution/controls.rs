@@ -10,6 +10,8 @@ use crate::{Result, random};
 
 /// Uniform noise in 0..1: what a metric says of a map without any meaning.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/controls.md"))]
+///
 /// The same for every image of a batch, `[batch, 1, height, width]`.
 ///
 /// ```

@@ -11,6 +11,8 @@ use crate::target::Target;
 /// Guided backpropagation times the rectified Grad-CAM map at image size: as sharp as the one, as specific to
 /// the class as the other.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/guided_grad_cam.md"))]
+///
 /// The map is `[batch, channels, height, width]`, signed by the guided gradient. Costs two backward passes.
 ///
 /// What looks like detail about the class is the guided gradient's, which hardly depends on it: only the

@@ -16,6 +16,8 @@ use crate::{Error, Result, Rule};
 
 /// The mean gradient on the straight line from a baseline `b` to the image `x`, times their difference:
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/integrated_gradients.md"))]
+///
 /// ```text
 /// M = (x − b) · 1/n Σ_k ∂S/∂x ( b + t_k (x − b) )        midpoints: t_k = (k + ½)/n
 /// ```

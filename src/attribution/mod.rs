@@ -28,6 +28,8 @@
 //! gradient. To be sure, [`Occlusion`]: it uses nothing but the scores of the network. Never judge a map by its
 //! looks: sharp ones can be blind to the class and even to the weights. [`crate::metrics`] judges.
 //!
+#![cfg_attr(doc, doc = include_str!("../figures/methods.md"))]
+//!
 //! A batch of `n` images gives the maps of `n` single runs, and no result depends on an internal batch size.
 //!
 //! Methods that run the network many times tell how far they are, and can be ended there: `progress` takes a

@@ -13,6 +13,8 @@ use crate::{Error, Result, random};
 
 /// The drop of the score when a window slides over the image and hides what is under it:
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/occlusion.md"))]
+///
 /// ```text
 /// M(p) = mean over the windows w that cover p of  S(x) − S(x with w replaced by the baseline)
 /// ```

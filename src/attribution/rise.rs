@@ -15,6 +15,8 @@ use crate::{Error, Result, random};
 
 /// Randomised input sampling: the mean of random smooth masks, weighted by the score of the image under each.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/rise.md"))]
+///
 /// ```text
 /// M = 1/(p·n) Σ_i S(x ∘ m_i) · m_i
 /// ```

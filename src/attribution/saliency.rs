@@ -11,6 +11,8 @@ use crate::{Result, Rule};
 /// The gradient of the target's score with respect to the image: which pixels, brightened a little, would
 /// raise it.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/saliency.md"))]
+///
 /// ```text
 /// plain:         M = ∂S/∂x            times input:  M = x · ∂S/∂x
 /// ```

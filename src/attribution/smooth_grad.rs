@@ -13,6 +13,8 @@ use crate::{Error, Result, random};
 /// Any method's map averaged over noisy copies of the image, which takes the fine-grained noise out of
 /// gradients:
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/smooth_grad.md"))]
+///
 /// ```text
 /// mean:      M = 1/n Σ_i A(x + ε_i)
 /// squared:   M = 1/n Σ_i A(x + ε_i)²

@@ -9,6 +9,8 @@ use crate::target::Target;
 
 /// The loss that maximises filters of a layer, or any other [`Target`]: minus its score.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/classes.md"))]
+///
 /// For filters that is minus the sum of their mean activations,
 ///
 /// ```text

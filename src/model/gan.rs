@@ -47,6 +47,8 @@ pub struct Discriminator {
 /// A network that draws handwritten digits, `[batch, 1, 28, 28]` in `0..1`, from codes `[batch, 32, 1, 1]`: a dense
 /// layer, then two times doubling and a convolution.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/gan.md"))]
+///
 /// Only the direction of a code counts: it is brought to the length √32, that of the normal noise of training.
 /// Channels are divided by their root mean square at each position, which keeps training steady without statistics
 /// of a batch (Karras et al. 2017).

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 /// Makes one picture for each entry of a list of filters of a layer, or classes of a dense one: the image that
 /// makes it fire, kept natural by an L-p norm and total variation.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/activation.md"))]
+///
 /// ```
 /// use vis::visualize_activation;
 /// # let model = vis::model::Tiny::new(&Default::default());

@@ -39,7 +39,7 @@ use crate::{Result, Rule};
 ///
 /// | keras-vis | vis |
 /// | --- | --- |
-/// | `layer_idx` | [`layer`](VisualizeCam::layer); default the logits |
+/// | `layer_idx` | [`target_layer`](VisualizeCam::target_layer); default the logits |
 /// | `filter_indices` | [`filter_indices`](VisualizeCam::filter_indices) |
 /// | `seed_input` | `image` |
 /// | `penultimate_layer_idx` | [`penultimate_layer`](VisualizeCam::penultimate_layer) |

@@ -17,6 +17,8 @@ use crate::{Error, Result};
 /// Caricature: an image, found from noise, in which a layer sees the same as in a photo, `[1, channels, height,
 /// width]`, only much more of it, by the loss [`Caricature`].
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/caricature.md"))]
+///
 /// Unlike [inversion](super::invert) it does not ask for as much of each feature as there was, but for as much as
 /// there can be: what the layer took notice of is exaggerated, the rest is gone.
 ///

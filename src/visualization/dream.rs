@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Deep dream: shows a network more of whatever it sees in a photo, at several scales.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/dream.md"))]
+///
 /// The photo, `[1, channels, height, width]`, is shrunk to the smallest octave. At each octave the image climbs
 /// the gradient for some steps, then what was added is enlarged and laid over the next octave of the photo, so
 /// that the photo's own detail is never lost:

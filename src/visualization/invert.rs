@@ -15,6 +15,8 @@ use crate::progress::{Progress, Watcher};
 /// Inversion: an image, found from noise, in which a layer sees the same as in a photo, `[1, channels, height,
 /// width]`: so it shows what the layer still knows of the photo, and what it has forgotten.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/invert.md"))]
+///
 /// ```text
 /// L(x) = Content(x) + tv weight · TV(x)
 /// ```

@@ -40,7 +40,7 @@ use crate::{Result, Rule};
 ///
 /// | keras-vis | vis |
 /// | --- | --- |
-/// | `layer_idx` | [`layer`](VisualizeSaliency::layer); default the logits |
+/// | `layer_idx` | [`target_layer`](VisualizeSaliency::target_layer); default the logits |
 /// | `filter_indices` | [`filter_indices`](VisualizeSaliency::filter_indices) |
 /// | `seed_input` | `image` |
 /// | `backprop_modifier='guided'`, `'relu'` | [`rule`](VisualizeSaliency::rule) with [`Rule::Guided`], [`Rule::Deconvolution`] |

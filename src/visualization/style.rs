@@ -18,6 +18,8 @@ use crate::{Error, Result};
 
 /// Style transfer: repaints a photo in the manner of a painting, both `[1, channels, height, width]`.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/style_transfer.md"))]
+///
 /// The image is to make one layer of the network see what it sees in the photo ([`Content`]) and several layers see
 /// features together as often as in the painting ([`Style`]):
 ///

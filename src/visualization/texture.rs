@@ -19,6 +19,8 @@ use crate::{Error, Result};
 /// Texture synthesis: an image of any size with the texture of a sample, `[1, channels, height, width]`, and
 /// nothing of its layout.
 ///
+#[cfg_attr(doc, doc = include_str!("../figures/texture.md"))]
+///
 /// The image starts from noise and is to make several layers of the network see features together as often as in
 /// the sample, the [`Style`] loss alone. As in [style transfer](super::style_transfer) it is optimised from coarse
 /// to fine, and the result has the losses of all stages one after the other.

@@ -26,7 +26,9 @@ use weights::Variations;
 
 /// A class activation map by one of the [`Formula`]s.
 ///
-/// The layer is the one [named](Self::layer), or else the last before the target whose activation has more
+#[cfg_attr(doc, doc = include_str!("../../figures/cam.md"))]
+///
+/// The layer is the one [named](Self::penultimate_layer), or else the last before the target whose activation has more
 /// than one position (found from recorded shapes, at the cost of one more forward pass), and the result says
 /// which it was.
 ///
