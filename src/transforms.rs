@@ -105,6 +105,16 @@ pub(crate) fn roll(image: Tensor<4>, axis: usize, shift: i64) -> Tensor<4> {
     Tensor::cat(vec![tail, head], axis)
 }
 
+/// The widest border, in pixels: no layer sees farther.
+const WIDEST_BORDER: usize = 4096;
+
+fn check_border(pixels: usize) -> Result<()> {
+    match pixels {
+        0..=WIDEST_BORDER => Ok(()),
+        _ => Err(Error::invalid("a border", format!("at most {WIDEST_BORDER} pixels wide"), pixels)),
+    }
+}
+
 /// Adds a border of one value on every side; only for models that take any size.
 ///
 /// ```
@@ -130,6 +140,10 @@ impl Transform for Pad {
         let height = height + 2 * self.pixels;
         let columns = vec![border(height, self.pixels), Tensor::cat(rows, 2), border(height, self.pixels)];
         Tensor::cat(columns, 3)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_border(self.pixels)
     }
 }
 
@@ -164,6 +178,10 @@ impl Transform for Wrap {
             Tensor::cat(vec![before, image, after], axis)
         };
         wrap(wrap(image, 2), 3)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_border(self.pixels)
     }
 }
 
@@ -204,6 +222,10 @@ impl Mirror {
 impl Transform for Mirror {
     fn apply(&self, image: Tensor<4>, _random: &mut Stream) -> Tensor<4> {
         self.around(image)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_border(self.pixels)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 
-use super::Attribution;
+use super::{Attribution, refuse_non_finite_maps};
 use crate::model::Model;
 use crate::target::Target;
 use crate::{Result, random};
@@ -88,6 +88,8 @@ impl Attribution for Sobel {
         let images = images.inner();
         let down = slope(smooth(images.clone(), 3), 2);
         let across = slope(smooth(images, 2), 3);
-        Ok((down.square() + across.square()).sqrt().sum_dim(1))
+        let map = (down.square() + across.square()).sqrt().sum_dim(1);
+        refuse_non_finite_maps("the edges of image", &map)?;
+        Ok(map)
     }
 }

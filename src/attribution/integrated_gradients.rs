@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::saliency::score_gradient;
 use super::{
-    Attribution, Baseline, Blank, DEAD, checked_batch_size, refuse_empty, refuse_non_finite,
+    Attribution, Baseline, Blank, DEAD, checked_batch_size, checked_runs, refuse_empty, refuse_non_finite,
     refuse_non_finite_maps,
 };
 use crate::model::{Model, passes::Compared};
@@ -329,9 +329,7 @@ impl IntegratedGradients {
     /// The places on the line with their weights, which sum to 1; the first of them are spread over all of it.
     fn points(&self) -> Result<Vec<(f32, f32)>> {
         let least = if self.quadrature == Quadrature::Trapezoid { 2 } else { 1 };
-        if self.steps < least {
-            return Err(Error::invalid("the steps", format!("{least} or more"), self.steps));
-        }
+        checked_runs("the steps", least, self.steps)?;
         let count = self.steps as f64;
         let point = |step: usize| {
             let k = step as f64;

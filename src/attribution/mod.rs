@@ -187,6 +187,17 @@ pub(crate) fn refuse_non_finite_maps(what: &str, maps: &Tensor<4>) -> Result<()>
     crate::model::values::refuse_non_finite_image(what, &crate::host::values(maps.clone()), maps.dims())
 }
 
+/// The most runs of a network that one map or measure is made of: at 10 ms each they take two days.
+const MOST_RUNS: usize = 1 << 24;
+
+/// A number of runs of the network, samples, masks or steps, from `least` on.
+pub(crate) fn checked_runs(name: &'static str, least: usize, runs: usize) -> Result<usize> {
+    match runs {
+        _ if (least..=MOST_RUNS).contains(&runs) => Ok(runs),
+        _ => Err(Error::invalid(name, format!("{least} to {MOST_RUNS}"), runs)),
+    }
+}
+
 fn checked_batch_size(size: usize) -> Result<usize> {
     if size > 0 { Ok(size) } else { Err(Error::invalid("the batch size", "1 or more", size)) }
 }

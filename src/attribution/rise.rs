@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use ndarray::ArrayView3;
 use rand::Rng;
 
-use super::{Attribution, Baseline, checked_batch_size, refuse_non_finite};
+use super::{Attribution, Baseline, checked_batch_size, checked_runs, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::resample::{self, Weights};
@@ -244,9 +244,7 @@ impl Attribution for Rise {
         let batch_size = checked_batch_size(self.batch_size)?;
         let images = images.inner();
         let [batch, _, height, width] = images.dims();
-        if self.masks == 0 {
-            return Err(Error::invalid("the masks", "1 or more", 0));
-        }
+        checked_runs("the masks", 1, self.masks)?;
         let most = height.min(width);
         if !(1..=most).contains(&self.cells) {
             return Err(Error::invalid("the cells of a mask", format!("1 to {most} a side"), self.cells));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Attribution, checked_batch_size, refuse_non_finite_maps};
+use super::{Attribution, checked_batch_size, checked_runs, refuse_non_finite_maps};
 use crate::model::{Model, passes::Compared};
 use crate::progress::{Progress, SharedWatcher};
 use crate::target::Target;
@@ -200,6 +200,12 @@ impl<A: Attribution> SmoothGrad<A> {
         self
     }
 
+    /// The same with a watcher that others share.
+    pub(crate) fn watched(mut self, progress: SharedWatcher<'static>) -> Self {
+        self.progress = progress;
+        self
+    }
+
     /// Adds the method's maps of some copies of one image to its sums.
     fn add(&self, model: &dyn Model, copies: Tensor<4>, target: &Target, sums: &mut Sums) -> Result<()> {
         let [count, ..] = copies.dims();
@@ -315,9 +321,7 @@ impl<A: Attribution> Attribution for SmoothGrad<A> {
     /// whose gradient is zero everywhere counts as a map of zeros; it is an error only if all are.
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         checked_batch_size(self.batch_size)?;
-        if self.samples == 0 {
-            return Err(Error::invalid("the samples", "1 or more", 0));
-        }
+        checked_runs("the samples", 1, self.samples)?;
         if !(self.noise >= 0.0 && self.noise.is_finite()) {
             return Err(Error::invalid("the noise", "a fraction of the range, 0 or more", self.noise));
         }

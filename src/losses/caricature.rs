@@ -84,10 +84,10 @@ impl Caricature {
     /// [`Error::InvalidParameter`].
     #[doc(alias = "cossim_pow")]
     pub fn with_power(self, power: f32) -> Result<Self> {
-        if power >= 0.0 && power.is_finite() {
+        if (0.0..=64.0).contains(&power) {
             Ok(Self { power, ..self })
         } else {
-            Err(Error::invalid("the power of the cosine", "a finite number of 0 or more", power))
+            Err(Error::invalid("the power of the cosine", "0 to 64", power))
         }
     }
 }

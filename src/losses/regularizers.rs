@@ -45,7 +45,12 @@ impl LPNorm {
     ///
     /// [`Error::InvalidParameter`] for `p` below 1 or NaN.
     pub fn new(p: f32) -> Result<Self> {
-        if p >= 1.0 { Ok(Self { p }) } else { Err(Error::invalid("p of an L-p norm", "1 or more", p)) }
+        // The 64th power of a value next to the range's end is the last that stays a finite number.
+        if (1.0..=64.0).contains(&p) || p == f32::INFINITY {
+            Ok(Self { p })
+        } else {
+            Err(Error::invalid("p of an L-p norm", "1 to 64, or infinity", p))
+        }
     }
 }
 
@@ -146,10 +151,10 @@ impl TotalVariation {
     ///
     /// [`Error::InvalidParameter`] for `beta` of 0 or less, infinite or NaN.
     pub fn new(beta: f32) -> Result<Self> {
-        if beta > 0.0 && beta.is_finite() {
+        if beta > 0.0 && beta <= 64.0 {
             Ok(Self { beta })
         } else {
-            Err(Error::invalid("beta of total variation", "a finite number above 0", beta))
+            Err(Error::invalid("beta of total variation", "above 0 and up to 64", beta))
         }
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::check_map;
 use super::correlation::pearson;
 use crate::Target;
-use crate::attribution::{Baseline, refuse_non_finite};
+use crate::attribution::{Baseline, checked_runs, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host, random};
@@ -211,9 +211,9 @@ impl MuFidelity {
         let [batch, _, height, width] = images.dims();
         let count = height * width;
         check_map(&maps, [batch, 1, height, width])?;
-        if self.sets < 2 || self.batch_size == 0 {
-            let got = format!("{} and {}", self.sets, self.batch_size);
-            return Err(Error::invalid("the sets and their batch size", "2 or more and 1 or more", got));
+        checked_runs("the sets", 2, self.sets)?;
+        if self.batch_size == 0 {
+            return Err(Error::invalid("the batch size", "1 or more", 0));
         }
         if !(self.share > 0.0 && self.share <= 1.0) {
             return Err(Error::invalid("the share of the pixels", "above 0 and up to 1", self.share));
@@ -223,18 +223,18 @@ impl MuFidelity {
         let baseline = self.baseline.of(model, &images)?;
         let whole = target.scores(model, images.clone())?;
         let maps = host::values(maps);
-        let sets: Vec<Vec<usize>> = (0..self.sets as u64)
-            .map(|set| {
-                rand::seq::index::sample(&mut random::stream(self.seed, set), count, pixels).into_vec()
-            })
-            .collect();
+        let drawn = |set: &u64| {
+            rand::seq::index::sample(&mut random::stream(self.seed, *set), count, pixels).into_vec()
+        };
 
-        let mut sums = vec![Vec::with_capacity(self.sets); batch];
-        let mut drops = vec![Vec::with_capacity(self.sets); batch];
+        let mut sums = vec![Vec::new(); batch];
+        let mut drops = vec![Vec::new(); batch];
         let mut done = 0;
+        let sets: Vec<u64> = (0..self.sets as u64).collect();
         for sets in sets.chunks(self.batch_size) {
+            let sets: Vec<Vec<usize>> = sets.iter().map(drawn).collect();
             let mut mask = vec![0.0_f32; sets.len() * count];
-            for (mask, places) in mask.chunks_mut(count).zip(sets) {
+            for (mask, places) in mask.chunks_mut(count).zip(&sets) {
                 places.iter().for_each(|place| mask[*place] = 1.0);
             }
             let mask = TensorData::new(mask, [sets.len(), 1, height, width]);

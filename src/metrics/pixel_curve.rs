@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::check_map;
 use super::correlation::descending;
 use crate::Target;
-use crate::attribution::{Baseline, refuse_non_finite};
+use crate::attribution::{Baseline, checked_runs, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host};
@@ -231,8 +231,9 @@ impl PixelCurve {
         let images = images.inner();
         let [batch, _, height, width] = images.dims();
         check_map(&maps, [batch, 1, height, width])?;
-        if self.steps == 0 || self.cell == 0 || self.batch_size == 0 {
-            return Err(Error::invalid("the steps, the cell and the batch size", "1 or more", 0));
+        checked_runs("the steps", 1, self.steps)?;
+        if self.cell == 0 || self.batch_size == 0 {
+            return Err(Error::invalid("the cell and the batch size", "1 or more", 0));
         }
         let target = target.resolved(model, &images)?;
         let baseline = self.baseline.of(model, &images)?;
@@ -246,7 +247,7 @@ impl PixelCurve {
             |map: &[f32]| in_cells(&descending(&cell_means(map, width, self.cell)), width, height, self.cell);
         let orders: Vec<Vec<usize>> = maps.chunks(count).map(order).collect();
 
-        let mut curves = vec![Curve { scores: Vec::with_capacity(steps.len()) }; batch];
+        let mut curves = vec![Curve { scores: Vec::new() }; batch];
         let mut done = 0;
         for some in steps.chunks(self.batch_size) {
             for (index, (curve, order)) in curves.iter_mut().zip(&orders).enumerate() {

@@ -307,6 +307,9 @@ pub fn run<M: Model + ?Sized>(model: &M, image: Tensor<4>, taps: &mut Taps) -> R
     taps.check_met()
 }
 
+/// The most numbers in a batch of images: 8 GB of them, and a pass through a network takes several times that.
+const MOST_NUMBERS: usize = 1 << 31;
+
 /// The image that a model takes: its channels, size and range of values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputSpec {
@@ -426,12 +429,13 @@ impl InputSpec {
     /// [`Error::Shape`] says what it takes instead; [`Error::InvalidParameter`] when the declared range is none: its
     /// ends must be finite and the first one lower.
     pub fn check(&self, shape: [usize; 4]) -> Result<()> {
-        let (low, high) = self.range;
-        if !(low < high && (high - low).is_finite()) {
-            let expected = "two finite numbers, the lower one first";
-            return Err(Error::invalid("the range of the model's input", expected, format!("{low}..{high}")));
-        }
+        self.check_bounds()?;
         let [batch, channels, height, width] = shape;
+        let numbers = shape.iter().try_fold(1_usize, |all, side| all.checked_mul(*side));
+        if numbers.is_none_or(|numbers| numbers > MOST_NUMBERS) {
+            let expected = format!("of at most {MOST_NUMBERS} numbers in all");
+            return Err(Error::invalid("a batch of images", expected, format!("{shape:?}")));
+        }
         let fits = match self.smallest {
             Some(smallest) => height >= smallest && width >= smallest,
             None => (height, width) == self.size(),
@@ -444,6 +448,16 @@ impl InputSpec {
             None => format!("[batch, {}, {}, {}]", self.channels, self.height, self.width),
         };
         Err(Error::Shape { what: "the image".into(), expected, got: shape.to_vec() })
+    }
+
+    /// Refuses a range that is none.
+    pub(crate) fn check_bounds(&self) -> Result<()> {
+        let (low, high) = self.range;
+        if low < high && low.abs().max(high.abs()) <= 1e30 {
+            return Ok(());
+        }
+        let expected = "two numbers of a magnitude up to 1e30, the lower one first";
+        Err(Error::invalid("the range of the model's input", expected, format!("{low}..{high}")))
     }
 
     /// One image of zeros.

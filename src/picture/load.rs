@@ -11,7 +11,7 @@ use crate::contained::contained;
 use crate::{Error, Result};
 
 /// A little over 12000 × 12000, some 450 MB in memory: more than any network's input is cut from.
-const MOST_PIXELS: u64 = 150_000_000;
+pub(super) const MOST_PIXELS: u64 = 150_000_000;
 
 /// Sixteen-bit pixels with transparency, the widest there are, at the most pixels, and room for the decoder.
 const MOST_BYTES: u64 = 10 * MOST_PIXELS;

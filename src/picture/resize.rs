@@ -3,6 +3,7 @@
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
+use super::load::MOST_PIXELS;
 use crate::{Error, Result};
 
 /// The photo at exactly the given size, undistorted: resized so that it just covers it, then cropped around the
@@ -49,6 +50,11 @@ pub fn resize_to_cover_and_crop(photo: &RgbImage, width: u32, height: u32) -> Re
     let scale = (f64::from(width) / f64::from(keep_width)).max(f64::from(height) / f64::from(keep_height));
     let cover = |has: u32, needs: u32| ((f64::from(has) * scale).round() as u32).max(needs);
     let (cover_width, cover_height) = (cover(keep_width, width), cover(keep_height, height));
+    // As many as a photo that can be read may have; what is cropped away counts as well.
+    if u64::from(cover_width) * u64::from(cover_height) > MOST_PIXELS {
+        let expected = format!("one that the photo covers with at most {MOST_PIXELS} pixels");
+        return Err(Error::invalid("the size of a photo", expected, format!("{width} × {height}")));
+    }
     let resized = if (cover_width, cover_height) == photo.dimensions() {
         photo.clone()
     } else {

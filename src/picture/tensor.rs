@@ -29,7 +29,9 @@ use crate::{Error, Result, host};
 /// [`Error::Shape`] for an empty photo, or for a model of neither one nor three channels.
 pub fn to_input(photo: &RgbImage, model: &(impl Model + ?Sized)) -> Result<Tensor<4>> {
     let (height, width) = model.input().size();
-    to_tensor(&resize_to_cover_and_crop(photo, width as u32, height as u32)?, model)
+    // What is larger is too large for a photo all the same.
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    to_tensor(&resize_to_cover_and_crop(photo, side(width), side(height))?, model)
 }
 
 /// A photo of any size as a tensor `[1, channels, height, width]` of that size, in the model's range, on its device.
@@ -44,8 +46,9 @@ pub fn to_input(photo: &RgbImage, model: &(impl Model + ?Sized)) -> Result<Tenso
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for a model of neither one nor three channels.
+/// [`Error::Shape`] for a model of neither one nor three channels, [`Error::InvalidParameter`] for one whose range is none.
 pub fn to_tensor(photo: &RgbImage, model: &(impl Model + ?Sized)) -> Result<Tensor<4>> {
+    model.input().check_bounds()?;
     let range = model.input().range();
     let array = match model.input().channels() {
         3 => to_array(photo, range),

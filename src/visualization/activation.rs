@@ -378,7 +378,8 @@ impl<'a> VisualizeActivation<'a> {
         let (height, width) = self.model.input().size();
         let (own_height, own_width) = self.image_size();
         // Kept for the backward pass: each activation, its rectifier's and its pooling's input, and the cotangent.
-        let bytes = 3 * bytes * own_height * own_width / (height * width).max(1);
+        let share = own_height as f64 * own_width as f64 / (height * width).max(1) as f64;
+        let bytes = (3.0 * bytes as f64 * share) as usize; // saturates
         let batch = (self.memory_limit / bytes.max(1)).clamp(1, filters.len().max(1));
         let repetitions = repetitions(&filters);
 

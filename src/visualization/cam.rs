@@ -1,6 +1,7 @@
 //! Which places matter.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
@@ -11,6 +12,7 @@ use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
 use crate::picture::{self, ColorMap};
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Result, Rule};
 
 /// Shows which places of a photo speak for a class, or for filters of any layer: its class activation map.
@@ -60,6 +62,7 @@ pub fn visualize_cam(model: &dyn Model, image: Tensor<4>) -> VisualizeCam<'_> {
         formula: Formula::GradCam,
         rule: Rule::Plain,
         modifier: None,
+        progress: SharedWatcher::default(),
     }
 }
 
@@ -74,6 +77,7 @@ pub struct VisualizeCam<'a> {
     formula: Formula,
     rule: Rule,
     modifier: Option<GradientModifier>,
+    progress: SharedWatcher<'static>,
 }
 
 impl VisualizeCam<'_> {
@@ -189,6 +193,26 @@ impl VisualizeCam<'_> {
         self
     }
 
+    /// Calls `progress` after each batch of the formulas that run the network once a channel; [`ControlFlow::Break`] ends the work, and the map is made of what has been run so
+    /// far.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::visualize_cam;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = visualize_cam(&model, photo).formula(vis::attribution::Formula::ScoreCam).progress(|now| {
+    ///     eprintln!("{now}");
+    ///     ControlFlow::Continue(())
+    /// });
+    /// map.run()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
+        self
+    }
+
     /// Makes the map.
     ///
     /// # Errors
@@ -207,7 +231,7 @@ impl VisualizeCam<'_> {
         let (image, photo) = single_photo(self.model, self.image)?;
         let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
-        let mut cam = Cam::new(self.formula).rule(self.rule);
+        let mut cam = Cam::new(self.formula).rule(self.rule).watched(self.progress);
         if let Some(layer) = self.penultimate {
             cam = cam.penultimate_layer(layer);
         }

@@ -95,6 +95,9 @@ pub struct Dream {
     pub layers: Vec<String>,
 }
 
+/// The most octaves: by then a photo has shrunk to nothing at any octave scale of use.
+const MOST_OCTAVES: usize = 64;
+
 impl<'a> DeepDream<'a> {
     /// Dreams what this layer sees. Early layers give strokes and ripples, the middle eyes and fur, the last whole
     /// animals and buildings.
@@ -380,7 +383,7 @@ impl<'a> DeepDream<'a> {
         let mut image = photo.clone();
         let mut detail: Option<Array3<f32>> = None;
         let sizes = self.sizes(&photo);
-        let of = sizes.len() * self.max_iter;
+        let of = sizes.len().saturating_mul(self.max_iter);
         for (octave, (height, width)) in sizes.into_iter().enumerate() {
             let base = crate::resample::resize_smoothly(photo.view(), height, width);
             image = base.clone();
@@ -407,7 +410,11 @@ impl<'a> DeepDream<'a> {
                 image.scaled_add(-length / mean as f32, &evaluation.gradient);
                 taken.push((height, width));
                 values.push(evaluation.losses);
-                let now = Progress::new(format!("{width}×{height}"), octave * self.max_iter + step + 1, of);
+                let now = Progress::new(
+                    format!("{width}×{height}"),
+                    octave.saturating_mul(self.max_iter).saturating_add(step + 1),
+                    of,
+                );
                 let now = Progress { loss: Some(evaluation.loss), ..now };
                 if let Some(progress) = &mut self.progress
                     && progress(&now).is_break()
@@ -434,8 +441,11 @@ impl<'a> DeepDream<'a> {
             let expected = "a number from 0 to 255, in 255ths of the input range";
             return Err(Error::invalid("the step size", expected, self.step_size));
         }
-        if self.octaves == 0 || self.tile == 0 {
-            return Err(Error::invalid("octaves and tile", "1 or more", 0));
+        if !(1..=MOST_OCTAVES).contains(&self.octaves) {
+            return Err(Error::invalid("the octaves", format!("1 to {MOST_OCTAVES}"), self.octaves));
+        }
+        if self.tile == 0 {
+            return Err(Error::invalid("the side of a tile", "1 or more", 0));
         }
         Ok(())
     }

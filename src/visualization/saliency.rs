@@ -1,6 +1,7 @@
 //! Which pixels matter.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
@@ -11,6 +12,7 @@ use crate::gradient::modifier::GradientModifier;
 use crate::losses::Filters;
 use crate::model::Model;
 use crate::picture::{self, ColorMap};
+use crate::progress::{Progress, SharedWatcher};
 use crate::{Result, Rule};
 
 /// Shows which pixels of a photo would change the score of a class, or of filters of any layer, the most.
@@ -63,6 +65,7 @@ pub fn visualize_saliency(model: &dyn Model, image: Tensor<4>) -> VisualizeSalie
         samples: 1,
         noise: 0.15,
         seed: 0,
+        progress: SharedWatcher::default(),
     }
 }
 
@@ -80,6 +83,7 @@ pub struct VisualizeSaliency<'a> {
     samples: usize,
     noise: f32,
     seed: u64,
+    progress: SharedWatcher<'static>,
 }
 
 impl VisualizeSaliency<'_> {
@@ -244,6 +248,26 @@ impl VisualizeSaliency<'_> {
         self
     }
 
+    /// Calls `progress` after each batch of noisy copies; [`ControlFlow::Break`] ends the work, and the map is made of what has been run so
+    /// far.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use vis::visualize_saliency;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &Default::default());
+    /// let map = visualize_saliency(&model, photo).smooth(50).progress(|now| {
+    ///     eprintln!("{now}");
+    ///     ControlFlow::Continue(())
+    /// });
+    /// map.run()?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = SharedWatcher::new(progress);
+        self
+    }
+
     /// Makes the map.
     ///
     /// # Errors
@@ -265,7 +289,7 @@ impl VisualizeSaliency<'_> {
         let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let method = SmoothGrad::new(Saliency::new().rule(self.rule));
-        let method = method.samples(self.samples).noise(self.noise).seed(self.seed);
+        let method = method.samples(self.samples).noise(self.noise).seed(self.seed).watched(self.progress);
         let [_, channels, ..] = image.dims();
         let gradient = method.attribute(self.model, image, &target)?;
         let modified = match self.modifier {

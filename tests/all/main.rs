@@ -31,6 +31,7 @@ mod optimizer;
 mod parametrization;
 mod ranges;
 mod rectifiers;
+mod settings;
 mod taps;
 mod threads;
 mod training;

@@ -106,7 +106,7 @@ fn a_range_that_is_none_is_refused_wherever_an_image_enters() {
     {
         let model = Doubling(InputSpec::new([1, 1, 1], (low, high)), vec!["a"]);
         let refused = format!(
-            "the range of the model's input must be two finite numbers, the lower one first, not {text}"
+            "the range of the model's input must be two numbers of a magnitude up to 1e30, the lower one first, not {text}"
         );
         let image = || tensor(&[0.5], [1, 1, 1, 1]);
         let said = [

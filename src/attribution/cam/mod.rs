@@ -222,6 +222,12 @@ impl Cam {
         self
     }
 
+    /// The same with a watcher that others share.
+    pub(crate) fn watched(mut self, progress: SharedWatcher<'static>) -> Self {
+        self.progress = progress;
+        self
+    }
+
     /// The signed map of each image at the layer's own size, with the layer's name.
     ///
     /// ```

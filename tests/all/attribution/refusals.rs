@@ -181,7 +181,7 @@ fn settings_that_make_no_sense_are_refused() {
     let (model, image) = tiny();
     let tall = Tensor::zeros([1, 3, 9, 8], &model.device());
     let expected: Vec<(Box<dyn Attribution>, &str)> = vec![
-        (Box::new(IntegratedGradients::new().steps(0)), "the steps must be 1 or more, not 0"),
+        (Box::new(IntegratedGradients::new().steps(0)), "the steps must be 1 to 16777216, not 0"),
         (Box::new(IntegratedGradients::new().batch_size(0)), "the batch size must be 1 or more, not 0"),
         (Box::new(IntegratedGradients::new().baselines([])), "the baselines must be at least one, not none"),
         (Box::new(IntegratedGradients::new().baseline(Baseline::Value(f32::NAN))), "the baseline must be"),
@@ -193,13 +193,13 @@ fn settings_that_make_no_sense_are_refused() {
             Box::new(IntegratedGradients::new().baseline(Baseline::Image(tall))),
             "the baseline has shape [1, 3, 9, 8]",
         ),
-        (Box::new(SmoothGrad::new(Saliency::new()).samples(0)), "the samples must be 1 or more"),
+        (Box::new(SmoothGrad::new(Saliency::new()).samples(0)), "the samples must be 1 to"),
         (Box::new(SmoothGrad::new(Saliency::new()).noise(-0.1)), "the noise must be"),
         (Box::new(Occlusion::new([0, 4])), "the window's side must be 1 to 8, not 0"),
         (Box::new(Occlusion::new([9, 4])), "the window's side must be 1 to 8, not 9"),
         (Box::new(Occlusion::new([4, 4]).stride([5, 1])), "the stride must be 1 to 4"),
         (Box::new(Rise::new().cells(9)), "the cells of a mask must be 1 to 8 a side, not 9"),
-        (Box::new(Rise::new().masks(0)), "the masks must be 1 or more"),
+        (Box::new(Rise::new().masks(0)), "the masks must be 1 to"),
         (Box::new(Rise::new().open(0.0)), "the share of open cells"),
         (Box::new(Cam::new(Formula::ScoreCam).batch_size(0)), "the batch size must be 1 or more, not 0"),
         (Box::new(Cam::new(Formula::ScoreCam).max_channels(0)), "the most channels must be 1 or more, not 0"),
