@@ -418,7 +418,6 @@ impl Taps {
     /// let x = burn::tensor::Tensor::<1>::from_floats([-1.0, 2.0], &Default::default());
     /// let mut taps = vis::model::Taps::new();
     /// assert_eq!(taps.relu(x).into_data().to_vec::<f32>().unwrap(), [0.0, 2.0]);
-    /// assert_eq!(taps.rectifiers(), 1);
     /// ```
     pub fn relu<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
         self.rectify(x, Rectifier::Relu)
@@ -460,14 +459,7 @@ impl Taps {
     }
 
     /// The rule at the next rectifier, for an operation that contains one; counts it as met.
-    ///
-    /// ```
-    /// use vis::{Rule, model::Taps};
-    /// let mut taps = Taps::new().rule(Rule::Guided);
-    /// assert_eq!(taps.meet_rectifier(), Rule::Guided);
-    /// assert_eq!(taps.rectifiers(), 1);
-    /// ```
-    pub fn meet_rectifier(&mut self) -> Rule {
+    pub(crate) fn meet_rectifier(&mut self) -> Rule {
         self.rectifiers += 1;
         self.rule
     }
@@ -587,17 +579,8 @@ impl Taps {
     }
 
     /// The number of rectifiers met; with a leaf [opened](Self::open), of those met since.
-    ///
-    /// ```
-    /// use vis::model::{Model, Taps, run};
-    /// # let model = vis::model::Tiny::new(&Default::default());
-    /// # let image = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
-    /// let mut taps = Taps::new().record(["logits"]);
-    /// run(&model, image, &mut taps)?;
-    /// assert_eq!(taps.rectifiers(), 2);
-    /// # Ok::<(), vis::Error>(())
-    /// ```
-    pub fn rectifiers(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn rectifiers(&self) -> usize {
         self.rectifiers
     }
 
