@@ -579,7 +579,7 @@ impl Taps {
     }
 
     /// The number of rectifiers met; with a leaf [opened](Self::open), of those met since.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "capture"))]
     pub(crate) fn rectifiers(&self) -> usize {
         self.rectifiers
     }
