@@ -1,7 +1,7 @@
 //! Trains the bundled generator and discriminator of handwritten digits, on a CPU in minutes.
 //!
 //! ```text
-//! cargo run --example train_gan                # writes weights/digits_{generator,discriminator}_f16.safetensors
+//! cargo run --example train_gan                # writes crates/vis-weights/data/digits_{generator,discriminator}_f16.safetensors
 //! cargo run --example train_gan -- 2 1 out     # two epochs of both, one of the discriminator alone, another folder
 //! cargo run --example train_gan -- 0 6         # goes on with the discriminator in the folder
 //! ```
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let epochs: usize = arguments.next().map_or(Ok(25), |epochs| epochs.parse())?;
     let alone: usize = arguments.next().map_or(Ok(8), |epochs| epochs.parse())?;
-    let folder = arguments.next().unwrap_or_else(|| "weights".into());
+    let folder = arguments.next().unwrap_or_else(|| "crates/vis-weights/data".into());
 
     let device = Device::default();
     let digits = digits("examples/data/digits.png")?;

@@ -74,16 +74,29 @@ pub enum Error {
         misshapen: Vec<String>,
     },
 
-    /// A file of bundled weights is in none of the places where it could be.
+    /// The weights of a bundled network are not in the program, and in none of the places where their file could be.
     #[error(
-        "there are no bundled weights {file}; looked in: {}. Get the folder `weights` from the repository of vis, and name it in VIS_WEIGHTS or put it beside the program",
+        "there are no bundled weights {file}: vis was built without its feature `{feature}`, and the file is not in {}. Turn the feature on, or name the file's folder in VIS_WEIGHTS",
         places(looked_in)
     )]
     NotBundled {
         /// The name of the file.
         file: String,
+        /// The feature that puts it into the program.
+        feature: &'static str,
         /// The folders looked at.
         looked_in: Vec<PathBuf>,
+    },
+
+    /// A file could not be fetched from the network, or may not be.
+    #[error("can't fetch {url} to {}: {reason}", path.display())]
+    Fetch {
+        /// The address.
+        url: String,
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is wrong, and what of the file is kept.
+        reason: String,
     },
 
     /// A name means no class, or more than one.
@@ -305,7 +318,7 @@ fn suggestion(nearest: Option<&str>) -> String {
 }
 
 fn places(looked_in: &[PathBuf]) -> String {
-    looked_in.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+    looked_in.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", nor in ")
 }
 
 fn which_class(name: &str, candidates: &[String]) -> String {

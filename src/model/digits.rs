@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, flatten, max_pool_2x2, softmax};
-use super::weights::{Parameters, Weights};
+use super::weights::{Parameters, Weights, bundled};
 use super::{InputSpec, Model, Preset, Stop, Taps};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -42,7 +42,8 @@ const SIDE: usize = 28;
 const NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 impl Digits {
-    /// The network as trained on MNIST, from the bundled folder of weights.
+    /// The network as trained on MNIST. The weights are in the program by the feature `bundled`, which is on by default;
+    /// see [`Weights::from_bundled`] for other places.
     ///
     /// ```
     /// use vis::{Model, model::Digits};
@@ -54,19 +55,16 @@ impl Digits {
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when they are in none of these.
     pub fn bundled(device: &Device) -> Result<Self> {
-        Weights::from_bundled("mnist_cnn_f16.safetensors", device)?.load(Self::assemble)
+        Weights::of_bundled(bundled::DIGITS, device)?.load(Self::assemble)
     }
 
     /// The network with the weights of a file.
     ///
-    /// ```
-    /// use vis::{Error, model::{Digits, weights::bundled}};
-    /// let device = Default::default();
-    /// assert!(Digits::from_file(bundled("mnist_cnn_f16.safetensors")?, &device).is_ok());
-    /// let other = Digits::from_file(bundled("digits_generator_f16.safetensors")?, &device);
-    /// assert!(matches!(other, Err(Error::Weights { .. })));
+    /// ```no_run
+    /// use vis::model::Digits;
+    /// let model = Digits::from_file("finetuned.safetensors", &Default::default())?;
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///

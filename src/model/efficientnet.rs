@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 
 use super::layers::{Convolution, Dense, Padding, Standardization, global_average_pool, softmax};
-use super::weights::{Parameters, Weights};
+use super::weights::{Parameters, Weights, bundled};
 use super::{InputSpec, Model, Preset, Prior, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -81,7 +81,8 @@ const STAGES: [Stage; 7] = [
 const HEAD: usize = 1280;
 
 impl EfficientNetLite0 {
-    /// The network as trained on ImageNet, from the bundled folder of weights.
+    /// The network as trained on ImageNet. The weights are in the program by the feature `bundled`, which is on by
+    /// default; see [`Weights::from_bundled`] for other places.
     ///
     /// ```
     /// use vis::{Model, model::EfficientNetLite0};
@@ -93,19 +94,16 @@ impl EfficientNetLite0 {
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when they are in none of these.
     pub fn bundled(device: &Device) -> Result<Self> {
-        Weights::from_bundled("efficientnet_lite0_f16.safetensors", device)?.load(Self::assemble)
+        Weights::of_bundled(bundled::EFFICIENTNET_LITE0, device)?.load(Self::assemble)
     }
 
     /// The network with the weights of a file.
     ///
-    /// ```
-    /// use vis::{Error, model::{EfficientNetLite0, weights::bundled}};
-    /// let device = Default::default();
-    /// assert!(EfficientNetLite0::from_file(bundled("efficientnet_lite0_f16.safetensors")?, &device).is_ok());
-    /// let other = EfficientNetLite0::from_file(bundled("mnist_cnn_f16.safetensors")?, &device);
-    /// assert!(matches!(other, Err(Error::Weights { .. })));
+    /// ```no_run
+    /// use vis::model::EfficientNetLite0;
+    /// let model = EfficientNetLite0::from_file("finetuned.safetensors", &Default::default())?;
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///
@@ -154,7 +152,7 @@ impl EfficientNetLite0 {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled_with_random_layers(layers: &[&str], seed: u64, device: &Device) -> Result<Self> {
-        let parameters = Weights::from_bundled("efficientnet_lite0_f16.safetensors", device)?;
+        let parameters = Weights::of_bundled(bundled::EFFICIENTNET_LITE0, device)?;
         parameters.with_random_layers(layers, seed)?.load(Self::assemble)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation, module};
 
-use super::weights;
+use super::weights::{self, bundled};
 use super::{InputSpec, Model, Stop, Taps};
 use crate::Result;
 
@@ -106,11 +106,12 @@ impl Discriminator {
     /// The number of weights.
     pub const PARAMETERS: usize = count(DISCRIMINATOR);
 
-    /// The discriminator as trained on digits of MNIST, from the bundled folder of weights.
+    /// The discriminator as trained on digits of MNIST. The weights are in the program by the feature `bundled`, which is
+    /// on by default; see [`Weights::from_bundled`](weights::Weights::from_bundled) for other places.
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when they are in none of these.
     ///
     /// ```
     /// use vis::{Model, model::{Discriminator, Generator}, parametrization::Parametrization};
@@ -124,7 +125,7 @@ impl Discriminator {
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(
-            weights::Weights::from_bundled("digits_discriminator_f16.safetensors", device)?,
+            weights::Weights::of_bundled(bundled::DIGITS_DISCRIMINATOR, device)?,
             DISCRIMINATOR,
         )?))
     }
@@ -136,17 +137,10 @@ impl Discriminator {
     /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't be read, and [`Error::Weights`](crate::Error::Weights) for one of another
     /// network.
     ///
-    /// ```
-    /// use vis::{Error, Model, model::Discriminator};
-    /// let device = Default::default();
-    /// let discriminator = Discriminator::from_file("weights/digits_discriminator_f16.safetensors", &device)?;
-    /// // Grey all over is no digit.
-    /// let grey = discriminator.input().zeros(&device) + 0.5;
-    /// assert!(discriminator.classify(grey)?.into_scalar::<f32>() < 0.0);
-    /// // Nor is the generator a discriminator.
-    /// let other = Discriminator::from_file("weights/digits_generator_f16.safetensors", &device);
-    /// assert!(matches!(other, Err(Error::Weights { .. })));
-    /// # Ok::<(), Error>(())
+    /// ```no_run
+    /// use vis::model::Discriminator;
+    /// let discriminator = Discriminator::from_file("my_discriminator.safetensors", &Default::default())?;
+    /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Ok(Self::from_flat(Weights::load(weights::Weights::from_file(path, device)?, DISCRIMINATOR)?))
@@ -257,11 +251,12 @@ impl Generator {
     /// The number of weights.
     pub const PARAMETERS: usize = count(GENERATOR);
 
-    /// The generator as trained on digits of MNIST, from the bundled folder of weights.
+    /// The generator as trained on digits of MNIST. The weights are in the program by the feature `bundled`, which is
+    /// on by default; see [`Weights::from_bundled`](weights::Weights::from_bundled) for other places.
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when they are in none of these.
     ///
     /// ```
     /// use vis::{Model, model::{Digits, Generator}, parametrization::Parametrization};
@@ -274,7 +269,7 @@ impl Generator {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
-        let parameters = weights::Weights::from_bundled("digits_generator_f16.safetensors", device)?;
+        let parameters = weights::Weights::of_bundled(bundled::DIGITS_GENERATOR, device)?;
         Ok(Self::from_flat(Weights::load(parameters, GENERATOR)?))
     }
 
@@ -285,12 +280,9 @@ impl Generator {
     /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) for a file that can't be read, and [`Error::Weights`](crate::Error::Weights) for one of another
     /// network.
     ///
-    /// ```
+    /// ```no_run
     /// use vis::model::Generator;
-    /// let device = Default::default();
-    /// let generator = Generator::from_file("weights/digits_generator_f16.safetensors", &device)?;
-    /// assert_eq!(generator.named(), Generator::bundled(&device)?.named());
-    /// assert!(Generator::from_file("weights/missing.safetensors", &device).is_err());
+    /// let generator = Generator::from_file("my_generator.safetensors", &Default::default())?;
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Self> {

@@ -8,7 +8,9 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{
     Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
 };
-use super::weights::{Parameters, Weights};
+#[cfg(feature = "download")]
+use super::weights::Pretrained;
+use super::weights::{Parameters, Weights, bundled};
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
@@ -75,11 +77,12 @@ const MAP_SIDE: usize = SIDE / 32;
 
 impl Vgg<16> {
     /// VGG16 without its dense top, as trained on ImageNet by the Visual Geometry Group of the University
-    /// of Oxford, from the bundled folder of weights.
+    /// of Oxford. The weights are in the program by the feature `bundled-vgg16`, which is on by default; see
+    /// [`Weights::from_bundled`] for other places.
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`](crate::Error::NotBundled) when the folder can't be found.
+    /// [`Error::NotBundled`](crate::Error::NotBundled) when they are in none of these.
     ///
     /// ```no_run
     /// use vis::{Model, model::Vgg16};
@@ -89,7 +92,45 @@ impl Vgg<16> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn bundled(device: &Device) -> Result<Self> {
-        Weights::from_bundled("vgg16_conv_f16.safetensors", device)?.load(Self::assemble)
+        Weights::of_bundled(bundled::VGG16_TRUNK, device)?.load(Self::assemble)
+    }
+}
+
+#[cfg(feature = "download")]
+impl Vgg<16> {
+    /// VGG16 with its classes, as torchvision trained it on ImageNet. The file, 553 MB, is fetched the first time, and read
+    /// from a cache from then on: see [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// use vis::{Model, model::Vgg16};
+    /// let model = Vgg16::pretrained(&Default::default())?;
+    /// assert_eq!(model.class_name(20), Some("water ouzel"));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Self::from_file(Pretrained::named("vgg16")?.fetch(|download| download)?, device)
+    }
+}
+
+#[cfg(feature = "download")]
+impl Vgg<19> {
+    /// VGG19 with its classes, as torchvision trained it on ImageNet. The file, 575 MB, is fetched the first time, and read
+    /// from a cache from then on: see [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// let model = vis::model::Vgg19::pretrained(&Default::default())?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Self::from_file(Pretrained::named("vgg19")?.fetch(|download| download)?, device)
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tempfile::TempDir;
-use vis::model::{InputSpec, Vgg16, Vgg19};
+use vis::model::weights::Weights;
+use vis::model::{Digits, Discriminator, EfficientNetLite0, Generator, InputSpec, Vgg16, Vgg19};
 use vis::{Error, Model};
 
 use crate::host;
@@ -335,4 +336,40 @@ fn no_changed_byte_makes_loading_panic() {
             }
         }
     }
+}
+
+/// A file of the crate that carries the small bundled networks.
+fn carried(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/vis-weights/data").join(file)
+}
+
+#[test]
+fn a_bundled_network_is_that_of_its_file_and_no_other_file_is_taken_for_it() {
+    let device = Device::default();
+    let image = vis::random::noise([2, 1, 28, 28], (0.0, 1.0), 3, 0, &device);
+    let scores = |model: &dyn Model| host::values(model.classify(image.clone()).unwrap());
+    let (digits, judge) = ("mnist_cnn_f16.safetensors", "digits_discriminator_f16.safetensors");
+    let from_file = Digits::from_file(carried(digits), &device).unwrap();
+    assert_eq!(scores(&Digits::bundled(&device).unwrap()), scores(&from_file));
+    let from_file = Discriminator::from_file(carried(judge), &device).unwrap();
+    assert_eq!(scores(&Discriminator::bundled(&device).unwrap()), scores(&from_file));
+    let generator = "digits_generator_f16.safetensors";
+    let from_file = Generator::from_file(carried(generator), &device).unwrap();
+    assert_eq!(Generator::bundled(&device).unwrap().named(), from_file.named());
+
+    assert!(matches!(Digits::from_file(carried(judge), &device), Err(Error::Weights { .. })));
+    assert!(matches!(Discriminator::from_file(carried(generator), &device), Err(Error::Weights { .. })));
+    assert!(matches!(EfficientNetLite0::from_file(carried(digits), &device), Err(Error::Weights { .. })));
+    assert!(matches!(Generator::from_file(carried("missing"), &device), Err(Error::Io { .. })));
+}
+
+#[test]
+fn every_bundled_file_is_read_by_its_name_whole() {
+    // VGG16's trunk is three crates: 13 convolutions, each a kernel and a bias.
+    for (file, tensors) in [("vgg16_conv_f16.safetensors", 26), ("mnist_cnn_f16.safetensors", 10)] {
+        let weights = Weights::from_bundled(file, &Device::default()).unwrap();
+        assert_eq!(weights.names().count(), tensors, "{file}");
+    }
+    let unknown = Weights::from_bundled("vgg17.safetensors", &Device::default()).unwrap_err();
+    assert!(unknown.to_string().contains("one of efficientnet_lite0_f16.safetensors"), "{unknown}");
 }

@@ -1,4 +1,4 @@
-//! Weights from a file, from the bundled folder, or drawn at random.
+//! Weights from a file, of a bundled network, or drawn at random.
 //!
 //! A network asks [`Parameters`] for its tensors by name and shape; where they come from is not its
 //! business. A file that lacks a tensor, has one too many, or one of another shape is refused with the
@@ -22,11 +22,15 @@
 //! # Ok::<(), vis::Error>(())
 //! ```
 
-mod bundled;
+pub(crate) mod bundled;
 mod container;
+#[cfg(feature = "download")]
+mod download;
 mod index;
 mod names;
 mod parameters;
+#[cfg(feature = "download")]
+mod pretrained;
 mod pytorch;
 mod safetensors;
 mod source;
@@ -34,8 +38,11 @@ mod stored;
 
 use std::path::Path;
 
-pub use bundled::bundled;
+#[cfg(feature = "download")]
+pub use download::{Download, Fetched};
 pub use parameters::Parameters;
+#[cfg(feature = "download")]
+pub use pretrained::Pretrained;
 pub use source::Weights;
 
 use crate::Error;

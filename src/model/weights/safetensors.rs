@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -29,13 +30,32 @@ pub(super) fn read(path: &Path) -> Result<Vec<Stored>> {
     let start = 8 + header.len() as u64;
     let tensors = parse(&header, size.saturating_sub(start)).map_err(|reason| malformed(path, reason))?;
     let file = Arc::new(Mutex::new(file));
+    let data = |range: Range<u64>| Data::Bytes { file: file.clone(), range };
+    Ok(stored(tensors, start, data))
+}
+
+/// The tensors of a file that is in memory for good.
+pub(super) fn lent(bytes: &'static [u8], path: &Path) -> Result<Vec<Stored>> {
+    let (length, rest) =
+        bytes.split_first_chunk().ok_or_else(|| malformed(path, "it is shorter than its header"))?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let (header, values) = rest
+        .split_at_checked(length)
+        .ok_or_else(|| malformed(path, format!("its header would be {length} bytes long")))?;
+    let tensors = parse(header, values.len() as u64).map_err(|reason| malformed(path, reason))?;
+    let data = |range: Range<u64>| Data::Lent(&values[range.start as usize..range.end as usize]);
+    Ok(stored(tensors, 0, data))
+}
+
+/// Tensors that begin at `start`, with what `data` has of them.
+fn stored(tensors: Vec<(String, Tensor)>, start: u64, data: impl Fn(Range<u64>) -> Data) -> Vec<Stored> {
     let stored = |(name, tensor): (String, Tensor)| Stored {
         name,
         shape: tensor.shape,
         element: tensor.element,
-        data: Data::Bytes { file: file.clone(), range: start + tensor.offsets.0..start + tensor.offsets.1 },
+        data: data(start + tensor.offsets.0..start + tensor.offsets.1),
     };
-    Ok(tensors.into_iter().map(stored).collect())
+    tensors.into_iter().map(stored).collect()
 }
 
 #[derive(Debug)]

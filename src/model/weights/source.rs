@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use tempfile::NamedTempFile;
 
+use super::bundled::{Bundled, Found};
 use super::container::Container;
 use super::names::{Names, is_bookkeeping};
 use super::parameters::Parameters;
 use super::stored::Stored;
-use super::{bundled, index, pytorch, safetensors};
+use super::{index, pytorch, safetensors};
 use crate::random::{self, Stream};
 use crate::{Error, Result};
 
@@ -35,6 +36,7 @@ pub struct Weights {
 
 pub(super) enum Source {
     File {
+        /// For errors; the name alone of what is in the program.
         path: PathBuf,
         names: Names,
         /// Kept for as long as tensors are read from them.
@@ -66,11 +68,8 @@ impl Weights {
     /// The weights in a file.
     ///
     /// ```
-    /// use vis::{Error, model::weights::{Weights, bundled}};
-    /// let device = Default::default();
-    /// let digits = Weights::from_file(bundled("mnist_cnn_f16.safetensors")?, &device)?;
-    /// assert!(digits.names().any(|name| name == "conv_layers.0.weight"));
-    /// let text = Weights::from_file("Cargo.toml", &device);
+    /// use vis::{Error, model::weights::Weights};
+    /// let text = Weights::from_file("Cargo.toml", &Default::default());
     /// assert!(matches!(text, Err(Error::Format { .. })));
     /// # Ok::<(), vis::Error>(())
     /// ```
@@ -86,22 +85,51 @@ impl Weights {
         Ok(Self::new(Source::File { path: path.to_owned(), names, _copies: files.copies }, device))
     }
 
-    /// The weights in a file in the folder of bundled weights: see [`bundled`].
+    /// The weights of a bundled network, by the name of its file. They are looked for
+    ///
+    /// 1. in the folder that the environment variable `VIS_WEIGHTS` names,
+    /// 2. in the program, where the features `bundled` and `bundled-vgg16`, both on by default, put them,
+    /// 3. in the folder `weights` of the current folder,
+    /// 4. in the folder `weights` beside the program.
+    ///
+    /// Those in the program are read where they lie: there is no file to find, and no copy is made of the file.
     ///
     /// ```
-    /// use vis::{Error, model::weights::Weights};
-    /// let device = Default::default();
-    /// assert_eq!(Weights::from_bundled("mnist_cnn_f16.safetensors", &device)?.names().count(), 10);
-    /// let none = Weights::from_bundled("vgg17.safetensors", &device);
-    /// assert!(matches!(none, Err(Error::NotBundled { .. })));
+    /// use vis::model::weights::Weights;
+    /// let digits = Weights::from_bundled("mnist_cnn_f16.safetensors", &Default::default())?;
+    /// assert_eq!(digits.names().count(), 10);
     /// # Ok::<(), vis::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::NotBundled`] when there is no such file, and those of [`from_file`](Self::from_file).
+    /// [`Error::InvalidParameter`] for a name that no bundled network has, [`Error::NotBundled`] when it is in none of
+    /// these places, and those of [`from_file`](Self::from_file).
     pub fn from_bundled(file: &str, device: &Device) -> Result<Self> {
-        Self::from_file(bundled(file)?, device)
+        Self::of_bundled(Bundled::named(file)?, device)
+    }
+
+    /// The same by the network itself: the program then holds no other.
+    pub(crate) fn of_bundled(bundled: Bundled, device: &Device) -> Result<Self> {
+        let mut tensors = Vec::new();
+        let path = match bundled.find()? {
+            Found::Files(files) => {
+                for file in &files {
+                    tensors.append(&mut safetensors::read(file)?);
+                }
+                // All parts lie in one folder.
+                files[0].with_file_name(bundled.file())
+            }
+            Found::BuiltIn(parts) => {
+                let path = PathBuf::from(bundled.file());
+                for bytes in parts {
+                    tensors.append(&mut safetensors::lent(bytes, &path)?);
+                }
+                path
+            }
+        };
+        let names = Names::new(tensors);
+        Ok(Self::new(Source::File { path, names, _copies: Vec::new() }, device))
     }
 
     /// Random weights: biases (tensors with one extent) are zero, and weights are uniform in

@@ -1,5 +1,6 @@
 //! A tensor in a file, not yet read.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub(super) enum Data {
         file: Arc<Mutex<File>>,
         range: Range<u64>,
     },
+    /// Its bytes, which are in memory for good.
+    Lent(&'static [u8]),
     Pytorch(pytorch_reader::Tensor),
 }
 
@@ -46,13 +49,15 @@ impl Stored {
         if let Element::Other(element) = &self.element {
             return Err(format!("{name} has elements of type {element}{}", advice(element)));
         }
-        let bytes = match &self.data {
+        let bytes: Cow<[u8]> = match &self.data {
+            Data::Lent(bytes) => (*bytes).into(),
             Data::Bytes { file, range } => {
                 let read = read_range(&mut file.lock().unwrap_or_else(PoisonError::into_inner), range);
-                read.map_err(|error| format!("{name} can't be read: {error}"))?
+                read.map_err(|error| format!("{name} can't be read: {error}"))?.into()
             }
             Data::Pytorch(tensor) => contained(|| tensor.read().map_err(|error| error.to_string()))
-                .map_err(|reason| format!("{name} can't be read: {reason}"))?,
+                .map_err(|reason| format!("{name} can't be read: {reason}"))?
+                .into(),
         };
         let values = self.element.widen(&bytes);
         match values.iter().find(|value| !value.is_finite()) {

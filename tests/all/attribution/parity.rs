@@ -104,7 +104,8 @@ fn integrated_gradients_of_a_photo_move_by_about_a_thousandth_with_its_last_digi
 #[test]
 fn at_the_head_the_sum_of_the_map_is_the_logit_without_its_bias_for_any_photo_and_class() {
     let model = network();
-    let path = vis::model::weights::bundled("efficientnet_lite0_f16.safetensors").unwrap();
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/vis-weights/data");
+    let path = data.join("efficientnet_lite0_f16.safetensors");
     let file = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&file).unwrap();
     let halves = file.tensor("predictions.bias").unwrap();

@@ -51,7 +51,7 @@ fn summary(text: &str) -> Value {
 fn weights_and_devices_of_ones_own() {
     let place = Place::new();
     // The bundled weights under another name, and random ones.
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/mnist_cnn_f16.safetensors");
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vis-weights/data/mnist_cnn_f16.safetensors");
     std::fs::copy(bundled, place.path("mine.safetensors")).unwrap();
     let command = "classify --model digits --image seven.png --json --raw";
     place.succeed(&format!("{command} bundled.npy"));

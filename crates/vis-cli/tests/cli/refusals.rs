@@ -434,7 +434,7 @@ fn fill(place: &Place) {
     write("nothing.npy", &array(&header("0, 1, 28, 28"), &[]));
     write("three.npy", &array(&header("3, 1, 28, 28"), &values.repeat(3)));
 
-    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/mnist_cnn_f16.safetensors");
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vis-weights/data/mnist_cnn_f16.safetensors");
     let mut weights = std::fs::read(weights).unwrap();
     write("whole.safetensors", &weights);
     write("cut.safetensors", &weights[..weights.len() - 100]);
