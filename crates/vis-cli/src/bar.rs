@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// It is drawn ten times a second at most, so that a fast run does not wait for it.
 pub(crate) struct Bar<W: Write = Stderr> {
     writer: W,
+    /// What is counted.
+    unit: &'static str,
     /// Whether anything is written at all.
     shown: bool,
     /// The shortest time between two drawings.
@@ -39,7 +41,14 @@ impl Bar {
 impl<W: Write> Bar<W> {
     /// A bar that is drawn every time, anywhere.
     fn to(writer: W) -> Self {
-        Self { writer, shown: true, pause: Duration::ZERO, drawn: None, begun: Instant::now(), width: 0 }
+        let (begun, pause) = (Instant::now(), Duration::ZERO);
+        Self { writer, unit: "steps", shown: true, pause, drawn: None, begun, width: 0 }
+    }
+
+    /// Sets what is counted. Default: steps.
+    pub(crate) fn counting(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Draws the bar with `words` at its end, unless it was drawn just now; the words are asked for only if it is drawn.
@@ -52,7 +61,7 @@ impl<W: Write> Bar<W> {
             return;
         }
         self.drawn = Some(now);
-        let line = line(done, of, now - self.begun, &words());
+        let line = line(done, of, self.unit, now - self.begun, &words());
         let blank = self.width.saturating_sub(line.chars().count());
         self.width = line.chars().count();
         let _ = write!(self.writer, "\r{line}{:blank$}", "").and_then(|()| self.writer.flush());
@@ -72,7 +81,7 @@ impl<W: Write> Drop for Bar<W> {
     }
 }
 
-fn line(done: usize, of: usize, elapsed: Duration, words: &str) -> String {
+fn line(done: usize, of: usize, unit: &str, elapsed: Duration, words: &str) -> String {
     let share = if of == 0 { 1.0 } else { done.min(of) as f64 / of as f64 };
     let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = (of.saturating_sub(done) as f64 / rate.max(1e-9)).round() as u64;
@@ -83,7 +92,7 @@ fn line(done: usize, of: usize, elapsed: Duration, words: &str) -> String {
         0 => format!("{minutes}:{seconds:02}"),
         hours => format!("{hours}:{:02}:{seconds:02}", minutes % 60),
     };
-    format!("{percent:3}% {bar}  {done:digits$}/{of}  {rate:.1} steps/s  {left} left  {words}")
+    format!("{percent:3}% {bar}  {done:digits$}/{of}  {rate:.1} {unit}/s  {left} left  {words}")
         .trim_end()
         .to_owned()
 }
@@ -103,10 +112,10 @@ mod tests {
     #[test]
     fn the_line_gives_share_rate_and_time_left() {
         // 60 of 240 steps in 30 s: 2 steps a second, 180 left, so 90 s.
-        let drawn = line(60, 240, Duration::from_secs(30), "loss -1.5000");
+        let drawn = line(60, 240, "steps", Duration::from_secs(30), "loss -1.5000");
         assert_eq!(drawn, " 25% ██████                     60/240  2.0 steps/s  1:30 left  loss -1.5000");
         // 1 of 3601 steps in 1 s: an hour is left.
-        assert!(line(1, 3601, Duration::from_secs(1), "").ends_with("  1:00:00 left"));
+        assert!(line(1, 3601, "MB", Duration::from_secs(1), "").ends_with("  1.0 MB/s  1:00:00 left"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
+use vis::model::weights::Pretrained;
 
 use crate::class::Scores;
 use crate::failure::Outcome;
@@ -27,6 +28,8 @@ impl ModelsOptions {
         let mut models = Vec::new();
         for network in Named::value_variants() {
             let ([channels, height, width], bundled) = (network.input(), network.is_bundled());
+            let known = Pretrained::ALL.iter().find(|known| known.name == network.name());
+            let fetched = known.and_then(Pretrained::at_hand);
             let classes =
                 network.classes().map_or("no classes".into(), |classes| format!("{classes} classes"));
             report.say(format!(
@@ -34,7 +37,11 @@ impl ModelsOptions {
                 network.name(),
                 format!("{channels}x{height}x{width}"),
                 classes,
-                if bundled { "bundled" } else { "--weights" },
+                match (bundled, &fetched) {
+                    (true, _) => "bundled",
+                    (false, Some(_)) => "fetched",
+                    (false, None) => "vis fetch",
+                },
                 network.description(),
             ));
             models.push(json!({
@@ -43,7 +50,13 @@ impl ModelsOptions {
                 "input": network.input(),
                 "classes": network.classes(),
                 "bundled": bundled,
+                "fetched": fetched.map(|path| path.display().to_string()),
             }));
+        }
+        for known in Pretrained::ALL {
+            if let Some(path) = known.at_hand() {
+                report.say(format!("fetched: {} in {}", known.name, path.display()));
+            }
         }
         report.say(format!("devices: {}", device::names().join(", ")));
         report.set("models", models);

@@ -14,6 +14,7 @@ mod device;
 mod dreams;
 mod explain;
 mod failure;
+mod fetch;
 mod filters;
 mod host;
 mod inspect;
@@ -50,19 +51,22 @@ struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   vis models
+  vis fetch vgg19
   vis activation --model vgg16 --layer block5_conv3 --sample 16 --size 128 -o filters.png
   vis classify --image cat.jpg
   vis cam --image cat.jpg --class \"tabby\" -o cam.png
   vis compare --image cat.jpg -o panel.png
   vis dream --image sky.jpg -o dream.jpg
 
-`vis COMMAND --help` says more about each. The bundled networks are looked for in the folder that VIS_WEIGHTS
-names, in the source that the program was built from, in ./weights, and beside the program.";
+`vis COMMAND --help` says more about each. The bundled networks are in the program; files of the same names in the
+folder that VIS_WEIGHTS names take their place. `vis fetch` gets others; no other command touches the network.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the networks
     Models(inspect::ModelsOptions),
+    /// Fetch the weights of a network, or any file, and check it
+    Fetch(fetch::FetchOptions),
     /// List the layers of a network
     Layers(inspect::LayersOptions),
     /// Say what a network sees in a photo
@@ -114,6 +118,7 @@ fn run() -> Outcome {
     progress::listen()?;
     match arguments.command {
         Command::Models(options) => options.run(),
+        Command::Fetch(options) => options.run(),
         Command::Layers(options) => options.run(),
         Command::Classify(options) => options.run(),
         Command::Activation(options) => options.run(),

@@ -7,11 +7,13 @@ use burn::tensor::{Device, Tensor};
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser, ValueParserFactory};
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
+use vis::model::weights::Pretrained;
 use vis::model::{
     Digits, EfficientNetLite0, InputSpec, Layer, Model, Onnx, Preprocessing, Preset, Stop, Taps, Vgg16, Vgg19,
 };
 
 use crate::failure::{Failure, Outcome};
+use crate::fetch::megabytes;
 use crate::{device, stream};
 
 /// A network by name, or a file of one.
@@ -27,7 +29,7 @@ pub(crate) enum Network {
 pub(crate) enum Named {
     /// VGG16: the bundled weights have its convolutions, a file of your own may have the classes as well
     Vgg16,
-    /// VGG19: needs a file of weights
+    /// VGG19: `vis fetch vgg19` gets its weights
     Vgg19,
     /// EfficientNet-Lite0: 1000 classes of ImageNet, bundled
     #[value(alias = "efficientnet", alias = "lite0")]
@@ -188,15 +190,32 @@ impl Named {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Vgg16 => "13 convolutions, trained on ImageNet; filters that are a pleasure to look at",
-            Self::Vgg19 => "16 convolutions and three dense layers, for weights of your own",
+            Self::Vgg19 => "16 convolutions and three dense layers, 1000 classes of ImageNet",
             Self::EfficientnetLite0 => "inverted residuals, 1000 classes of ImageNet, small and quick",
             Self::Digits => "reads a handwritten digit, white on black",
         }
     }
 
-    /// Whether its weights come with the repository.
+    /// Whether its weights are in the program.
     pub(crate) fn is_bundled(self) -> bool {
-        self != Self::Vgg19
+        match self {
+            Self::Vgg16 => cfg!(feature = "bundled-vgg16"),
+            Self::Vgg19 => false,
+            Self::EfficientnetLite0 | Self::Digits => cfg!(feature = "bundled"),
+        }
+    }
+
+    /// The file of its weights that was fetched before.
+    fn fetched(self) -> Outcome<PathBuf> {
+        let name = self.name();
+        let known = Pretrained::named(&name)?;
+        if known.at_hand().is_none() {
+            return Err(Failure::misuse(format!(
+                "there are no weights for {name} here: `vis fetch {name}` gets them ({}), or name a file with --weights",
+                megabytes(known)
+            )));
+        }
+        Ok(known.fetch(|download| download.offline(true))?)
     }
 
     /// The number of its classes as bundled.
@@ -220,11 +239,7 @@ impl Named {
         Ok(match (self, weights) {
             (Self::Vgg16, None) => Box::new(Vgg16::bundled(device)?),
             (Self::Vgg16, Some(file)) => Box::new(Vgg16::from_file(file, device)?),
-            (Self::Vgg19, None) => {
-                return Err(Failure::misuse(
-                    "there are no bundled weights for vgg19: name a file with --weights",
-                ));
-            }
+            (Self::Vgg19, None) => Box::new(Vgg19::from_file(self.fetched()?, device)?),
             (Self::Vgg19, Some(file)) => Box::new(Vgg19::from_file(file, device)?),
             (Self::EfficientnetLite0, None) => Box::new(EfficientNetLite0::bundled(device)?),
             (Self::EfficientnetLite0, Some(file)) => Box::new(EfficientNetLite0::from_file(file, device)?),

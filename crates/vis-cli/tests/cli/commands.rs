@@ -411,6 +411,7 @@ fn every_command_has_help_with_an_example_and_every_shell_completions() {
     let help = place.succeed("--help");
     let commands = [
         "models",
+        "fetch",
         "layers",
         "classify",
         "activation",

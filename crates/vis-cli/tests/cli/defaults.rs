@@ -419,6 +419,7 @@ fn misuse_is_status_2_and_bad_input_status_1_in_every_command() {
     std::fs::write(place.path("text.png"), "hello, this is not a picture").unwrap();
     for (command, bad_input) in [
         ("models", ""),
+        ("fetch --offline", "http://127.0.0.1:9/a -o a"),
         ("layers --model digits", "--weights text.png"),
         ("classify", "--image text.png"),
         ("activation --model digits --layer conv2 --filter 1 -o x.png", "--seed-img text.png"),

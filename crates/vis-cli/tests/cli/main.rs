@@ -3,6 +3,9 @@
 
 mod commands;
 mod defaults;
+mod fetch;
+#[path = "../../../../tests/all/file_server.rs"]
+mod file_server;
 #[allow(dead_code, reason = "the command's own, of which tests need a part")]
 #[path = "../../src/host.rs"]
 mod host;
@@ -12,6 +15,7 @@ mod npy;
 mod onnx;
 mod options;
 mod refusals;
+mod secure;
 mod streams;
 mod targets;
 
@@ -49,6 +53,11 @@ impl Place {
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vis"));
         command.current_dir(self.0.path()).args(arguments.split_whitespace()).env_remove("BURN_DEVICE");
+        // No weights but the bundled ones, whatever there is on this machine.
+        command.env("VIS_CACHE", self.path("cache")).env("HF_HUB_CACHE", self.path("hub"));
+        for variable in ["VIS_WEIGHTS", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "no_proxy"] {
+            command.env_remove(variable).env_remove(variable.to_ascii_uppercase());
+        }
         command
     }
 

@@ -163,7 +163,7 @@ const REFUSED: &[(&str, i32, &str)] = &[
     ("caricature --image cat.png --layer block9 -o x.png", 1, "there is no layer `block9`"),
     ("texture --image cat.png --layer block9 -o x.png", 1, "there is no layer `block9`"),
     ("classify --image cat.png --model vgg16", 2, "no classes"),
-    ("layers --model vgg19", 2, "no bundled weights for vgg19"),
+    ("layers --model vgg19", 2, "`vis fetch vgg19` gets them (575 MB), or name a file with --weights"),
     ("layers --model digits --device abacus", 2, "there is no device `abacus`"),
     // Targets.
     ("saliency --model vgg16 --image cat.png -o x.png", 2, "as in `--target-layer block5_conv3 --filter 0`"),

@@ -391,6 +391,10 @@ impl Part {
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(!resume).open(&path);
         let file = opened.map_err(Error::io("write", &path))?;
+        if !file.metadata().is_ok_and(|data| data.is_file()) {
+            // A device may have no end.
+            return Err(Error::io("write", &path)(std::io::Error::other("it is not an ordinary file")));
+        }
         let (length, hash) = hash(&file).map_err(Error::io("read", &path))?;
         Ok(Self { path, file, length, hash })
     }
