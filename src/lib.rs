@@ -52,6 +52,10 @@
 //! | `ndarray` | the CPU through the ndarray crate; deprecated upstream | eight times slower on a step of VGG16 |
 //! | `wgpu`, `vulkan`, `metal` | the GPU, any vendor | a cold build of 10 to 20 minutes |
 //! | `cuda` | the GPU, NVIDIA | the same, and the CUDA toolkit at run time |
+//! | `bundled` (default) | EfficientNet-Lite0 and the networks of digits | 10 MB to download, and in a program that uses them |
+//! | `bundled-vgg16` (default) | the convolutions of VGG16 | 29 MB, likewise |
+//! | `download` | pretrained networks and any other file from the network, checked | nine small crates for TLS and hashes |
+//! | `onnx` (default), `capture` | networks from ONNX files, and from any Burn module | |
 //!
 //! No feature is needed to define models and losses: without a backend the crate compiles, and only choosing a device
 //! fails. With several, `Device::default()` takes a GPU before a CPU, or what the environment variable `BURN_DEVICE`
