@@ -43,8 +43,8 @@ pub(super) fn get(url: &Url, from: u64, timeout: Duration) -> Result<Answer, Fau
     for _ in 0..=MOST_REDIRECTS {
         let answer = get_once(&url, from, timeout)?;
         let Some(location) = answer.redirects_to() else { return Ok(answer) };
-        let next =
-            url.join(location).map_err(|why| Fault::Lasting(format!("a redirect leads astray: {why}")))?;
+        let astray = |why| Fault::Lasting(format!("it is redirected to `{location}`: {why}"));
+        let next = url.join(location).map_err(astray)?;
         if url.secure && !next.secure {
             return Err(Fault::Lasting(format!("it is redirected to {next}, which is not encrypted")));
         }

@@ -122,13 +122,14 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Fetch`] for everything that a network and its servers can do wrong, [`Error::Io`] for a file that can't be
-    /// read or written, a full disk among them, and [`Error::InvalidParameter`] for a setting that makes no sense.
+    /// [`Error::Fetch`] for everything that a network, its servers and a full disk can do wrong, [`Error::Io`] for a file
+    /// that can't be read or made, and [`Error::InvalidParameter`] for a setting that makes no sense.
     pub fn to(mut self, path: impl AsRef<Path>) -> Result<Fetched> {
         let path = path.as_ref();
         // A link is followed, so that it stays one.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let url = Url::parse(&self.url).map_err(|why| Error::invalid("the URL", "that of a file", why))?;
+        let url = Url::parse(&self.url)
+            .map_err(|why| self.failed(path.as_ref(), &format!("it is not an address of a file: {why}")))?;
         if self.timeout.is_zero() {
             return Err(Error::invalid("timeout", "longer than nothing", "0 s"));
         }
@@ -272,7 +273,10 @@ impl<'a> Download<'a> {
             }
             let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
             (skip, bytes) = (skip - skipped as u64, &bytes[skipped..]);
-            part.append(bytes)?;
+            if let Err(error) = part.append(bytes) {
+                // The disk may be full.
+                return Err(self.failed(path, &format!("{error}{}", self.kept(part))));
+            }
             if self.about.is_some_and(|about| part.length > about + about / 100) {
                 let why = format!("it is another file: longer than {} bytes", part.length);
                 part.clear()?;
@@ -399,15 +403,21 @@ impl Part {
         Ok(Self { path, file, length, hash })
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        // Where the last whole block ended, should a write have failed in the middle.
-        let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(bytes));
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.length);
-            return Err(Error::io("write", &self.path)(error));
+    fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let failed = |error| Error::io("write", &self.path)(error);
+        self.file.seek(SeekFrom::Start(self.length)).map_err(failed)?;
+        while !bytes.is_empty() {
+            // Piece by piece, so that it is known what fitted on a full disk.
+            let written = match self.file.write(bytes) {
+                Ok(0) => return Err(failed(std::io::ErrorKind::WriteZero.into())),
+                Ok(written) => written,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            self.hash.update(&bytes[..written]);
+            self.length += written as u64;
+            bytes = &bytes[written..];
         }
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
         Ok(())
     }
 

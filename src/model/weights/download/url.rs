@@ -14,43 +14,43 @@ pub(super) struct Url {
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let refuse = |why: &str| Err(format!("`{text}` is not an address of a file: {why}"));
+    /// The parts of an address, or why it is none.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return refuse("spaces and letters outside ASCII are written with %");
+            return Err("spaces and letters outside ASCII are written with %");
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
-            _ => return refuse("it must begin with https:// or http://"),
+            _ => return Err("it must begin with https:// or http://"),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (place, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if place.contains('@') {
-            return refuse("names and passwords are not supported");
+            return Err("names and passwords are not supported");
         }
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => match bracketed.split_once(']') {
                 Some((host, port)) => (host, port.strip_prefix(':')),
-                None => return refuse("a bracket is not closed"),
+                None => return Err("a bracket is not closed"),
             },
             None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
         if host.is_empty() {
-            return refuse("it names no server");
+            return Err("it names no server");
         }
         let port = match port.filter(|port| !port.is_empty()).map(str::parse) {
             None => default_port(secure),
             Some(Ok(port)) => port,
-            Some(Err(_)) => return refuse("its port is not a number up to 65535"),
+            Some(Err(_)) => return Err("its port is not a number up to 65535"),
         };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { secure, host: host.to_ascii_lowercase(), port, path })
     }
 
     /// Where a redirect leads from here.
-    pub(super) fn join(&self, location: &str) -> Result<Self, String> {
+    pub(super) fn join(&self, location: &str) -> Result<Self, &'static str> {
         let scheme = if self.secure { "https" } else { "http" };
         // A colon before the first slash ends a scheme.
         if location.split(['/', '?', '#']).next().unwrap_or_default().contains(':') {
