@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being worked on: the size of the image as `width×height`, `windows`, `masks`, …
+    /// What is being worked on: the size of the image as `width×height`, `windows`, `masks`, `bytes`, …
     ///
     /// Each stage has a speed of its own.
     pub stage: String,
