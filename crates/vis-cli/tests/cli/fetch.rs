@@ -338,7 +338,7 @@ fn the_list_says_of_every_network_its_size_licence_address_and_place() {
     // Before it is read, it is looked at.
     let refused = place.run("layers --model vgg19");
     let error = text(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && error.contains("offline"), "{error}");
+    assert!(refused.status.code() == Some(1) && error.contains("is not the one wanted"), "{error}");
 }
 
 #[test]

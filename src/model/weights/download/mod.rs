@@ -143,7 +143,9 @@ impl<'a> Download<'a> {
             return Ok(there);
         }
         if self.offline {
-            return Err(self.failed(&path, "it is not there, and the network is to be left alone (offline)"));
+            let what =
+                if path.is_file() { "the file there is not the one wanted" } else { "it is not there" };
+            return Err(self.failed(&path, &format!("{what}, and the network is to be left alone (offline)")));
         }
         let (part, lock) = (beside(&path, ".part"), beside(&path, ".lock"));
         let waiting = || match &mut self.watcher {
