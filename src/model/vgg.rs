@@ -8,8 +8,6 @@ use burn::tensor::{Device, Tensor};
 use super::layers::{
     Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
 };
-#[cfg(feature = "download")]
-use super::weights::Pretrained;
 use super::weights::{Parameters, Weights, bundled};
 use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
 use crate::backprop::Rectifier;
@@ -112,7 +110,7 @@ impl Vgg<16> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn pretrained(device: &Device) -> Result<Self> {
-        Self::from_file(Pretrained::named("vgg16")?.fetch(|download| download)?, device)
+        Weights::of_pretrained("vgg16", device)?.load(Self::assemble)
     }
 }
 
@@ -130,7 +128,7 @@ impl Vgg<19> {
     /// # Ok::<(), vis::Error>(())
     /// ```
     pub fn pretrained(device: &Device) -> Result<Self> {
-        Self::from_file(Pretrained::named("vgg19")?.fetch(|download| download)?, device)
+        Weights::of_pretrained("vgg19", device)?.load(Self::assemble)
     }
 }
 

@@ -10,6 +10,8 @@ use super::bundled::{Bundled, Found};
 use super::container::Container;
 use super::names::{Names, is_bookkeeping};
 use super::parameters::Parameters;
+#[cfg(feature = "download")]
+use super::pretrained::Pretrained;
 use super::stored::Stored;
 use super::{index, pytorch, safetensors};
 use crate::random::{self, Stream};
@@ -130,6 +132,12 @@ impl Weights {
         };
         let names = Names::new(tensors);
         Ok(Self::new(Source::File { path, names, _copies: Vec::new() }, device))
+    }
+
+    /// The weights of a row of [`Pretrained`], fetched if they are not here.
+    #[cfg(feature = "download")]
+    pub(crate) fn of_pretrained(name: &str, device: &Device) -> Result<Self> {
+        Self::from_file(Pretrained::named(name)?.fetch(|download| download)?, device)
     }
 
     /// Random weights: biases (tensors with one extent) are zero, and weights are uniform in

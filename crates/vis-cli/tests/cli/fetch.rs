@@ -193,6 +193,9 @@ fn without_a_hash_a_file_is_fetched_anew_and_its_hash_is_said() {
     assert_eq!(server.starts(), [0, 0]);
     assert_fetched(&place, &fetch(&place, &server, ""), &file);
     assert_eq!(server.starts(), [0, 0, 0]);
+    let cut = Server::new(&file, &[Act::Cut(1_000)]);
+    assert_refused(&fetch(&place, &cut, ""), &cut, "the connection ended too early, 5 times in a row");
+    assert_eq!(leftovers(&place), [""; 0]);
 }
 
 #[test]

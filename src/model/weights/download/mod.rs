@@ -169,7 +169,8 @@ impl<'a> Download<'a> {
                 Ok(fetched)
             }
             Err(error) => {
-                if part.length == 0 {
+                // What nobody can go on with is not left behind.
+                if part.length == 0 || self.sha256.is_none() {
                     let _ = std::fs::remove_file(&part.path);
                 }
                 Err(error)
