@@ -63,7 +63,7 @@
 //! let norm = BatchNormConfig::new(3).init(&device);
 //! let training = Normalized { norm: norm.clone(), input: InputSpec::rgb(8, 8) };
 //! let frozen = Normalized { norm: norm.freeze(), input: InputSpec::rgb(8, 8) };
-//! let losses = vis::losses::LayerEnergy::new("norm").into();
+//! let losses = vis::losses::ActivationMaximization::from(vis::Target::energy("norm")).into();
 //! let image = frozen.input().zeros(&device) + 90.0;
 //! assert!(Gradient::new(&frozen, &losses).evaluate(image.clone()).is_ok());
 //! assert!(matches!(Gradient::new(&training, &losses).evaluate(image), Err(vis::Error::Training { .. })));

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     /// A weighted sum of the means of channels; the word is what a channel is called.
     Channels(&'static str, Vec<(usize, f32)>),
     Mean,
+    /// The mean of the squares.
+    Energy,
     Probability(usize),
     Neuron([usize; 3]),
     Mask(usize, Arc<Array2<f32>>),
@@ -97,6 +99,7 @@ impl Kind {
                 sum.ok_or_else(none)?.reshape([len])
             }
             Self::Mean => means().mean_dim(1).reshape([len]),
+            Self::Energy => map().square().mean_dims(&[1, 2, 3]).reshape([len]),
             Self::Probability(class) => {
                 of.within("class", *class, channels)?;
                 probabilities(means()).narrow(1, *class, 1).reshape([len])
@@ -198,6 +201,7 @@ impl fmt::Display for Score {
                 }
             }
             Kind::Mean => f.write_str("mean")?,
+            Kind::Energy => f.write_str("energy")?,
             Kind::Probability(class) => write!(f, "probability of class {class}")?,
             Kind::Neuron([channel, row, column]) => {
                 write!(f, "channel {channel} at row {row}, column {column}")?;
@@ -236,7 +240,7 @@ pub(super) fn weighted(f: &mut fmt::Formatter<'_>, index: usize, weight: f32) ->
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Mean, Self::Mean) => true,
+            (Self::Mean, Self::Mean) | (Self::Energy, Self::Energy) => true,
             (Self::Predicted(one), Self::Predicted(two)) => one == two,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
             (Self::Probability(one), Self::Probability(two)) => one == two,
@@ -256,6 +260,7 @@ impl fmt::Debug for Kind {
         match self {
             Self::Predicted(_) => f.write_str("Predicted"),
             Self::Mean => f.write_str("Mean"),
+            Self::Energy => f.write_str("Energy"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
             Self::Neuron(place) => f.debug_tuple("Neuron").field(place).finish(),

@@ -6,9 +6,9 @@ use std::path::Path;
 use image::RgbImage;
 use ndarray::Array3;
 
-use crate::losses::Filters;
 use crate::optimizer::History;
 use crate::picture::{self, Grid};
+use crate::target::Target;
 use crate::{Error, Result};
 
 /// The pictures made by [`visualize_activation`](super::visualize_activation), in the order of the filters asked for.
@@ -77,13 +77,13 @@ impl From<Unfinished> for Error {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Activation {
-    /// The filters that it makes fire jointly.
-    pub filters: Filters,
+    /// What it maximises.
+    pub target: Target,
     /// Its caption.
     pub label: String,
     /// The best image, `[channels, height, width]`, in the model's input range and not clipped to it.
     pub image: Array3<f32>,
-    /// The mean activation of its filters, summed over them, on the image that the run started from.
+    /// The score of its target, of filters the sum of their mean activations, on the image that the run started from.
     pub before: f32,
     /// The same on the picture.
     pub after: f32,

@@ -1,7 +1,7 @@
 //! Losses and regularizers: closed forms, finite gradients everywhere, finite differences.
 
 use vis::gradient::Gradient;
-use vis::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
+use vis::losses::{ActivationMaximization, LPNorm, Losses, TotalVariation};
 use vis::model::Tiny;
 use vis::{Error, Loss, Model, Scene};
 
@@ -137,7 +137,7 @@ fn the_gradient_at_a_layer_chains_to_the_gradient_at_the_image() {
 fn activation_maximization_is_minus_the_sum_of_the_filters_means() {
     // Two channels of 2×2: means 2.5 and −1.
     let activation = tensor(&[1.0, 2.0, 3.0, 4.0, -1.0, -1.0, -1.0, -1.0], [1, 2, 2, 2]);
-    let of = |filters: Filters| {
+    let of = |filters: vis::Target| {
         let loss = ActivationMaximization::new("a", filters);
         let scene = Scene::new(activation.clone(), [("a".to_owned(), activation.clone())]);
         loss.build_loss(&scene).unwrap().into_scalar::<f32>()
@@ -146,7 +146,8 @@ fn activation_maximization_is_minus_the_sum_of_the_filters_means() {
     assert_eq!(of(1.into()), 1.0);
     assert_eq!(of([0, 1].into()), -1.5);
     assert_eq!(of([0, 0].into()), -5.0);
-    assert_eq!(of(Filters::All), -0.75);
+    assert_eq!(of(vis::Target::layer("a")), -0.75);
+    assert_eq!(of(vis::Target::energy("a")), -(1.0 + 4.0 + 9.0 + 16.0 + 4.0) / 8.0);
 }
 
 #[test]

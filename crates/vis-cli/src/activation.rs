@@ -218,7 +218,7 @@ impl ActivationOptions {
             Err(unfinished) => return Err(Error::from(unfinished).into()),
         };
         self.settle(&mut report, &preset);
-        self.tell(&mut report, &pictures, filters.len());
+        self.tell(&mut report, &pictures, &filters);
         report.set("interrupted", ended.interrupted);
         self.write(&mut report, &pictures)?;
         report.print()?;
@@ -289,7 +289,8 @@ impl ActivationOptions {
         }
     }
 
-    fn tell(&self, report: &mut Report, pictures: &Activations, wanted: usize) {
+    fn tell(&self, report: &mut Report, pictures: &Activations, filters: &[Vec<usize>]) {
+        let wanted = filters.len();
         let label_width = pictures.iter().map(|picture| picture.label.chars().count()).max().unwrap_or(0);
         for picture in pictures.iter() {
             // Adding 0 turns -0 into 0.
@@ -301,13 +302,9 @@ impl ActivationOptions {
             report.say(format!("{} of {wanted} pictures", pictures.len()));
         }
         report.set("layer", self.layer.as_str());
-        let rows = pictures.iter().map(|picture| {
-            let indices = match &picture.filters {
-                vis::losses::Filters::These(indices) => json!(indices),
-                _ => json!("all"),
-            };
+        let rows = pictures.iter().zip(filters).map(|(picture, filters)| {
             json!({
-                "filters": indices,
+                "filters": filters,
                 "label": picture.label,
                 "before": picture.before,
                 "after": picture.after,
