@@ -22,6 +22,7 @@ mod content;
 mod realism;
 mod reference;
 mod regularizers;
+mod resemblance;
 mod score;
 mod style;
 
@@ -38,12 +39,13 @@ pub use caricature::Caricature;
 pub use content::Content;
 pub use realism::Realism;
 pub use regularizers::{LPNorm, TotalVariation};
+pub use resemblance::Resemblance;
 pub use style::Style;
 
 /// One thing wanted of an image: the lower, the more of it.
 ///
 /// Losses are per image: a batch of 64 images is 64 independent runs, so a loss must not average over
-/// the batch.
+/// the batch. The one exception is [`Resemblance`], which compares its images.
 ///
 /// ```
 /// use burn::tensor::Tensor;

@@ -166,9 +166,9 @@ pub trait Model: Send + Sync {
         false
     }
 
-    /// The settings of activation maximisation that suit this network.
+    /// The settings of activation maximisation that suit this network; by default those for [its input](Preset::for_input).
     fn preset(&self) -> Preset {
-        Preset::default()
+        Preset::for_input(self.input())
     }
 
     /// The table of layers, in the order of the forward pass, from one run on a black image.

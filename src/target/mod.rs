@@ -30,6 +30,7 @@ use score::{Kind, Score, weighted};
 /// | [`class`](Self::class) | the class's logit |
 /// | [`predicted`](Self::predicted) | the largest logit, of each image its own |
 /// | [`probability`](Self::probability) | the softmax of the logits at the class; of a single logit, its sigmoid |
+/// | [`log_odds`](Self::log_odds) | the class's logit over the others: `ln(p / (1 − p))` |
 /// | [`channel`](Self::channel), [`channels`](Self::channels) | the mean of a channel of any layer; the sum over several |
 /// | [`layer`](Self::layer), [`energy`](Self::energy) | the mean of a layer; of its squares |
 /// | [`neuron`](Self::neuron) | one position of a channel |
@@ -37,6 +38,7 @@ use score::{Kind, Score, weighted};
 /// | [`direction`](Self::direction), [`direction_at`](Self::direction_at) | the projection of the channels on a vector |
 /// | [`likeness`](Self::likeness) | the cosine similarity of the channels to an embedding |
 /// | [`function`](Self::function), [`map`](Self::map) | any function of the logits; of an activation |
+/// | [`interpolated`](Self::interpolated) | from one target to another, image by image |
 /// | `a + b`, `a - b`, `0.5 * a`, `-a` | sums of these, from the same or from different layers |
 ///
 /// Classes are read from [`Model::logits`], or from the last layer where the model does not say;
@@ -90,6 +92,14 @@ impl Target {
     /// For methods without gradients, such as [`Rise`](crate::attribution::Rise).
     pub fn probability(class: usize) -> Self {
         Self::new(Kind::Probability(class))
+    }
+
+    /// The log-odds of a class: `ln(p / (1 − p))` of its probability, which is its logit over the others,
+    /// `z − ln Σ e^{z_other}`.
+    ///
+    /// It tells a class from those that it is mistaken for, and has a gradient however sure the network is.
+    pub fn log_odds(class: usize) -> Self {
+        Self::new(Kind::LogOdds(class))
     }
 
     /// The same with [probabilities](Self::probability) in place of the logits of single classes; other scores are
@@ -313,6 +323,25 @@ impl Target {
             }
         }
         Self(Wanted::PerImage(sums))
+    }
+
+    /// From one target to another over a batch of images: `(1 − t)·from + t·to` with `t` from 0 to 1.
+    ///
+    /// With [`Resemblance::by_place`](crate::losses::Resemblance::by_place) under a negative weight the images show how one
+    /// turns into the other.
+    ///
+    /// ```
+    /// use vis::Target;
+    /// let steps = Target::interpolated(Target::class(3), Target::class(1), 3);
+    /// assert_eq!(steps.to_string(), "class 3; 0.5 × class 3 + 0.5 × class 1; class 1");
+    /// ```
+    pub fn interpolated(from: Self, to: Self, images: usize) -> Self {
+        let step = |image: usize| match image as f32 / images.saturating_sub(1).max(1) as f32 {
+            0.0 => from.clone(),
+            1.0 => to.clone(),
+            t => (1.0 - t) * from.clone() + t * to.clone(),
+        };
+        Self::per_image((0..images).map(step))
     }
 
     /// Reads the score from this layer instead of the logits.

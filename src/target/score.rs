@@ -28,6 +28,7 @@ pub(super) enum Kind {
     /// The mean of the squares.
     Energy,
     Probability(usize),
+    LogOdds(usize),
     Neuron([usize; 3]),
     Mask(usize, Arc<Array2<f32>>),
     Direction(Arc<Vec<f32>>, Option<[usize; 2]>),
@@ -103,6 +104,21 @@ impl Kind {
             Self::Probability(class) => {
                 of.within("class", *class, channels)?;
                 probabilities(means()).narrow(1, *class, 1).reshape([len])
+            }
+            Self::LogOdds(class) => {
+                of.within("class", *class, channels)?;
+                if channels < 2 {
+                    return Err(Error::invalid("the log-odds of a class", "two classes at least", channels));
+                }
+                let means = means();
+                let own = means.clone().narrow(1, *class, 1);
+                let mut apart = vec![0.0; channels];
+                apart[*class] = -1e30;
+                let apart = Tensor::<2>::from_data(TensorData::new(apart, [1, channels]), &of.map.device());
+                let others = means + apart;
+                let most = others.clone().detach().max_dim(1);
+                let others = (others - most.clone()).exp().sum_dim(1).log() + most;
+                (own - others).reshape([len])
             }
             Self::Neuron([channel, row, column]) => {
                 of.channel(*channel)?;
@@ -203,6 +219,7 @@ impl fmt::Display for Score {
             Kind::Mean => f.write_str("mean")?,
             Kind::Energy => f.write_str("energy")?,
             Kind::Probability(class) => write!(f, "probability of class {class}")?,
+            Kind::LogOdds(class) => write!(f, "log-odds of class {class}")?,
             Kind::Neuron([channel, row, column]) => {
                 write!(f, "channel {channel} at row {row}, column {column}")?;
             }
@@ -219,7 +236,11 @@ impl fmt::Display for Score {
             (None, _)
             | (
                 _,
-                Kind::Predicted(_) | Kind::Probability(_) | Kind::Function(_) | Kind::Channels("class", _),
+                Kind::Predicted(_)
+                | Kind::Probability(_)
+                | Kind::LogOdds(_)
+                | Kind::Function(_)
+                | Kind::Channels("class", _),
             ) => Ok(()),
             (Some(layer), _) => write!(f, " of `{layer}`"),
         }
@@ -243,7 +264,9 @@ impl PartialEq for Kind {
             (Self::Mean, Self::Mean) | (Self::Energy, Self::Energy) => true,
             (Self::Predicted(one), Self::Predicted(two)) => one == two,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
-            (Self::Probability(one), Self::Probability(two)) => one == two,
+            (Self::Probability(one), Self::Probability(two)) | (Self::LogOdds(one), Self::LogOdds(two)) => {
+                one == two
+            }
             (Self::Neuron(one), Self::Neuron(two)) => one == two,
             (Self::Mask(one, mask), Self::Mask(two, other)) => one == two && mask == other,
             (Self::Direction(one, at), Self::Direction(two, place)) => one == two && at == place,
@@ -263,6 +286,7 @@ impl fmt::Debug for Kind {
             Self::Energy => f.write_str("Energy"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
+            Self::LogOdds(class) => f.debug_tuple("LogOdds").field(class).finish(),
             Self::Neuron(place) => f.debug_tuple("Neuron").field(place).finish(),
             Self::Mask(channel, mask) => f.debug_tuple("Mask").field(channel).field(&mask.dim()).finish(),
             Self::Direction(vector, at) => f.debug_tuple("Direction").field(&vector.len()).field(at).finish(),

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
-use ndarray::Axis;
+use ndarray::{Axis, s};
 
 use super::activations::{Activation, Activations, Unfinished};
+use super::relative::Relative;
 use crate::callbacks::Print;
 use crate::gradient::Gradient;
-use crate::losses::{ActivationMaximization, LPNorm, Losses, TotalVariation};
-use crate::model::{Model, Preset};
+use crate::losses::{ActivationMaximization, Content, LPNorm, Losses, Resemblance, TotalVariation};
+use crate::model::{Model, Preset, Prior};
 use crate::optimizer::{Minimized, Optimizer, Step};
 use crate::progress::{Progress, Watcher};
 use crate::target::{Goal, Target};
@@ -43,6 +44,8 @@ pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) 
         model,
         layer: layer.into(),
         targets: None,
+        diverse: 1,
+        nearness: None,
         labels: None,
         preset: model.preset(),
         size: None,
@@ -56,11 +59,16 @@ pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) 
     }
 }
 
+/// The weight of the resemblance of diverse pictures, in units of their activation.
+const DIVERSITY: f32 = 0.5;
+
 /// The settings of [`visualize_activation`]; [`run`](Self::run) makes the pictures.
 pub struct VisualizeActivation<'a> {
     model: &'a dyn Model,
     layer: String,
     targets: Option<Vec<Target>>,
+    diverse: usize,
+    nearness: Option<f32>,
     labels: Option<Vec<String>>,
     preset: Preset,
     size: Option<(usize, usize)>,
@@ -106,7 +114,64 @@ impl<'a> VisualizeActivation<'a> {
         self
     }
 
-    /// One caption a picture. Default: the names of the classes if the layer holds class scores and the model knows
+    /// Makes so many pictures of each target, which differ from each other: several faces of one unit, in a row. Default 1.
+    ///
+    /// Each starts from other noise, and what the last map up to the target's layer sees in it is kept from
+    /// [resembling](crate::losses::Resemblance) what it sees in the others, at little cost to the activation. They are made
+    /// in one batch, whatever the [memory limit](Self::memory_limit).
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).diverse(3);
+    /// let pictures = run.max_iter(2).run()?;
+    /// assert_eq!(pictures.len(), 6);
+    /// assert_eq!(pictures[4].label, "Filter 3, 2 of 3");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    #[doc(alias = "diversity")]
+    pub fn diverse(mut self, pictures: usize) -> Self {
+        self.diverse = pictures;
+        self
+    }
+
+    /// Accentuates a photo, `[1, channels, height, width]`: shows what in it excites each target, made stronger.
+    ///
+    /// Starts from the photo, and keeps what a layer in the middle sees near to what it sees there: `nearness` is the weight
+    /// of that distance, relative to the photo's own features, in units of the activation. 1 is a beginning; 0 lets go of the
+    /// photo. Random transforms of the preset are left out, which would move the image against the photo, and the
+    /// pictures get a [transparency](Activation::transparency): they are opaque where the photo was changed for the target.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).accentuate(photo.clone(), 1.0);
+    /// let pictures = run().max_iter(20).run()?;
+    /// assert!(pictures[0].after > pictures[0].before); // than in the photo
+    /// assert_eq!(pictures[0].transparency.as_ref().unwrap().dim(), (8, 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// Source: Hamblin et al. 2024, *Feature Accentuation: Revealing 'What' Features Respond to in Natural Images*, arXiv
+    /// 2402.10039.
+    pub fn accentuate(mut self, photo: Tensor<4>, nearness: f32) -> Self {
+        let decay = match self.preset.prior {
+            Prior::Fourier { decay } => decay,
+            Prior::Pixels | Prior::Phase => 1.0,
+        };
+        self.preset = Preset {
+            prior: Prior::Fourier { decay },
+            learning_rate: 0.02,
+            max_iter: 100,
+            transparency: true,
+            noise: 0.02,
+            ..self.preset.still()
+        };
+        self.nearness = Some(nearness);
+        self.seed_img(photo)
+    }
+
+    /// One caption a picture, or of [several](Self::diverse) that differ. Default: the names of the classes if the layer holds class scores and the model knows
     /// them, else `Filter` and the indices.
     ///
     /// ```
@@ -394,6 +459,9 @@ impl<'a> VisualizeActivation<'a> {
         let targets: Vec<Target> =
             targets.into_iter().map(|target| target.or_in_layer(&self.layer, "filter")).collect();
         self.check(&targets, |layer| Ok(table[depth_of(layer)?].shape[0]))?;
+        let asked = targets.len();
+        let targets: Vec<Target> =
+            targets.into_iter().flat_map(|target| vec![target; self.diverse]).collect();
 
         let mut depth = 0;
         for layer in
@@ -409,11 +477,22 @@ impl<'a> VisualizeActivation<'a> {
         let share = own_height as f64 * own_width as f64 / (height * width).max(1) as f64;
         let bytes = (3.0 * bytes as f64 * share) as usize; // saturates
         let batch = (self.memory_limit / bytes.max(1)).clamp(1, targets.len().max(1));
+        let batch = (batch / self.diverse).max(1) * self.diverse;
+        // The last map up to the deepest target's layer, for what the pictures have in common; the one in the middle, for
+        // what they have in common with a photo.
+        let maps: Vec<&str> = table[..=depth]
+            .iter()
+            .filter(|layer| layer.shape[1..].iter().product::<usize>() > 1)
+            .map(|layer| layer.name.as_str())
+            .collect();
+        let places = [maps.len().saturating_sub(1), maps.len() / 2];
+        let [last, middle] =
+            places.map(|place| maps.get(place).map_or_else(|| self.layer.clone(), |&map| map.to_owned()));
         let repetitions = repetitions(&targets);
 
         let mut pictures = Vec::with_capacity(targets.len());
         for (number, chunk) in targets.chunks(batch).enumerate() {
-            match self.run_batch(number, number * batch, chunk, &repetitions) {
+            match self.run_batch(number, number * batch, chunk, &repetitions, [&last, &middle]) {
                 Ok((made, broken_off)) => {
                     pictures.extend(made);
                     if broken_off {
@@ -422,7 +501,7 @@ impl<'a> VisualizeActivation<'a> {
                 }
                 Err(error) => {
                     let made = Activations { layer: self.layer, pictures };
-                    return Err(Unfinished { source: Box::new(error), made, of: targets.len() });
+                    return Err(Unfinished { source: Box::new(error), made, of: targets.len().max(asked) });
                 }
             }
         }
@@ -436,14 +515,33 @@ impl<'a> VisualizeActivation<'a> {
         first: usize,
         targets: &[Target],
         repetitions: &[usize],
+        [last, middle]: [&str; 2],
     ) -> Result<(Vec<Activation>, bool)> {
         let of = repetitions.len();
-        let wanted = ActivationMaximization::from(Target::per_image(targets.iter().cloned()));
+        let plain = ActivationMaximization::from(Target::per_image(targets.iter().cloned()));
+        let wanted = Target::per_image(targets.iter().map(|target| self.with_odds(target)));
+        let wanted = ActivationMaximization::from(wanted);
         let losses = crate::losses![
             (wanted.clone(), self.preset.act_max_weight),
             (LPNorm::new(self.preset.lp_norm_p)?, self.preset.lp_norm_weight),
             (TotalVariation::default(), self.preset.tv_weight),
         ];
+        let mut losses = losses;
+        if self.diverse > 1 {
+            let groups = (first..first + targets.len()).map(|picture| picture / self.diverse).collect();
+            let loss = Resemblance::new(last).within(groups);
+            losses =
+                losses.with(Relative { loss, to: wanted.clone() }, DIVERSITY * self.preset.act_max_weight);
+        }
+        if let (Some(nearness), Some(photo)) = (self.nearness, &self.seed_img) {
+            let photos = match photo.dims()[0] {
+                1 => photo.clone().repeat_dim(0, targets.len()),
+                _ => photo.clone().narrow(0, first, targets.len()),
+            };
+            let loss = Content::new(self.model, photos, middle)?;
+            losses =
+                losses.with(Relative { loss, to: wanted.clone() }, nearness * self.preset.act_max_weight);
+        }
         let mut optimizer = Optimizer::new(self.model, losses).seed(self.seed);
         optimizer = match &self.seed_img {
             None => {
@@ -467,7 +565,7 @@ impl<'a> VisualizeActivation<'a> {
             optimizer = configure(optimizer);
         }
 
-        let only = Losses::from(wanted);
+        let only = Losses::from(plain);
         let measure = Gradient::new(self.model, &only);
         let mut steps = optimizer.steps()?;
         let bounded = steps.is_bounded();
@@ -498,6 +596,7 @@ impl<'a> VisualizeActivation<'a> {
         };
         let unmoved = watch.map_or_else(|| vec![false; targets.len()], |watch| watch.unmoved(&result));
         let images = result.array();
+        let transparency = result.transparency.clone().map(crate::host::array4);
         let made = targets.iter().enumerate().map(|(index, target)| Activation {
             target: target.clone(),
             label: self.label(first + index, target),
@@ -505,11 +604,23 @@ impl<'a> VisualizeActivation<'a> {
             before: 0.0 - before[index], // never −0
             after: 0.0 - after[index],
             losses: result.losses.of_image(index),
+            transparency: transparency.as_ref().map(|all| all.slice(s![index, 0, .., ..]).to_owned()),
             dead: unmoved[index] && after[index] == before[index],
             bounded,
             range: self.model.input().range(),
         });
         Ok((made.collect(), broken_off))
+    }
+
+    /// A class with its log-odds, as the preset weighs them; any other target as it is.
+    fn with_odds(&self, target: &Target) -> Target {
+        match target.filters() {
+            Some((layer, classes)) if self.preset.odds != 0.0 && self.model.logits() == Some(layer) => {
+                let odds = |class: &usize| self.preset.odds * Target::log_odds(*class).in_layer(layer);
+                target.clone() + classes.iter().map(odds).sum()
+            }
+            _ => target.clone(),
+        }
     }
 
     fn report(&mut self, step: &Step, first: usize, batch: usize, of: usize) -> ControlFlow<()> {
@@ -524,6 +635,9 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     fn check(&self, targets: &[Target], channels: impl Fn(&str) -> Result<usize>) -> Result<()> {
+        if self.diverse == 0 {
+            return Err(Error::invalid("the number of diverse pictures", "1 or more", 0));
+        }
         if targets.is_empty() {
             return Err(Error::invalid("the filters", "at least one entry", "none"));
         }
@@ -545,7 +659,7 @@ impl<'a> VisualizeActivation<'a> {
         };
         match (&self.labels, &self.seed_img) {
             (Some(labels), _) if labels.len() != targets.len() => one_each("the labels", labels.len()),
-            (_, Some(images)) if ![1, targets.len()].contains(&images.dims()[0]) => {
+            (_, Some(images)) if ![1, targets.len() * self.diverse].contains(&images.dims()[0]) => {
                 one_each("the seed images", images.dims()[0])
             }
             _ => Ok(()),
@@ -563,6 +677,14 @@ impl<'a> VisualizeActivation<'a> {
     }
 
     fn label(&self, index: usize, target: &Target) -> String {
+        let label = self.label_of(index / self.diverse, target);
+        match self.diverse {
+            1 => label,
+            of => format!("{label}, {} of {of}", index % of + 1),
+        }
+    }
+
+    fn label_of(&self, index: usize, target: &Target) -> String {
         if let Some(labels) = &self.labels {
             return labels[index].clone();
         }

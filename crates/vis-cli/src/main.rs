@@ -17,6 +17,7 @@ mod failure;
 mod filters;
 mod host;
 mod inspect;
+mod judge;
 mod limits;
 mod memory;
 mod network;
