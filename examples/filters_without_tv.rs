@@ -25,7 +25,7 @@ fn main() -> vis::Result<()> {
         for picture in made.iter() {
             println!("{layer} {:12} {:9.3} → {:9.3}", picture.label, picture.before, picture.after);
             let dead = if picture.dead { " (dead)" } else { "" };
-            captions.push(format!("{layer}: {}{dead}", picture.filters));
+            captions.push(format!("{layer}: {}{dead}", picture.label));
             pictures.push(picture.picture()?);
         }
     }

@@ -11,9 +11,10 @@
 
 mod common;
 
+use vis::model::UpdateRule;
 use vis::model::Vgg16;
 use vis::picture::{from_tensor, load, to_tensor};
-use vis::visualization::{Descent, style_transfer};
+use vis::visualization::style_transfer;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let painting = to_tensor(&at_most(argument(1, "images/photos/starry_night.jpg"))?, &model)?;
     let mut transfer = style_transfer(&model, photo, painting);
     if let Some(descent) = arguments.get(4) {
-        transfer = transfer.descent(if descent == "lbfgs" { Descent::Lbfgs } else { Descent::Adam });
+        transfer = transfer.update(if descent == "lbfgs" { UpdateRule::Lbfgs } else { UpdateRule::Adam });
     }
     if let Some(steps) = arguments.get(5) {
         transfer = transfer.max_iter(steps.parse()?);

@@ -46,6 +46,7 @@ pub struct Gradient<'a, M: Model + ?Sized> {
     at: At,
     /// Whether the gradient pass was compared with a plain one before, or needs not be.
     compared: bool,
+    in_two_stages: bool,
 }
 
 /// What the gradient is with respect to.
@@ -71,6 +72,8 @@ pub struct Evaluation {
     pub value: Tensor<4>,
     /// The image, before any transform.
     pub image: Tensor<4>,
+    /// The gradient with respect to the image, where the run asked for it.
+    pub(crate) at_image: Option<Tensor<4>>,
     /// The name of the layer that the gradient is with respect to, if it is one.
     pub layer: Option<String>,
     /// Whether operations that have a gradient lead from [`value`](Self::value) to the losses at all. Where they do and
@@ -100,7 +103,15 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// ```
     pub fn new(model: &'a M, losses: &'a Losses) -> Self {
         let compared = model.is_frozen();
-        Self { model, losses, rule: Rule::Plain, descending: false, at: At::Image, compared }
+        Self {
+            model,
+            losses,
+            rule: Rule::Plain,
+            descending: false,
+            at: At::Image,
+            compared,
+            in_two_stages: false,
+        }
     }
 
     /// Sets the backward rule at rectifiers.
@@ -183,11 +194,18 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// gradient is taken, [`Error::UnusedLayer`] for a layer on which what comes after it does
     /// not depend, and whatever a loss finds.
     pub fn evaluate(&self, image: Tensor<4>) -> Result<Evaluation> {
-        self.evaluate_through(image, |image| (image.clone(), image))
+        self.evaluate_through(image, |image| image, |image| image)
     }
 
-    /// The same through a decoder: the gradient is with respect to `variable`, and `decode` gives the image
-    /// that the losses see and the one that the model sees, both by differentiable operations.
+    /// Takes the gradient with respect to the decoded image as well, in two stages: that of the losses, then that of
+    /// decoding.
+    pub(crate) fn in_two_stages(mut self, wanted: bool) -> Self {
+        self.in_two_stages = wanted;
+        self
+    }
+
+    /// The same through a decoder: the gradient is with respect to `variable`, `decode` gives the image that the losses see
+    /// and `view` the one that the model sees of it, both by differentiable operations.
     ///
     /// # Errors
     ///
@@ -195,12 +213,35 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     pub(crate) fn evaluate_through(
         &self,
         variable: Tensor<4>,
-        decode: impl FnOnce(Tensor<4>) -> (Tensor<4>, Tensor<4>),
+        decode: impl FnOnce(Tensor<4>) -> Tensor<4>,
+        view: impl FnOnce(Tensor<4>) -> Tensor<4>,
+    ) -> Result<Evaluation> {
+        if !(self.in_two_stages && self.at == At::Image) {
+            return self.evaluate_once(variable, decode, view);
+        }
+        let leaf = variable.inner().autodiff().require_grad();
+        let image = decode(leaf.clone());
+        let mut evaluation = self.evaluate_once(image.clone().inner(), |image| image, view)?;
+        let pulled = (image * evaluation.gradient.clone().autodiff()).sum();
+        let gradient = if pulled.is_tracked() { leaf.grad_remove(&mut pulled.backward()) } else { None };
+        let value = leaf.inner();
+        evaluation.at_image = Some(evaluation.gradient);
+        evaluation.gradient = gradient.map_or_else(|| value.zeros_like(), Tensor::inner);
+        evaluation.value = value;
+        Ok(evaluation)
+    }
+
+    fn evaluate_once(
+        &self,
+        variable: Tensor<4>,
+        decode: impl FnOnce(Tensor<4>) -> Tensor<4>,
+        view: impl FnOnce(Tensor<4>) -> Tensor<4>,
     ) -> Result<Evaluation> {
         self.losses.check()?;
         let leaf = variable.inner().autodiff();
         let leaf = if self.at == At::Image { leaf.require_grad() } else { leaf };
-        let (image, seen) = decode(leaf.clone());
+        let image = decode(leaf.clone());
+        let seen = view(image.clone());
 
         let (scene, leaf, layer, after) = {
             let mut taps = self.taps();
@@ -243,6 +284,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
             gradient: gradient.map_or_else(|| value.zeros_like(), Tensor::inner),
             value,
             image: image.inner(),
+            at_image: None,
             layer,
             connected,
         })

@@ -260,6 +260,74 @@ impl Transform for Scale {
     }
 }
 
+/// Shows a part of the image, enlarged to the size of the whole: the share of each side is drawn between two, the
+/// place anywhere inside. Bilinear.
+///
+/// ```
+/// use vis::transforms::{Crop, Transform};
+/// let image = vis::random::noise([1, 3, 9, 7], (0.0, 1.0), 0, 0, &Default::default());
+/// let part = Crop { from: 0.3, to: 0.6 }.apply(image, &mut vis::random::stream(0, 0));
+/// assert_eq!(part.dims(), [1, 3, 9, 7]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crop {
+    /// The smallest share of a side.
+    pub from: f32,
+    /// The largest.
+    pub to: f32,
+}
+
+impl Transform for Crop {
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
+        let [_, _, height, width] = image.dims();
+        let share = self.from + (self.to - self.from) * random.random::<f32>();
+        let mut along = |side: usize| {
+            let first = (1.0 - share) * side as f32 * random.random::<f32>();
+            Weights::at(side, side, |to| first + (to as f32 + 0.5) * share - 0.5)
+        };
+        let (rows, columns) = (along(height), along(width));
+        resample::tensor(image, &rows, &columns)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.from > 0.0 && self.from <= self.to && self.to <= 1.0 {
+            return Ok(());
+        }
+        let got = format!("{} to {}", self.from, self.to);
+        Err(Error::invalid("a crop", "two shares of a side, above 0 and up to 1, the smaller first", got))
+    }
+}
+
+/// Adds normal noise of this standard deviation, in the model's input range.
+///
+/// ```
+/// use vis::transforms::{Noise, Transform};
+/// let flat = burn::tensor::Tensor::<4>::ones([1, 3, 40, 40], &Default::default());
+/// let noisy = Noise(0.1).apply(flat.clone(), &mut vis::random::stream(0, 0));
+/// let deviation = (noisy - flat).square().mean().sqrt().into_scalar::<f32>();
+/// assert!((deviation - 0.1).abs() < 0.01);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noise(pub f32);
+
+impl Transform for Noise {
+    fn apply(&self, image: Tensor<4>, random: &mut Stream) -> Tensor<4> {
+        let [_, channels, height, width] = image.dims();
+        let mut values = crate::random::normal(random, channels * height * width);
+        values.iter_mut().for_each(|value| *value *= self.0);
+        let noise = TensorData::new(values, [1, channels, height, width]);
+        let noise = Tensor::<4>::from_data(noise, &image.device());
+        image + noise
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.0 >= 0.0 && self.0.is_finite() {
+            return Ok(());
+        }
+        Err(Error::invalid("the noise of views", "a finite deviation of 0 or more", self.0))
+    }
+}
+
 /// Turns about the centre by an angle in degrees drawn from a list, keeping the size: corners are filled
 /// with the pixels at the edge. Bilinear.
 ///

@@ -36,37 +36,20 @@ use crate::target::Target;
 #[derive(Debug, Clone)]
 pub struct ActivationMaximization(Target);
 
-/// One or several filters of a layer that are maximised together in one picture, or all of them.
-///
-/// Made from an index, or from an array, slice or vector of indices.
-///
-/// ```
-/// use vis::losses::Filters;
-/// assert_eq!(Filters::from(3).to_string(), "3");
-/// assert_eq!(Filters::from([20, 71]).to_string(), "20, 71");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filters {
-    /// These, jointly.
-    These(Vec<usize>),
-    /// Every filter of the layer, jointly: the mean over the whole activation.
-    All,
-}
-
 impl ActivationMaximization {
-    /// Maximises the same filters in every image of the batch.
+    /// Maximises the same filters in every image of the batch: one index, or a list of indices. In general, scores of a
+    /// target that name no layer are read from this one.
     #[doc(alias = "filter_indices")]
-    pub fn new(layer: impl Into<String>, filters: impl Into<Filters>) -> Self {
-        Self(filters.into().of(&layer.into()))
+    pub fn new(layer: impl Into<String>, filters: impl Into<Target>) -> Self {
+        Self(filters.into().or_in_layer(&layer.into(), "filter"))
     }
 
     /// Maximises other filters in each image of the batch: the first entry in the first image, and so on.
-    pub fn per_image<F: Into<Filters>>(
+    pub fn per_image<F: Into<Target>>(
         layer: impl Into<String>,
         filters: impl IntoIterator<Item = F>,
     ) -> Self {
-        let layer = layer.into();
-        Self(Target::per_image(filters.into_iter().map(|filters| filters.into().of(&layer))))
+        Self::new(layer, Target::per_image(filters.into_iter().map(Into::into)))
     }
 
     /// Maximises any target. The model says which layer holds the class scores, for a target that names none.
@@ -88,9 +71,18 @@ impl ActivationMaximization {
     }
 }
 
+impl From<Target> for ActivationMaximization {
+    /// Maximises a target that names its layers; see [`of`](Self::of) for one that does not.
+    fn from(target: Target) -> Self {
+        Self(target)
+    }
+}
+
 impl Loss for ActivationMaximization {
     fn name(&self) -> String {
-        "activation maximization".into()
+        self.0
+            .energy_of()
+            .map_or_else(|| "activation maximization".into(), |layer| format!("energy of {layer}"))
     }
 
     fn layers(&self) -> Vec<String> {
@@ -100,50 +92,5 @@ impl Loss for ActivationMaximization {
 
     fn build_loss(&self, scene: &Scene) -> Result<Tensor<1>> {
         Ok(self.0.goal()?.build_loss(scene)?.neg())
-    }
-}
-
-impl Filters {
-    /// These filters of a layer as a target.
-    pub(crate) fn of(&self, layer: &str) -> Target {
-        match self {
-            Self::All => Target::layer(layer),
-            Self::These(filters) => Target::filters(layer, filters.iter().copied()),
-        }
-    }
-}
-
-impl From<usize> for Filters {
-    fn from(index: usize) -> Self {
-        Self::These(vec![index])
-    }
-}
-
-impl<const N: usize> From<[usize; N]> for Filters {
-    fn from(indices: [usize; N]) -> Self {
-        Self::These(indices.to_vec())
-    }
-}
-
-impl From<&[usize]> for Filters {
-    fn from(indices: &[usize]) -> Self {
-        Self::These(indices.to_vec())
-    }
-}
-
-impl From<Vec<usize>> for Filters {
-    fn from(indices: Vec<usize>) -> Self {
-        Self::These(indices)
-    }
-}
-
-impl std::fmt::Display for Filters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::These(indices) => {
-                f.write_str(&indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-            }
-        }
     }
 }

@@ -42,11 +42,11 @@ impl BestMatch {
     /// Wants the layer to see things out of this guide, `[1, channels, height, width]`.
     ///
     /// ```
-    /// use vis::{gradient::Gradient, losses::{BestMatch, LayerEnergy}, Model};
+    /// use vis::{gradient::Gradient, losses::{ActivationMaximization, BestMatch}, Model, Target};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let guide = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let matched = BestMatch::new(&model, guide.clone(), "conv2")?.into();
-    /// let energy = LayerEnergy::new("conv2").into();
+    /// let energy = ActivationMaximization::from(Target::energy("conv2")).into();
     /// let value = |losses| Gradient::new(&model, losses).values(guide.clone()).map(|values| values.totals()[0]);
     /// // In the guide itself every position matches at least as well as with itself.
     /// assert!(value(&matched)? <= value(&energy)? + 1e-6);

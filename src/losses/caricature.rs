@@ -44,11 +44,11 @@ impl Caricature {
     /// image of the batch.
     ///
     /// ```
-    /// use vis::{gradient::Gradient, losses::{Caricature, LayerEnergy}, Model};
+    /// use vis::{gradient::Gradient, losses::{ActivationMaximization, Caricature}, Model, Target};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 0, 0, &model.device());
     /// let caricature = Caricature::new(&model, photo.clone(), "conv2")?.into();
-    /// let energy = LayerEnergy::new("conv2").into();
+    /// let energy = ActivationMaximization::from(Target::energy("conv2")).into();
     /// let value = |losses| Gradient::new(&model, losses).values(photo.clone()).map(|values| values.totals()[0]);
     /// // For the photo itself it is what the layer sees at all.
     /// assert!((value(&caricature)? / value(&energy)? - 1.0).abs() < 1e-4);

@@ -19,10 +19,10 @@ mod activation_maximization;
 mod best_match;
 mod caricature;
 mod content;
-mod layer_energy;
 mod realism;
 mod reference;
 mod regularizers;
+mod resemblance;
 mod score;
 mod style;
 
@@ -33,19 +33,19 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Error, Result};
 
-pub use activation_maximization::{ActivationMaximization, Filters};
+pub use activation_maximization::ActivationMaximization;
 pub use best_match::BestMatch;
 pub use caricature::Caricature;
 pub use content::Content;
-pub use layer_energy::LayerEnergy;
 pub use realism::Realism;
 pub use regularizers::{LPNorm, TotalVariation};
+pub use resemblance::Resemblance;
 pub use style::Style;
 
 /// One thing wanted of an image: the lower, the more of it.
 ///
 /// Losses are per image: a batch of 64 images is 64 independent runs, so a loss must not average over
-/// the batch.
+/// the batch. The one exception is [`Resemblance`], which compares its images.
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -270,9 +270,11 @@ impl Losses {
     /// The layers that the losses that count read, in order, each once.
     ///
     /// ```
-    /// use vis::losses::{ActivationMaximization, LayerEnergy, TotalVariation};
-    /// let losses = vis::losses![(LayerEnergy::new("conv2"), 1.0), (TotalVariation::default(), 1.0)];
-    /// let losses = losses.with(LayerEnergy::new("conv1"), 1.0).with(ActivationMaximization::new("conv2", 0), 1.0);
+    /// use vis::Target;
+    /// use vis::losses::{ActivationMaximization, TotalVariation};
+    /// let energy = |layer| ActivationMaximization::from(Target::energy(layer));
+    /// let losses = vis::losses![(energy("conv2"), 1.0), (TotalVariation::default(), 1.0)];
+    /// let losses = losses.with(energy("conv1"), 1.0).with(ActivationMaximization::new("conv2", 0), 1.0);
     /// assert_eq!(losses.layers(), ["conv2", "conv1"]);
     /// ```
     pub fn layers(&self) -> Vec<String> {

@@ -63,7 +63,7 @@
 //! let norm = BatchNormConfig::new(3).init(&device);
 //! let training = Normalized { norm: norm.clone(), input: InputSpec::rgb(8, 8) };
 //! let frozen = Normalized { norm: norm.freeze(), input: InputSpec::rgb(8, 8) };
-//! let losses = vis::losses::LayerEnergy::new("norm").into();
+//! let losses = vis::losses::ActivationMaximization::from(vis::Target::energy("norm")).into();
 //! let image = frozen.input().zeros(&device) + 90.0;
 //! assert!(Gradient::new(&frozen, &losses).evaluate(image.clone()).is_ok());
 //! assert!(matches!(Gradient::new(&training, &losses).evaluate(image), Err(vis::Error::Training { .. })));
@@ -166,9 +166,9 @@ pub trait Model: Send + Sync {
         false
     }
 
-    /// The settings of activation maximisation that suit this network.
+    /// The settings of activation maximisation that suit this network; by default those for [its input](Preset::for_input).
     fn preset(&self) -> Preset {
-        Preset::default()
+        Preset::for_input(self.input())
     }
 
     /// The table of layers, in the order of the forward pass, from one run on a black image.

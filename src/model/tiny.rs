@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
 
-use super::{InputSpec, Model, Stop, Taps};
+use super::{InputSpec, Model, Preset, Stop, Taps};
 
 /// A network of two convolutions and a dense layer with fixed weights, for examples and for trying a loss.
 ///
@@ -87,5 +87,10 @@ impl Model for Tiny {
 
     fn logits(&self) -> Option<&str> {
         Some("logits")
+    }
+
+    /// Those of keras-vis, whose numbers are easy to follow.
+    fn preset(&self) -> Preset {
+        Preset::keras_vis()
     }
 }

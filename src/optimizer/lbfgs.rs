@@ -85,7 +85,11 @@ impl Lbfgs {
         if !(longest > 0.0 && longest.is_finite()) {
             return Err(Error::invalid("the longest step of L-BFGS", "a finite number above 0", longest));
         }
-        Ok(Self { longest, history: 10, pairs: VecDeque::new(), scale: None, last: None })
+        Ok(Self::within(longest))
+    }
+
+    pub(super) fn within(longest: f32) -> Self {
+        Self { longest, history: 10, pairs: VecDeque::new(), scale: None, last: None }
     }
 
     /// Sets the number of pairs kept, 1 or more. Default 10.

@@ -12,7 +12,8 @@ pub struct Minimized {
     /// and not clipped to it. It is the very image whose loss is [`best_loss`](Self::best_loss).
     ///
     /// Under transforms that loss is of one random view of it: another view has another loss, and the image whose view
-    /// was luckiest is the best.
+    /// was luckiest is the best. A [preset](crate::model::Preset::average) can ask for the image of a running mean instead,
+    /// whose loss is that without transforms.
     pub image: Tensor<4>,
     /// The gradient at that image, as the update saw it: normalised and modified; with respect to
     /// [`value`](Self::value).
@@ -28,6 +29,9 @@ pub struct Minimized {
     /// Whether the gradient was zero everywhere at every step, one a run: then nothing was followed, and the image is
     /// the start. Look for another start, an earlier layer, or a [warm-up](super::Optimizer::warm_up).
     pub zero_gradient: Vec<bool>,
+    /// How much of the run's gradient went to each place, `[batch, 1, height, width]`: the sum over the steps of its
+    /// magnitude, over the channels of the image. None unless a [preset](crate::model::Preset::transparency) asks for it.
+    pub transparency: Option<Tensor<4>>,
     /// Every weighted loss of every step, each evaluated before the step's update.
     pub losses: History,
 }

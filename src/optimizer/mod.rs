@@ -18,7 +18,7 @@ use crate::losses::Losses;
 use crate::model::{Model, Preset, UpdateRule};
 use crate::parametrization::Parametrization;
 use crate::progress::{Progress, Watcher};
-use crate::transforms::{Jitter, Rotate, Scale, Transform};
+use crate::transforms::{Crop, Jitter, Noise, Rotate, Scale, Transform};
 use crate::{Error, Result, Rule};
 
 pub use crate::gradient::modifier::GradientModifier;
@@ -27,7 +27,7 @@ pub use history::History;
 pub use lbfgs::Lbfgs;
 pub use minimized::Minimized;
 pub use steps::Steps;
-pub use update::{BurnUpdate, Normalization, RmsProp, Update};
+pub use update::{BurnUpdate, Nadam, Normalization, RmsProp, Update};
 
 use callback::Callback;
 use start::{Start, Written};
@@ -70,6 +70,9 @@ pub struct Optimizer<'a> {
     written: Written,
     /// Those of a preset, which come before the others.
     preset_transforms: Vec<Box<dyn Transform>>,
+    sizes: Vec<f32>,
+    average: f32,
+    transparency: bool,
     transforms: Vec<Box<dyn Transform>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
     progress: Option<Watcher<'a>>,
@@ -102,6 +105,9 @@ impl<'a> Optimizer<'a> {
             warm_up: 0,
             written: Written::ByPixels,
             preset_transforms: Vec::new(),
+            sizes: Vec::new(),
+            average: 0.0,
+            transparency: false,
             transforms: Vec::new(),
             callbacks: Vec::new(),
             progress: None,
@@ -126,16 +132,16 @@ impl<'a> Optimizer<'a> {
         self.max_iter = preset.max_iter;
         self.warm_up = preset.warm_up;
         self.learning_rate = preset.learning_rate;
-        match preset.update {
-            UpdateRule::RmsProp => self.update = Box::new(RmsProp::default()),
-            UpdateRule::Adam => {
-                self.update = Box::new(BurnUpdate::new(burn::optim::AdamConfig::new().build()));
-            }
-        }
+        self.moved_by(preset.update);
+        (self.average, self.transparency) = (preset.average, preset.transparency);
+        self.sizes.clone_from(&preset.sizes);
         self.written = Written::ByPreset { prior: preset.prior, frame: preset.frame };
         self.preset_transforms.clear();
         if preset.jitter != 0.0 {
             self.preset_transforms.push(Box::new(Jitter::Fraction(preset.jitter)));
+        }
+        if let Some((from, to)) = preset.crop {
+            self.preset_transforms.push(Box::new(Crop { from, to }));
         }
         if !preset.scales.is_empty() {
             self.preset_transforms.push(Box::new(Scale(preset.scales.clone())));
@@ -143,7 +149,26 @@ impl<'a> Optimizer<'a> {
         if !preset.rotations.is_empty() {
             self.preset_transforms.push(Box::new(Rotate(preset.rotations.clone())));
         }
+        if preset.noise != 0.0 {
+            let (low, high) = self.model.input().range();
+            self.preset_transforms.push(Box::new(Noise(preset.noise * (high - low))));
+        }
         self
+    }
+
+    /// Sets the update by its name, and the normalisation that it needs.
+    pub(crate) fn moved_by(&mut self, rule: UpdateRule) {
+        self.normalization = Normalization::default();
+        self.update = match rule {
+            UpdateRule::RmsProp => Box::new(RmsProp::default()),
+            UpdateRule::Adam => Box::new(BurnUpdate::new(burn::optim::AdamConfig::new().build())),
+            UpdateRule::Nadam => Box::new(Nadam::default()),
+            UpdateRule::Lbfgs => {
+                let (low, high) = self.model.input().range();
+                self.normalization = Normalization::None;
+                Box::new(Lbfgs::within(10.0 * (high - low) / 255.0))
+            }
+        };
     }
 
     /// Starts from this batch of images, `[batch, channels, height, width]`, in the model's input range,
@@ -504,6 +529,10 @@ impl<'a> Optimizer<'a> {
         let mut transforms = self.preset_transforms;
         transforms.append(&mut self.transforms);
         transforms.iter().try_for_each(|transform| transform.check())?;
+        if !(0.0..1.0).contains(&self.average) {
+            let expected = "a share of the past from 0 up to, but not including, 1";
+            return Err(Error::invalid("the average of a preset", expected, self.average));
+        }
         let range = self.model.input().range();
         let parametrization = self.written.settle(self.start.size(self.model), range);
         let (variable, repetitions) = self.start.variable(self.model, &*parametrization, self.seed)?;
@@ -523,7 +552,9 @@ impl<'a> Optimizer<'a> {
             callbacks: self.callbacks,
             progress: self.progress,
             bounds,
-            views: Views::new(transforms, repetitions, self.seed),
+            views: Views::new(transforms, repetitions, self.seed).sizes(self.sizes, self.model.input())?,
+            average: self.average,
+            transparency: self.transparency,
             variable,
         })
     }

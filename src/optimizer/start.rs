@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::model::{Model, Prior};
-use crate::parametrization::{Fourier, Framed, Parametrization, Pixels};
+use crate::parametrization::{Fourier, Framed, Parametrization, Phase, Pixels};
 use crate::{Error, Result};
 
 /// What a run starts from: images, or noise where there are none.
@@ -121,6 +121,7 @@ impl Written {
             Prior::Fourier { decay } => {
                 Box::new(Fourier::new([inside(height), inside(width)], range).with_decay(decay))
             }
+            Prior::Phase => Box::new(Phase::new([inside(height), inside(width)], range)),
         };
         match frame {
             0 => prior,

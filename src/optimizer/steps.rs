@@ -26,6 +26,10 @@ pub struct Steps<'a> {
     best: Option<Best>,
     /// The largest magnitude of each image's gradient over all steps.
     steepest: Option<Tensor<1>>,
+    /// The running mean of the variable.
+    mean: Option<Tensor<4>>,
+    /// The sum over the steps of the magnitude of the gradient with respect to the image, over its channels.
+    touched: Option<Tensor<4>>,
     /// Rows of the history that are still on the device: each loss, then the mean square of the gradient.
     unread: Vec<Tensor<2>>,
     /// Rows read, `[steps, losses + 1, batch]`.
@@ -50,6 +54,9 @@ pub(super) struct Run<'a> {
     pub(super) bounds: Option<(f32, f32)>,
     pub(super) views: Views,
     pub(super) variable: Tensor<4>,
+    /// The share of the past in the mean of the variable that is the result; 0 for the best instead.
+    pub(super) average: f32,
+    pub(super) transparency: bool,
 }
 
 /// The best so far, kept on the device so that a step waits for nothing.
@@ -64,7 +71,17 @@ impl<'a> Steps<'a> {
     pub(super) fn begin(mut run: Run<'a>) -> Result<Self> {
         run.callbacks.iter_mut().try_for_each(|callback| callback.on_begin())?;
         let (unread, read) = (Vec::new(), Vec::new());
-        Ok(Self { run, index: 0, over: false, best: None, steepest: None, unread, read })
+        Ok(Self {
+            run,
+            index: 0,
+            over: false,
+            best: None,
+            steepest: None,
+            mean: None,
+            touched: None,
+            unread,
+            read,
+        })
     }
 
     /// Ends the run and gives the best images so far and the history of the steps taken.
@@ -87,7 +104,7 @@ impl<'a> Steps<'a> {
     /// what it began.
     pub fn finish(mut self) -> Result<Minimized> {
         self.over = true;
-        if let Err(error) = self.read_and_check() {
+        if let Err(error) = self.read_and_check().and_then(|()| self.settle_on_mean()) {
             // The error that ended the run is worth more than one about its end.
             let _ = self.end(Some(&error));
             return Err(error);
@@ -107,7 +124,7 @@ impl<'a> Steps<'a> {
                 totals.iter().enumerate().fold((0, f32::INFINITY), first_lowest)
             })
             .unzip();
-        let Best { image, gradient, value, .. } = self.best.take().unwrap_or_else(|| {
+        let Best { image, gradient, value, loss } = self.best.take().unwrap_or_else(|| {
             let value = self.run.variable.clone();
             let image = self.run.parametrization.decode(value.clone());
             Best { loss: Tensor::zeros([batch], &value.device()), image, gradient: value.zeros_like(), value }
@@ -116,7 +133,32 @@ impl<'a> Steps<'a> {
             Some(steepest) => crate::host::values(steepest).into_iter().map(|most| most == 0.0).collect(),
             None => vec![false; batch],
         };
-        Ok(Minimized { image, gradient, value, best_loss, best_step, zero_gradient, losses })
+        let (mut best_loss, mut best_step): (Vec<f32>, Vec<usize>) = (best_loss, best_step);
+        if self.mean.is_some() {
+            best_loss = crate::host::values(loss);
+            best_step.fill(self.index.saturating_sub(1));
+        }
+        let transparency = self.touched.take();
+        Ok(Minimized { image, gradient, value, best_loss, best_step, zero_gradient, transparency, losses })
+    }
+
+    /// Puts the image of the mean variable in the place of the best, with its loss as the model sees it without transforms.
+    fn settle_on_mean(&mut self) -> Result<()> {
+        let Some(mean) = &self.mean else { return Ok(()) };
+        let run = &self.run;
+        let primitive = Gradient::new(run.model, &run.losses).rule(run.rule).descending().compared(true);
+        let decode = |variable| run.parametrization.decode(variable);
+        let at = primitive.evaluate_through(mean.clone(), decode, |image| image)?;
+        let loss = at.losses.total();
+        if !crate::host::values(loss.clone()).into_iter().all(f32::is_finite) {
+            self.mean = None; // the best image before it was not finite
+            return Ok(());
+        }
+        let mean_square = at.gradient.clone().square().mean_dims(&[1, 2, 3]);
+        let gradient = run.normalization.apply(at.gradient, mean_square);
+        let gradient = run.modifier.iter().fold(gradient, |gradient, modifier| modifier.apply(gradient));
+        self.best = Some(Best { loss, image: at.image, gradient, value: at.value });
+        Ok(())
     }
 
     /// The best images so far, on the device; none before the first step.
@@ -147,10 +189,25 @@ impl<'a> Steps<'a> {
         let primitive = Gradient::new(run.model, &run.losses).rule(rule).descending();
         let primitive = primitive.compared(self.index > 0);
         let first = (self.index == 0).then(|| parametrization.decode(run.variable.clone()));
-        let evaluation = primitive.evaluate_through(run.variable.clone(), |variable| {
-            let image = parametrization.decode(variable);
-            (image.clone(), views.next(image))
-        })?;
+        let primitive = primitive.in_two_stages(run.transparency);
+        let decode = |variable| parametrization.decode(variable);
+        let evaluation =
+            primitive.evaluate_through(run.variable.clone(), decode, |image| views.next(image))?;
+        if let Some(at_image) = &evaluation.at_image {
+            let here = at_image.clone().abs().sum_dim(1);
+            self.touched = Some(match self.touched.take() {
+                Some(before) => before + here,
+                None => here,
+            });
+        }
+        if run.average > 0.0 {
+            // The first images are noise: the mean begins short, and grows to its length.
+            let keep = run.average.min((1 + self.index) as f32 / (10 + self.index) as f32);
+            self.mean = Some(match self.mean.take() {
+                Some(mean) => mean * keep + evaluation.value.clone() * (1.0 - keep),
+                None => evaluation.value.clone(),
+            });
+        }
 
         if let Some(plain) = first {
             let what = "what the parametrization decodes".into();

@@ -53,6 +53,52 @@ impl Update for RmsProp {
     }
 }
 
+/// Adam with Nesterov momentum, as Keras has it:
+///
+/// ```text
+/// u_t ← 0.9 · (1 − 0.96^t / 2)        m ← m + 0.1·(g − m)        v ← v + 0.001·(g² − v)
+/// m̂ ← u_{t+1}·m / (1 − u_1⋯u_{t+1}) + (1 − u_t)·g / (1 − u_1⋯u_t)
+/// x ← x − r·m̂ / (√(v / (1 − 0.999^t)) + 1e-7)
+/// ```
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use vis::optimizer::{Nadam, Update};
+/// let one = Tensor::ones([1, 1, 1, 1], &Default::default());
+/// // At first u₁ = 0.468 and u₂ = 0.48528: m̂ = 0.048528·g / (1 − u₁·u₂) + g.
+/// let moved = Nadam::default().step(one.zeros_like(), one, 1.0);
+/// assert!((moved.into_scalar::<f32>() + 1.062788).abs() < 1e-4);
+/// ```
+///
+/// Source: Dozat 2016, *Incorporating Nesterov Momentum into Adam*; Keras, `optimizers/nadam.py`.
+#[derive(Debug, Clone, Default)]
+pub struct Nadam {
+    steps: i32,
+    /// `u_1⋯u_t`.
+    product: f64,
+    /// `m` and `v`.
+    moments: Option<(Tensor<4>, Tensor<4>)>,
+}
+
+impl Update for Nadam {
+    fn step(&mut self, variable: Tensor<4>, gradient: Tensor<4>, learning_rate: f64) -> Tensor<4> {
+        self.steps += 1;
+        let momentum = |step: i32| 0.9 * (1.0 - 0.5 * 0.96_f64.powi(step));
+        let (now, next) = (momentum(self.steps), momentum(self.steps + 1));
+        self.product = if self.steps == 1 { now } else { self.product * now };
+        let square = gradient.clone().square();
+        let (mean, squares) = match self.moments.take() {
+            Some((mean, squares)) => (mean * 0.9 + gradient.clone() * 0.1, squares * 0.999 + square * 0.001),
+            None => (gradient.clone() * 0.1, square * 0.001),
+        };
+        self.moments = Some((mean.clone(), squares.clone()));
+        let ahead =
+            mean * (next / (1.0 - self.product * next)) + gradient * ((1.0 - now) / (1.0 - self.product));
+        let spread = (squares / (1.0 - 0.999_f64.powi(self.steps))).sqrt() + 1e-7;
+        variable - ahead / spread * learning_rate
+    }
+}
+
 /// Any optimizer of `burn::optim`, moving the image.
 #[derive(Clone)]
 pub struct BurnUpdate<O: burn::optim::Optimizer> {

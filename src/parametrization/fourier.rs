@@ -158,8 +158,13 @@ impl Fourier {
         rows_real.matmul(cosine) - rows_imaginary.matmul(sine)
     }
 
+    /// The real images, `[n, height, width]`, of half spectra, `[n, height, bins]` each part.
+    pub(super) fn image(&self, real: Tensor<3>, imaginary: Tensor<3>) -> Tensor<3> {
+        Self::inverse(self.matrices(&real.device()), real, imaginary)
+    }
+
     /// The half spectrum of a real image, `[n, height, width]`.
-    fn forward(&self, image: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    pub(crate) fn spectrum(&self, image: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
         let [height, width] = self.size;
         let device = image.device();
         let (cosine, sine) = Self::waves(width, width, self.bins(), |_| 1.0, &device);
@@ -199,7 +204,7 @@ impl Parametrization for Fourier {
         // The sigmoid never reaches its ends: the last thousandth at either end is out of reach.
         let share = ((image - low) / (high - low)).clamp(0.001, 0.999);
         let colours = decorrelate((share.clone() / (share.neg() + 1.0)).log()) * FLATTEN;
-        let (real, imaginary) = self.forward(colours.reshape([batch * channels, height, width]));
+        let (real, imaginary) = self.spectrum(colours.reshape([batch * channels, height, width]));
         let part = |part: Tensor<3>| part.reshape([batch, channels, height, self.bins()]);
         let scale = self.scale(&real.device());
         Ok(Tensor::cat(vec![part(real), part(imaginary)], 1) / scale)

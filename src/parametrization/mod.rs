@@ -3,12 +3,13 @@
 //! What is optimised is not what is seen: a [`Parametrization`] decodes a variable into an image. Where
 //! gradient descent goes depends on the coordinates: by [`Pixels`] it runs into high frequencies, by the
 //! [`Fourier`] spectrum in decorrelated colours every frequency and colour is as easy to move as it is
-//! common in photographs.
+//! common in photographs; by the [`Phase`] there is of each frequency what photographs have, and it can only be moved.
 
 mod colour;
 mod fourier;
 mod framed;
 mod generated;
+mod phase;
 
 use std::fmt;
 
@@ -19,6 +20,8 @@ use crate::Result;
 use colour::{correlate, decorrelate};
 pub use fourier::Fourier;
 pub use framed::Framed;
+pub use phase::Phase;
+pub(crate) use phase::magnitude;
 
 /// A differentiable map from a variable to an image.
 ///

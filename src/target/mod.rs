@@ -30,13 +30,15 @@ use score::{Kind, Score, weighted};
 /// | [`class`](Self::class) | the class's logit |
 /// | [`predicted`](Self::predicted) | the largest logit, of each image its own |
 /// | [`probability`](Self::probability) | the softmax of the logits at the class; of a single logit, its sigmoid |
+/// | [`log_odds`](Self::log_odds) | the class's logit over the others: `ln(p / (1 − p))` |
 /// | [`channel`](Self::channel), [`channels`](Self::channels) | the mean of a channel of any layer; the sum over several |
-/// | [`layer`](Self::layer) | the mean of a layer |
+/// | [`layer`](Self::layer), [`energy`](Self::energy) | the mean of a layer; of its squares |
 /// | [`neuron`](Self::neuron) | one position of a channel |
 /// | [`mask`](Self::mask) | the mean of a channel over a region |
 /// | [`direction`](Self::direction), [`direction_at`](Self::direction_at) | the projection of the channels on a vector |
 /// | [`likeness`](Self::likeness) | the cosine similarity of the channels to an embedding |
 /// | [`function`](Self::function), [`map`](Self::map) | any function of the logits; of an activation |
+/// | [`interpolated`](Self::interpolated) | from one target to another, image by image |
 /// | `a + b`, `a - b`, `0.5 * a`, `-a` | sums of these, from the same or from different layers |
 ///
 /// Classes are read from [`Model::logits`], or from the last layer where the model does not say;
@@ -92,6 +94,14 @@ impl Target {
         Self::new(Kind::Probability(class))
     }
 
+    /// The log-odds of a class: `ln(p / (1 − p))` of its probability, which is its logit over the others,
+    /// `z − ln Σ e^{z_other}`.
+    ///
+    /// It tells a class from those that it is mistaken for, and has a gradient however sure the network is.
+    pub fn log_odds(class: usize) -> Self {
+        Self::new(Kind::LogOdds(class))
+    }
+
     /// The same with [probabilities](Self::probability) in place of the logits of single classes; other scores are
     /// left as they are.
     ///
@@ -129,26 +139,84 @@ impl Target {
     /// assert_eq!(both.to_string(), "channel 3 + channel 8 of `block5_conv3`");
     /// ```
     pub fn channels(layer: impl Into<String>, channels: impl IntoIterator<Item = usize>) -> Self {
-        Self::sum_of("channel", layer, channels)
-    }
-
-    /// [`channels`](Self::channels) by the name that they have in keras-vis.
-    pub(crate) fn filters(layer: impl Into<String>, filters: impl IntoIterator<Item = usize>) -> Self {
-        Self::sum_of("filter", layer, filters)
-    }
-
-    fn sum_of(
-        what: &'static str,
-        layer: impl Into<String>,
-        channels: impl IntoIterator<Item = usize>,
-    ) -> Self {
         let terms = channels.into_iter().map(|channel| (channel, 1.0)).collect();
-        Self::new(Kind::Channels(what, terms)).in_layer(layer)
+        Self::new(Kind::Channels("channel", terms)).in_layer(layer)
+    }
+
+    /// The same with scores that name no layer read from this one, where classes are its filters, as keras-vis calls
+    /// them.
+    pub(crate) fn or_in_layer(self, layer: &str, filters: &'static str) -> Self {
+        self.each(|Sum(mut terms)| {
+            for (_, score) in terms.iter_mut().filter(|(_, score)| score.layer.is_none()) {
+                score.layer = Some(layer.to_owned());
+                if let Kind::Channels(what, _) = &mut score.kind {
+                    *what = filters;
+                }
+            }
+            Sum(terms)
+        })
+    }
+
+    /// The layer and the channels of the target of one image that is a plain sum of them.
+    pub(crate) fn filters(&self) -> Option<(&str, Vec<usize>)> {
+        let sum = match &self.0 {
+            Wanted::Same(sum) => sum,
+            Wanted::PerImage(sums) => sums.first()?,
+        };
+        match sum.0.as_slice() {
+            [(1.0, Score { layer: Some(layer), kind: Kind::Channels(_, terms) })]
+                if terms.iter().all(|(_, weight)| *weight == 1.0) =>
+            {
+                Some((layer, terms.iter().map(|(channel, _)| *channel).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The layer whose energy it is, and nothing else.
+    pub(crate) fn energy_of(&self) -> Option<&str> {
+        match &self.0 {
+            Wanted::Same(Sum(terms)) => match terms.as_slice() {
+                [(1.0, Score { layer: Some(layer), kind: Kind::Energy })] => Some(layer),
+                _ => None,
+            },
+            Wanted::PerImage(_) => None,
+        }
+    }
+
+    /// Whether two targets are the same, in whatever order they name their channels.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let sorted = |target: &Self| {
+            target.filters().map(|(layer, mut channels)| {
+                channels.sort_unstable();
+                (layer.to_owned(), channels)
+            })
+        };
+        match (sorted(self), sorted(other)) {
+            (Some(one), Some(two)) => one == two,
+            _ => match (&self.0, &other.0) {
+                (Wanted::Same(one), Wanted::Same(two)) => one == two,
+                (Wanted::PerImage(one), Wanted::PerImage(two)) => one == two,
+                _ => false,
+            },
+        }
     }
 
     /// The mean over all channels and positions of a layer.
     pub fn layer(layer: impl Into<String>) -> Self {
         Self::new(Kind::Mean).in_layer(layer)
+    }
+
+    /// The mean of a layer's squared activation: how excited it is, by whatever it is.
+    ///
+    /// Its gradient pushes every unit in proportion to how far it fires already, so what a network sees a little of, it is
+    /// shown more of: the objective of [deep dream](crate::visualization::deep_dream).
+    ///
+    /// Source: Mordvintsev, Olah & Tyka 2015, *Inceptionism*; `google/deepdream`, whose gradient at the layer is the
+    /// activation itself, that of half the sum of squares.
+    #[doc(alias = "deepdream")]
+    pub fn energy(layer: impl Into<String>) -> Self {
+        Self::new(Kind::Energy).in_layer(layer)
     }
 
     /// One position of one channel of a layer, counted from 0 in the layer's own map.
@@ -255,6 +323,25 @@ impl Target {
             }
         }
         Self(Wanted::PerImage(sums))
+    }
+
+    /// From one target to another over a batch of images: `(1 − t)·from + t·to` with `t` from 0 to 1.
+    ///
+    /// With [`Resemblance::by_place`](crate::losses::Resemblance::by_place) under a negative weight the images show how one
+    /// turns into the other.
+    ///
+    /// ```
+    /// use vis::Target;
+    /// let steps = Target::interpolated(Target::class(3), Target::class(1), 3);
+    /// assert_eq!(steps.to_string(), "class 3; 0.5 × class 3 + 0.5 × class 1; class 1");
+    /// ```
+    pub fn interpolated(from: Self, to: Self, images: usize) -> Self {
+        let step = |image: usize| match image as f32 / images.saturating_sub(1).max(1) as f32 {
+            0.0 => from.clone(),
+            1.0 => to.clone(),
+            t => (1.0 - t) * from.clone() + t * to.clone(),
+        };
+        Self::per_image((0..images).map(step))
     }
 
     /// Reads the score from this layer instead of the logits.
@@ -513,6 +600,27 @@ impl From<usize> for Target {
     /// The class of this number.
     fn from(class: usize) -> Self {
         Self::class(class)
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Target {
+    /// The sum of these classes.
+    fn from(classes: [usize; N]) -> Self {
+        classes.to_vec().into()
+    }
+}
+
+impl From<&[usize]> for Target {
+    /// The sum of these classes.
+    fn from(classes: &[usize]) -> Self {
+        classes.to_vec().into()
+    }
+}
+
+impl From<Vec<usize>> for Target {
+    /// The sum of these classes.
+    fn from(classes: Vec<usize>) -> Self {
+        Self::new(Kind::Channels("class", classes.into_iter().map(|class| (class, 1.0)).collect()))
     }
 }
 

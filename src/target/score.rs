@@ -25,7 +25,10 @@ pub(super) enum Kind {
     /// A weighted sum of the means of channels; the word is what a channel is called.
     Channels(&'static str, Vec<(usize, f32)>),
     Mean,
+    /// The mean of the squares.
+    Energy,
     Probability(usize),
+    LogOdds(usize),
     Neuron([usize; 3]),
     Mask(usize, Arc<Array2<f32>>),
     Direction(Arc<Vec<f32>>, Option<[usize; 2]>),
@@ -97,9 +100,25 @@ impl Kind {
                 sum.ok_or_else(none)?.reshape([len])
             }
             Self::Mean => means().mean_dim(1).reshape([len]),
+            Self::Energy => map().square().mean_dims(&[1, 2, 3]).reshape([len]),
             Self::Probability(class) => {
                 of.within("class", *class, channels)?;
                 probabilities(means()).narrow(1, *class, 1).reshape([len])
+            }
+            Self::LogOdds(class) => {
+                of.within("class", *class, channels)?;
+                if channels < 2 {
+                    return Err(Error::invalid("the log-odds of a class", "two classes at least", channels));
+                }
+                let means = means();
+                let own = means.clone().narrow(1, *class, 1);
+                let mut apart = vec![0.0; channels];
+                apart[*class] = -1e30;
+                let apart = Tensor::<2>::from_data(TensorData::new(apart, [1, channels]), &of.map.device());
+                let others = means + apart;
+                let most = others.clone().detach().max_dim(1);
+                let others = (others - most.clone()).exp().sum_dim(1).log() + most;
+                (own - others).reshape([len])
             }
             Self::Neuron([channel, row, column]) => {
                 of.channel(*channel)?;
@@ -198,7 +217,9 @@ impl fmt::Display for Score {
                 }
             }
             Kind::Mean => f.write_str("mean")?,
+            Kind::Energy => f.write_str("energy")?,
             Kind::Probability(class) => write!(f, "probability of class {class}")?,
+            Kind::LogOdds(class) => write!(f, "log-odds of class {class}")?,
             Kind::Neuron([channel, row, column]) => {
                 write!(f, "channel {channel} at row {row}, column {column}")?;
             }
@@ -215,7 +236,11 @@ impl fmt::Display for Score {
             (None, _)
             | (
                 _,
-                Kind::Predicted(_) | Kind::Probability(_) | Kind::Function(_) | Kind::Channels("class", _),
+                Kind::Predicted(_)
+                | Kind::Probability(_)
+                | Kind::LogOdds(_)
+                | Kind::Function(_)
+                | Kind::Channels("class", _),
             ) => Ok(()),
             (Some(layer), _) => write!(f, " of `{layer}`"),
         }
@@ -236,10 +261,12 @@ pub(super) fn weighted(f: &mut fmt::Formatter<'_>, index: usize, weight: f32) ->
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Mean, Self::Mean) => true,
+            (Self::Mean, Self::Mean) | (Self::Energy, Self::Energy) => true,
             (Self::Predicted(one), Self::Predicted(two)) => one == two,
             (Self::Channels(_, one), Self::Channels(_, two)) => one == two,
-            (Self::Probability(one), Self::Probability(two)) => one == two,
+            (Self::Probability(one), Self::Probability(two)) | (Self::LogOdds(one), Self::LogOdds(two)) => {
+                one == two
+            }
             (Self::Neuron(one), Self::Neuron(two)) => one == two,
             (Self::Mask(one, mask), Self::Mask(two, other)) => one == two && mask == other,
             (Self::Direction(one, at), Self::Direction(two, place)) => one == two && at == place,
@@ -256,8 +283,10 @@ impl fmt::Debug for Kind {
         match self {
             Self::Predicted(_) => f.write_str("Predicted"),
             Self::Mean => f.write_str("Mean"),
+            Self::Energy => f.write_str("Energy"),
             Self::Channels(what, terms) => f.debug_tuple("Channels").field(what).field(terms).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
+            Self::LogOdds(class) => f.debug_tuple("LogOdds").field(class).finish(),
             Self::Neuron(place) => f.debug_tuple("Neuron").field(place).finish(),
             Self::Mask(channel, mask) => f.debug_tuple("Mask").field(channel).field(&mask.dim()).finish(),
             Self::Direction(vector, at) => f.debug_tuple("Direction").field(&vector.len()).field(at).finish(),

@@ -1,20 +1,21 @@
 //! Pictures that make filters fire.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
-use ndarray::Axis;
+use ndarray::{Axis, s};
 
 use super::activations::{Activation, Activations, Unfinished};
+use super::relative::Relative;
 use crate::callbacks::Print;
 use crate::gradient::Gradient;
-use crate::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
-use crate::model::{Model, Preset};
+use crate::losses::{ActivationMaximization, Content, LPNorm, Losses, Resemblance, TotalVariation};
+use crate::model::{Model, Preset, Prior};
 use crate::optimizer::{Minimized, Optimizer, Step};
 use crate::progress::{Progress, Watcher};
+use crate::target::{Goal, Target};
 use crate::{Error, Result};
 
 /// Makes one picture for each entry of a list of filters of a layer, or classes of a dense one: the image that
@@ -42,7 +43,9 @@ pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) 
     VisualizeActivation {
         model,
         layer: layer.into(),
-        filters: None,
+        targets: None,
+        diverse: 1,
+        nearness: None,
         labels: None,
         preset: model.preset(),
         size: None,
@@ -56,11 +59,16 @@ pub fn visualize_activation<'a>(model: &'a dyn Model, layer: impl Into<String>) 
     }
 }
 
+/// The weight of the resemblance of diverse pictures, in units of their activation.
+const DIVERSITY: f32 = 0.5;
+
 /// The settings of [`visualize_activation`]; [`run`](Self::run) makes the pictures.
 pub struct VisualizeActivation<'a> {
     model: &'a dyn Model,
     layer: String,
-    filters: Option<Vec<Filters>>,
+    targets: Option<Vec<Target>>,
+    diverse: usize,
+    nearness: Option<f32>,
     labels: Option<Vec<String>>,
     preset: Preset,
     size: Option<(usize, usize)>,
@@ -84,12 +92,86 @@ impl<'a> VisualizeActivation<'a> {
     /// assert_eq!(pictures[1].label, "Filter 2, 4");
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn filter_indices<F: Into<Filters>>(mut self, filters: impl IntoIterator<Item = F>) -> Self {
-        self.filters = Some(filters.into_iter().map(Into::into).collect());
+    pub fn filter_indices<F: Into<Target>>(self, filters: impl IntoIterator<Item = F>) -> Self {
+        self.targets(filters)
+    }
+
+    /// One [`Target`] a picture: anything that can be asked of the network. Scores that name no layer are read from the
+    /// layer given at first.
+    ///
+    /// ```
+    /// use vis::Target;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let rather_than = Target::class(3) - 0.5 * Target::class(1);
+    /// let run = vis::visualize_activation(&model, "logits").targets([rather_than, Target::neuron("conv2", 5, 1, 2)]);
+    /// let pictures = run.max_iter(2).run()?;
+    /// assert_eq!(pictures[0].label, "filter 3 − 0.5 × filter 1 of `logits`");
+    /// assert_eq!(pictures[1].label, "channel 5 at row 1, column 2 of `conv2`");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn targets<T: Into<Target>>(mut self, targets: impl IntoIterator<Item = T>) -> Self {
+        self.targets = Some(targets.into_iter().map(Into::into).collect());
         self
     }
 
-    /// One caption a picture. Default: the names of the classes if the layer holds class scores and the model knows
+    /// Makes so many pictures of each target, which differ from each other: several faces of one unit, in a row. Default 1.
+    ///
+    /// Each starts from other noise, and what the last map up to the target's layer sees in it is kept from
+    /// [resembling](crate::losses::Resemblance) what it sees in the others, at little cost to the activation. They are made
+    /// in one batch, whatever the [memory limit](Self::memory_limit).
+    ///
+    /// ```
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// let run = vis::visualize_activation(&model, "conv2").filter_indices([0, 3]).diverse(3);
+    /// let pictures = run.max_iter(2).run()?;
+    /// assert_eq!(pictures.len(), 6);
+    /// assert_eq!(pictures[4].label, "Filter 3, 2 of 3");
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    #[doc(alias = "diversity")]
+    pub fn diverse(mut self, pictures: usize) -> Self {
+        self.diverse = pictures;
+        self
+    }
+
+    /// Accentuates a photo, `[1, channels, height, width]`: shows what in it excites each target, made stronger.
+    ///
+    /// Starts from the photo, and keeps what a layer in the middle sees near to what it sees there: `nearness` is the weight
+    /// of that distance, relative to the photo's own features, in units of the activation. 1 is a beginning; 0 lets go of the
+    /// photo. Random transforms of the preset are left out, which would move the image against the photo, and the
+    /// pictures get a [transparency](Activation::transparency): they are opaque where the photo was changed for the target.
+    ///
+    /// ```
+    /// # use vis::Model;
+    /// # let model = vis::model::Tiny::new(&Default::default());
+    /// # let photo = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
+    /// let run = || vis::visualize_activation(&model, "conv2").filter_indices([0]).accentuate(photo.clone(), 1.0);
+    /// let pictures = run().max_iter(20).run()?;
+    /// assert!(pictures[0].after > pictures[0].before); // than in the photo
+    /// assert_eq!(pictures[0].transparency.as_ref().unwrap().dim(), (8, 8));
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    ///
+    /// Source: Hamblin et al. 2024, *Feature Accentuation: Revealing 'What' Features Respond to in Natural Images*, arXiv
+    /// 2402.10039.
+    pub fn accentuate(mut self, photo: Tensor<4>, nearness: f32) -> Self {
+        let decay = match self.preset.prior {
+            Prior::Fourier { decay } => decay,
+            Prior::Pixels | Prior::Phase => 1.0,
+        };
+        self.preset = Preset {
+            prior: Prior::Fourier { decay },
+            learning_rate: 0.02,
+            max_iter: 100,
+            transparency: true,
+            noise: 0.02,
+            ..self.preset.still()
+        };
+        self.nearness = Some(nearness);
+        self.seed_img(photo)
+    }
+
+    /// One caption a picture, or of [several](Self::diverse) that differ. Default: the names of the classes if the layer holds class scores and the model knows
     /// them, else `Filter` and the indices.
     ///
     /// ```
@@ -366,13 +448,27 @@ impl<'a> VisualizeActivation<'a> {
     /// filters, settings out of range, and whatever stops the [`Optimizer`], with the pictures of the batches before it.
     pub fn run(mut self) -> Result<Activations, Unfinished> {
         let table = self.model.layers()?;
-        let depth = table.iter().position(|layer| layer.name == self.layer).ok_or_else(|| {
-            Error::unknown_layer(&self.layer, table.iter().map(|layer| layer.name.clone()).collect())
-        })?;
-        let len = table[depth].shape[0];
-        let filters = self.filters.take().unwrap_or_else(|| (0..len).map(Filters::from).collect());
-        self.check(&filters, len)?;
+        let depth_of = |name: &str| {
+            table.iter().position(|layer| layer.name == name).ok_or_else(|| {
+                Error::unknown_layer(name, table.iter().map(|layer| layer.name.clone()).collect())
+            })
+        };
+        let len = table[depth_of(&self.layer)?].shape[0];
+        let all = || (0..len).map(Target::from).collect();
+        let targets: Vec<Target> = self.targets.take().unwrap_or_else(all);
+        let targets: Vec<Target> =
+            targets.into_iter().map(|target| target.or_in_layer(&self.layer, "filter")).collect();
+        self.check(&targets, |layer| Ok(table[depth_of(layer)?].shape[0]))?;
+        let asked = targets.len();
+        let targets: Vec<Target> =
+            targets.into_iter().flat_map(|target| vec![target; self.diverse]).collect();
 
+        let mut depth = 0;
+        for layer in
+            targets.iter().map(Target::goal).collect::<Result<Vec<_>>>()?.iter().flat_map(Goal::layer_names)
+        {
+            depth = depth.max(depth_of(&layer)?);
+        }
         let bytes: usize =
             table[..=depth].iter().map(|layer| 4 * layer.shape.iter().product::<usize>()).sum();
         let (height, width) = self.model.input().size();
@@ -380,12 +476,23 @@ impl<'a> VisualizeActivation<'a> {
         // Kept for the backward pass: each activation, its rectifier's and its pooling's input, and the cotangent.
         let share = own_height as f64 * own_width as f64 / (height * width).max(1) as f64;
         let bytes = (3.0 * bytes as f64 * share) as usize; // saturates
-        let batch = (self.memory_limit / bytes.max(1)).clamp(1, filters.len().max(1));
-        let repetitions = repetitions(&filters);
+        let batch = (self.memory_limit / bytes.max(1)).clamp(1, targets.len().max(1));
+        let batch = (batch / self.diverse).max(1) * self.diverse;
+        // The last map up to the deepest target's layer, for what the pictures have in common; the one in the middle, for
+        // what they have in common with a photo.
+        let maps: Vec<&str> = table[..=depth]
+            .iter()
+            .filter(|layer| layer.shape[1..].iter().product::<usize>() > 1)
+            .map(|layer| layer.name.as_str())
+            .collect();
+        let places = [maps.len().saturating_sub(1), maps.len() / 2];
+        let [last, middle] =
+            places.map(|place| maps.get(place).map_or_else(|| self.layer.clone(), |&map| map.to_owned()));
+        let repetitions = repetitions(&targets);
 
-        let mut pictures = Vec::with_capacity(filters.len());
-        for (number, chunk) in filters.chunks(batch).enumerate() {
-            match self.run_batch(number, number * batch, chunk, &repetitions) {
+        let mut pictures = Vec::with_capacity(targets.len());
+        for (number, chunk) in targets.chunks(batch).enumerate() {
+            match self.run_batch(number, number * batch, chunk, &repetitions, [&last, &middle]) {
                 Ok((made, broken_off)) => {
                     pictures.extend(made);
                     if broken_off {
@@ -394,7 +501,7 @@ impl<'a> VisualizeActivation<'a> {
                 }
                 Err(error) => {
                     let made = Activations { layer: self.layer, pictures };
-                    return Err(Unfinished { source: Box::new(error), made, of: filters.len() });
+                    return Err(Unfinished { source: Box::new(error), made, of: targets.len().max(asked) });
                 }
             }
         }
@@ -406,16 +513,35 @@ impl<'a> VisualizeActivation<'a> {
         &mut self,
         number: usize,
         first: usize,
-        filters: &[Filters],
+        targets: &[Target],
         repetitions: &[usize],
+        [last, middle]: [&str; 2],
     ) -> Result<(Vec<Activation>, bool)> {
         let of = repetitions.len();
-        let wanted = ActivationMaximization::per_image(&self.layer, filters.iter().cloned());
+        let plain = ActivationMaximization::from(Target::per_image(targets.iter().cloned()));
+        let wanted = Target::per_image(targets.iter().map(|target| self.with_odds(target)));
+        let wanted = ActivationMaximization::from(wanted);
         let losses = crate::losses![
             (wanted.clone(), self.preset.act_max_weight),
             (LPNorm::new(self.preset.lp_norm_p)?, self.preset.lp_norm_weight),
             (TotalVariation::default(), self.preset.tv_weight),
         ];
+        let mut losses = losses;
+        if self.diverse > 1 {
+            let groups = (first..first + targets.len()).map(|picture| picture / self.diverse).collect();
+            let loss = Resemblance::new(last).within(groups);
+            losses =
+                losses.with(Relative { loss, to: wanted.clone() }, DIVERSITY * self.preset.act_max_weight);
+        }
+        if let (Some(nearness), Some(photo)) = (self.nearness, &self.seed_img) {
+            let photos = match photo.dims()[0] {
+                1 => photo.clone().repeat_dim(0, targets.len()),
+                _ => photo.clone().narrow(0, first, targets.len()),
+            };
+            let loss = Content::new(self.model, photos, middle)?;
+            losses =
+                losses.with(Relative { loss, to: wanted.clone() }, nearness * self.preset.act_max_weight);
+        }
         let mut optimizer = Optimizer::new(self.model, losses).seed(self.seed);
         optimizer = match &self.seed_img {
             None => {
@@ -423,11 +549,11 @@ impl<'a> VisualizeActivation<'a> {
                 optimizer.size(height, width)
             }
             Some(images) if images.dims()[0] == 1 => {
-                optimizer.seed_img(images.clone().repeat_dim(0, filters.len()))
+                optimizer.seed_img(images.clone().repeat_dim(0, targets.len()))
             }
-            Some(images) => optimizer.seed_img(images.clone().narrow(0, first, filters.len())),
+            Some(images) => optimizer.seed_img(images.clone().narrow(0, first, targets.len())),
         };
-        let repetitions = repetitions[first..first + filters.len()].to_vec();
+        let repetitions = repetitions[first..first + targets.len()].to_vec();
         optimizer = optimizer.repetitions(repetitions).preset(&self.preset);
         if self.verbose {
             optimizer = optimizer.callback(Print::to_stderr());
@@ -439,7 +565,7 @@ impl<'a> VisualizeActivation<'a> {
             optimizer = configure(optimizer);
         }
 
-        let only = Losses::from(wanted);
+        let only = Losses::from(plain);
         let measure = Gradient::new(self.model, &only);
         let mut steps = optimizer.steps()?;
         let bounded = steps.is_bounded();
@@ -450,13 +576,13 @@ impl<'a> VisualizeActivation<'a> {
             let activation = if self.preset.act_max_weight == 0.0 {
                 measure.values(step.image.clone())?.total() // it is not among the losses
             } else {
-                step.losses.tensor().narrow(0, 0, 1).reshape([filters.len()])
+                step.losses.tensor().narrow(0, 0, 1).reshape([targets.len()])
             };
             watch = Some(match watch {
                 Some(watch) => watch.go_on(step.image.clone(), activation),
                 None => Watch::begin(step.image.clone(), activation),
             });
-            if self.report(&step, first, filters.len(), of).is_break() {
+            if self.report(&step, first, targets.len(), of).is_break() {
                 broken_off = true;
                 break;
             }
@@ -468,20 +594,33 @@ impl<'a> VisualizeActivation<'a> {
             Some(watch) => measure.values(watch.start.clone())?.totals(),
             None => after.clone(),
         };
-        let unmoved = watch.map_or_else(|| vec![false; filters.len()], |watch| watch.unmoved(&result));
+        let unmoved = watch.map_or_else(|| vec![false; targets.len()], |watch| watch.unmoved(&result));
         let images = result.array();
-        let made = filters.iter().enumerate().map(|(index, filters)| Activation {
-            filters: filters.clone(),
-            label: self.label(first + index, filters),
+        let transparency = result.transparency.clone().map(crate::host::array4);
+        let made = targets.iter().enumerate().map(|(index, target)| Activation {
+            target: target.clone(),
+            label: self.label(first + index, target),
             image: images.index_axis(Axis(0), index).to_owned(),
             before: 0.0 - before[index], // never −0
             after: 0.0 - after[index],
             losses: result.losses.of_image(index),
+            transparency: transparency.as_ref().map(|all| all.slice(s![index, 0, .., ..]).to_owned()),
             dead: unmoved[index] && after[index] == before[index],
             bounded,
             range: self.model.input().range(),
         });
         Ok((made.collect(), broken_off))
+    }
+
+    /// A class with its log-odds, as the preset weighs them; any other target as it is.
+    fn with_odds(&self, target: &Target) -> Target {
+        match target.filters() {
+            Some((layer, classes)) if self.preset.odds != 0.0 && self.model.logits() == Some(layer) => {
+                let odds = |class: &usize| self.preset.odds * Target::log_odds(*class).in_layer(layer);
+                target.clone() + classes.iter().map(odds).sum()
+            }
+            _ => target.clone(),
+        }
     }
 
     fn report(&mut self, step: &Step, first: usize, batch: usize, of: usize) -> ControlFlow<()> {
@@ -495,27 +634,32 @@ impl<'a> VisualizeActivation<'a> {
         })
     }
 
-    fn check(&self, filters: &[Filters], len: usize) -> Result<()> {
-        if filters.is_empty() {
+    fn check(&self, targets: &[Target], channels: impl Fn(&str) -> Result<usize>) -> Result<()> {
+        if self.diverse == 0 {
+            return Err(Error::invalid("the number of diverse pictures", "1 or more", 0));
+        }
+        if targets.is_empty() {
             return Err(Error::invalid("the filters", "at least one entry", "none"));
         }
-        for filters in filters {
-            if let Filters::These(indices) = filters {
+        for target in targets {
+            let target = target.clone().with_layers(self.model)?; // refuses one that depends on the image
+            if let Some((layer, indices)) = target.filters() {
                 if indices.is_empty() {
                     return Err(Error::invalid("an entry of the filters", "one index or more", "none"));
                 }
+                let len = channels(layer)?;
                 if let Some(&index) = indices.iter().find(|index| **index >= len) {
-                    let place = format!("layer `{}`", self.layer);
+                    let place = format!("layer `{layer}`");
                     return Err(Error::OutOfRange { what: "filter", index, place, len });
                 }
             }
         }
         let one_each = |name, got: usize| {
-            Err(Error::invalid(name, format!("one for each of the {} pictures", filters.len()), got))
+            Err(Error::invalid(name, format!("one for each of the {} pictures", targets.len()), got))
         };
         match (&self.labels, &self.seed_img) {
-            (Some(labels), _) if labels.len() != filters.len() => one_each("the labels", labels.len()),
-            (_, Some(images)) if ![1, filters.len()].contains(&images.dims()[0]) => {
+            (Some(labels), _) if labels.len() != targets.len() => one_each("the labels", labels.len()),
+            (_, Some(images)) if ![1, targets.len() * self.diverse].contains(&images.dims()[0]) => {
                 one_each("the seed images", images.dims()[0])
             }
             _ => Ok(()),
@@ -532,17 +676,27 @@ impl<'a> VisualizeActivation<'a> {
         }
     }
 
-    fn label(&self, index: usize, filters: &Filters) -> String {
+    fn label(&self, index: usize, target: &Target) -> String {
+        let label = self.label_of(index / self.diverse, target);
+        match self.diverse {
+            1 => label,
+            of => format!("{label}, {} of {of}", index % of + 1),
+        }
+    }
+
+    fn label_of(&self, index: usize, target: &Target) -> String {
         if let Some(labels) = &self.labels {
             return labels[index].clone();
         }
-        if let (Filters::These(indices), true) = (filters, self.model.logits() == Some(&self.layer)) {
+        let Some((layer, indices)) = target.filters() else { return target.to_string() };
+        if self.model.logits() == Some(layer) {
             let names: Option<Vec<_>> = indices.iter().map(|&index| self.model.class_name(index)).collect();
             if let Some(names) = names {
                 return names.join(", ");
             }
         }
-        format!("Filter {filters}")
+        let indices = indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if layer == self.layer { format!("Filter {indices}") } else { format!("Filter {indices} of {layer}") }
     }
 }
 
@@ -582,23 +736,12 @@ impl Watch {
     }
 }
 
-/// How many pictures of the same filters, in whatever order, come before each.
-fn repetitions(filters: &[Filters]) -> Vec<usize> {
-    let mut counts = HashMap::new();
-    let sorted = |filters: &Filters| match filters {
-        Filters::These(indices) => {
-            let mut indices = indices.clone();
-            indices.sort_unstable();
-            Some(indices)
-        }
-        Filters::All => None,
+/// How many pictures of the same target come before each.
+fn repetitions(targets: &[Target]) -> Vec<usize> {
+    let before = |(index, target): (usize, &Target)| {
+        targets[..index].iter().filter(|earlier| earlier.is_alike(target)).count()
     };
-    let count = |filters| {
-        let count = counts.entry(sorted(filters)).or_insert(0);
-        *count += 1;
-        *count - 1
-    };
-    filters.iter().map(count).collect()
+    targets.iter().enumerate().map(before).collect()
 }
 
 /// The path of the GIF of a batch, counted from 0: the number comes before the extension.
@@ -623,7 +766,7 @@ impl fmt::Debug for VisualizeActivation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VisualizeActivation")
             .field("layer", &self.layer)
-            .field("filters", &self.filters)
+            .field("targets", &self.targets)
             .field("preset", &self.preset)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
@@ -633,7 +776,7 @@ impl fmt::Debug for VisualizeActivation<'_> {
 #[cfg(test)]
 mod tests {
     use super::{numbered, repetitions};
-    use crate::losses::Filters;
+    use crate::target::Target;
 
     #[test]
     fn animations_are_numbered_before_gif_and_keep_the_rest_of_their_name() {
@@ -648,10 +791,13 @@ mod tests {
 
     #[test]
     fn filters_in_another_order_are_the_same_and_asked_for_twice_are_a_repetition() {
-        let these = |indices: &[usize]| Filters::These(indices.to_vec());
-        let asked = [these(&[5]), these(&[2, 4]), these(&[5]), these(&[4, 2]), Filters::All, these(&[5])];
+        let these = |indices: &[usize]| Target::from(indices).or_in_layer("conv", "filter");
+        let asked =
+            [these(&[5]), these(&[2, 4]), these(&[5]), these(&[4, 2]), Target::layer("conv"), these(&[5])];
         assert_eq!(repetitions(&asked), [0, 0, 1, 1, 0, 2]);
         // Two times the same filter in one picture is not the same as once.
         assert_eq!(repetitions(&[these(&[5, 5]), these(&[5])]), [0, 0]);
+        let differences = || Target::channel("conv", 1) - Target::channel("conv", 2);
+        assert_eq!(repetitions(&[differences(), differences(), -differences()]), [0, 1, 0]);
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use image::RgbImage;
-use ndarray::Array3;
+use image::{RgbImage, Rgba, RgbaImage};
+use ndarray::{Array2, Array3};
 
-use crate::losses::Filters;
 use crate::optimizer::History;
 use crate::picture::{self, Grid};
+use crate::target::Target;
 use crate::{Error, Result};
 
 /// The pictures made by [`visualize_activation`](super::visualize_activation), in the order of the filters asked for.
@@ -77,18 +77,22 @@ impl From<Unfinished> for Error {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Activation {
-    /// The filters that it makes fire jointly.
-    pub filters: Filters,
+    /// What it maximises.
+    pub target: Target,
     /// Its caption.
     pub label: String,
     /// The best image, `[channels, height, width]`, in the model's input range and not clipped to it.
     pub image: Array3<f32>,
-    /// The mean activation of its filters, summed over them, on the image that the run started from.
+    /// The score of its target, of filters the sum of their mean activations, on the image that the run started from.
     pub before: f32,
     /// The same on the picture.
     pub after: f32,
     /// The weighted losses of the run, with a batch of one.
     pub losses: History,
+    /// How much of the run's gradient went to each place, `[height, width]`, of 0 or more; none unless the
+    /// [preset](crate::model::Preset::transparency) asks for it.
+    #[doc(alias = "alpha")]
+    pub transparency: Option<Array2<f32>>,
     /// Whether the filters answered every image of the run alike, mostly with nothing, so that the picture shows nothing
     /// of them. Never so when no two images were seen: after no step, or where a run with a gradient stood still.
     pub dead: bool,
@@ -140,6 +144,32 @@ impl Activation {
             false => picture::deprocess(self.image.view()),
             true => picture::from_array(self.image.view(), self.range),
         }
+    }
+}
+
+impl Activation {
+    /// The picture with its transparency, for networks that see things on nothing: transparent where the gradient of the run
+    /// hardly went, opaque where it went as much as at the uppermost twentieth of the places; opaque throughout without
+    /// a [`transparency`](Self::transparency).
+    ///
+    /// # Errors
+    ///
+    /// As [`picture`](Self::picture).
+    pub fn transparent_picture(&self) -> Result<RgbaImage> {
+        let picture = self.picture()?;
+        let alpha = self.transparency.as_ref().map(|touched| {
+            let mut sorted: Vec<f32> = touched.iter().copied().collect();
+            sorted.sort_unstable_by(f32::total_cmp);
+            let most = sorted[(sorted.len() - 1) * 19 / 20];
+            touched.mapv(
+                |value| if most > 0.0 { (255.0 * (value / most).clamp(0.0, 1.0)).round() as u8 } else { 0 },
+            )
+        });
+        Ok(RgbaImage::from_fn(picture.width(), picture.height(), |x, y| {
+            let [red, green, blue] = picture.get_pixel(x, y).0;
+            let alpha = alpha.as_ref().map_or(255, |alpha| alpha[[y as usize, x as usize]]);
+            Rgba([red, green, blue, alpha])
+        }))
     }
 }
 

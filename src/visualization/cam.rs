@@ -9,7 +9,6 @@ use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predicti
 use crate::Target;
 use crate::attribution::{Cam, Formula};
 use crate::gradient::modifier::GradientModifier;
-use crate::losses::Filters;
 use crate::model::Model;
 use crate::picture::{self, ColorMap};
 use crate::progress::{Progress, SharedWatcher};
@@ -71,7 +70,7 @@ pub struct VisualizeCam<'a> {
     model: &'a dyn Model,
     image: Tensor<4>,
     layer: Option<String>,
-    filters: Option<Filters>,
+    filters: Option<Target>,
     target: Option<Target>,
     penultimate: Option<String>,
     formula: Formula,
@@ -107,7 +106,7 @@ impl VisualizeCam<'_> {
     /// assert_eq!(cam.label, "class 1 + class 3");
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn filter_indices(mut self, filters: impl Into<Filters>) -> Self {
+    pub fn filter_indices(mut self, filters: impl Into<Target>) -> Self {
         self.filters = Some(filters.into());
         self
     }
@@ -229,7 +228,7 @@ impl VisualizeCam<'_> {
     /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
-        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
+        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters));
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let mut cam = Cam::new(self.formula).rule(self.rule).watched(self.progress);
         if let Some(layer) = self.penultimate {

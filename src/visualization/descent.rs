@@ -2,41 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use ndarray::Axis;
 
 use crate::losses::Losses;
-use crate::model::Model;
-use crate::optimizer::{BurnUpdate, History, Lbfgs, Minimized, Normalization, Optimizer};
+use crate::model::{Model, UpdateRule};
+use crate::optimizer::{History, Minimized, Optimizer};
 use crate::progress::{Progress, Watcher};
 use crate::transforms::Transform;
 use crate::{Error, Result};
-
-/// How an image is moved in style transfer and texture synthesis.
-///
-/// Both evaluate the losses once a step, and a step of either takes the same time. What the total loss has come down to
-/// on VGG16, from a photo of 256×170 pixels to a painting, after this many seconds on two cores:
-///
-/// | seconds | steps | Adam | L-BFGS |
-/// | --- | --- | --- | --- |
-/// | 3.5 | 10 | 0.385 | 0.461 |
-/// | 7 | 20 | 0.270 | 0.331 |
-/// | 13 | 40 | 0.111 | 0.132 |
-/// | 19 | 60 | 0.085 | 0.093 |
-/// | 33 | 100 | 0.069 | 0.070 |
-/// | 65 | 200 | 0.061 | 0.059 |
-///
-/// `examples/style_transfer.rs` prints these numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Descent {
-    /// By Adam, with steps of about four 255ths of the range. The default: it is never far behind, needs a tenth of the
-    /// memory beside the network, and bears random transforms.
-    #[default]
-    Adam,
-    /// By [`Lbfgs`], with steps of ten 255ths of the range at most.
-    Lbfgs,
-}
 
 /// A run of several stages, and what follows it.
 pub(super) struct Staged<'a> {
@@ -65,22 +39,19 @@ pub(super) fn descend(
     losses: Losses,
     start: Tensor<4>,
     steps: usize,
-    descent: Descent,
+    by: UpdateRule,
     frame: impl Transform + 'static,
     watched: &mut Staged<'_>,
 ) -> Result<ControlFlow<Minimized, Minimized>> {
     let (low, high) = model.input().range();
     let level = f64::from(high - low) / 255.0;
-    let optimizer = Optimizer::new(model, losses).seed_img(start).max_iter(steps);
-    let optimizer = match descent {
-        Descent::Lbfgs => optimizer
-            .update(Lbfgs::new(10.0 * level as f32)?)
-            .normalize(Normalization::None)
-            .learning_rate(1.0),
-        Descent::Adam => {
-            optimizer.update(BurnUpdate::new(AdamConfig::new().build())).learning_rate(4.0 * level)
-        }
-    };
+    let mut optimizer = Optimizer::new(model, losses).seed_img(start).max_iter(steps);
+    optimizer.moved_by(by);
+    let optimizer = optimizer.learning_rate(match by {
+        UpdateRule::Lbfgs => 1.0,
+        UpdateRule::RmsProp => level,
+        UpdateRule::Adam | UpdateRule::Nadam => 4.0 * level,
+    });
     run(optimizer.transform(frame), watched)
 }
 

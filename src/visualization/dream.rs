@@ -7,10 +7,11 @@ use ndarray::{Array3, ArrayView1, Axis};
 
 use super::stages::Stages;
 use crate::gradient::tiles::{TiledGradient, single};
-use crate::losses::{BestMatch, LayerEnergy, Losses};
+use crate::losses::{ActivationMaximization, BestMatch, Losses};
 use crate::model::Model;
 use crate::optimizer::History;
 use crate::progress::{Progress, Watcher};
+use crate::target::Target;
 use crate::{Error, Result};
 
 /// Deep dream: shows a network more of whatever it sees in a photo, at several scales.
@@ -117,7 +118,7 @@ impl<'a> DeepDream<'a> {
         self.layers([layer])
     }
 
-    /// Dreams what these layers see, to equal parts: the [`LayerEnergy`] of each, divided by what it is at the
+    /// Dreams what these layers see, to equal parts: the [energy](crate::Target::energy) of each, divided by what it is at the
     /// start.
     ///
     /// ```
@@ -167,13 +168,14 @@ impl<'a> DeepDream<'a> {
     /// activations: the gradient is evaluated tile by tile, and that of a tile weighted by its share of the area.
     ///
     /// ```
-    /// use vis::losses::{LayerEnergy, TotalVariation};
+    /// use vis::Target;
+    /// use vis::losses::{ActivationMaximization, TotalVariation};
     /// use vis::visualization::deep_dream;
     /// # use vis::Model;
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let photo = vis::random::noise([1, 3, 9, 9], (0.0, 255.0), 0, 0, &model.device());
     /// let losses = vis::losses![
-    ///     (LayerEnergy::new("conv2").channels([0, 3]), 1.0),
+    ///     (ActivationMaximization::from(Target::energy("conv2")), 1.0),
     ///     (TotalVariation::default(), 1e-4),
     /// ];
     /// let dream = deep_dream(&model, photo).losses(losses).max_iter(2).run()?;
@@ -465,19 +467,19 @@ impl<'a> DeepDream<'a> {
             Objective::Energy(layers) => {
                 let layers = self.named(layers)?;
                 if let [layer] = &layers[..] {
-                    return Ok(LayerEnergy::new(layer).into());
+                    return Ok(ActivationMaximization::from(Target::energy(layer)).into());
                 }
                 // Equal parts of what they are in the photo at the size of the first octave.
                 let first = self.sizes(photo).first().copied();
                 let mut losses = Losses::new();
                 for layer in layers {
-                    let alone = LayerEnergy::new(&layer).into();
+                    let alone = ActivationMaximization::from(Target::energy(&layer)).into();
                     let tiles = TiledGradient::new(self.model, &alone).tile(self.tile).overlap(self.overlap);
                     let (height, width) = first.unwrap_or((photo.dim().1, photo.dim().2));
                     let small = crate::resample::resize_smoothly(photo.view(), height, width);
                     let energy = -tiles.evaluate(small.view(), Default::default())?.loss;
                     let weight = if energy > 0.0 { 1.0 / energy } else { 1.0 };
-                    losses = losses.with(LayerEnergy::new(layer), weight);
+                    losses = losses.with(ActivationMaximization::from(Target::energy(layer)), weight);
                 }
                 Ok(losses)
             }

@@ -8,7 +8,6 @@ use ndarray::{Array2, Array3, Axis};
 
 use crate::Target;
 use crate::attribution::Blank;
-use crate::losses::Filters;
 use crate::model::{Model, values::probabilities};
 use crate::picture::{self, ColorMap, Opacity};
 use crate::{Error, Result, host};
@@ -260,17 +259,12 @@ pub(super) fn first(maps: Tensor<4>) -> Array3<f32> {
 
 /// What keras-vis calls a layer and its filter indices, as a target: the sum of the filters' mean activations. None stands
 /// for the predicted class.
-pub(super) fn target_of(layer: Option<&str>, filters: Option<&Filters>) -> Option<Target> {
-    Some(match (layer, filters) {
-        (None, None) => return None,
-        (None, Some(Filters::These(classes))) => classes.iter().map(|&class| Target::class(class)).sum(),
-        (Some(layer), Some(Filters::These(channels))) => Target::channels(layer, channels.iter().copied()),
-        (Some(layer), None | Some(Filters::All)) => Target::layer(layer),
-        (None, Some(Filters::All)) => Target::function(|logits| {
-            let [batch, _] = logits.dims();
-            logits.mean_dim(1).reshape([batch])
-        }),
-    })
+pub(super) fn target_of(layer: Option<&str>, filters: Option<Target>) -> Option<Target> {
+    match (layer, filters) {
+        (None, filters) => filters,
+        (Some(layer), Some(filters)) => Some(filters.or_in_layer(layer, "channel")),
+        (Some(layer), None) => Some(Target::layer(layer)),
+    }
 }
 
 /// A resolved target in the model's own words.

@@ -9,7 +9,6 @@ use super::heatmap::{Heatmap, first, label_of, single_photo, target_and_predicti
 use crate::Target;
 use crate::attribution::{Attribution, Blank, Saliency, SmoothGrad, blur};
 use crate::gradient::modifier::GradientModifier;
-use crate::losses::Filters;
 use crate::model::Model;
 use crate::picture::{self, ColorMap};
 use crate::progress::{Progress, SharedWatcher};
@@ -74,7 +73,7 @@ pub struct VisualizeSaliency<'a> {
     model: &'a dyn Model,
     image: Tensor<4>,
     layer: Option<String>,
-    filters: Option<Filters>,
+    filters: Option<Target>,
     target: Option<Target>,
     rule: Rule,
     modifier: Option<GradientModifier>,
@@ -113,7 +112,7 @@ impl VisualizeSaliency<'_> {
     /// assert_eq!(map.label, "channel 4 of `conv2`");
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn filter_indices(mut self, filters: impl Into<Filters>) -> Self {
+    pub fn filter_indices(mut self, filters: impl Into<Target>) -> Self {
         self.filters = Some(filters.into());
         self
     }
@@ -286,7 +285,7 @@ impl VisualizeSaliency<'_> {
     /// ```
     pub fn run(self) -> Result<Heatmap> {
         let (image, photo) = single_photo(self.model, self.image)?;
-        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters.as_ref()));
+        let target = self.target.or_else(|| target_of(self.layer.as_deref(), self.filters));
         let (target, predictions) = target_and_predictions(self.model, &image, target)?;
         let method = SmoothGrad::new(Saliency::new().rule(self.rule));
         let method = method.samples(self.samples).noise(self.noise).seed(self.seed).watched(self.progress);

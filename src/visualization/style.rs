@@ -4,12 +4,10 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{
-    Descent, Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps,
-};
+use super::descent::{Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps};
 use super::stages::Stages;
 use crate::losses::{Content, Losses, Style, TotalVariation};
-use crate::model::Model;
+use crate::model::{Model, UpdateRule};
 use crate::optimizer::Minimized;
 use crate::progress::{Progress, Watcher};
 use crate::random::noise;
@@ -63,7 +61,7 @@ pub fn style_transfer(model: &dyn Model, photo: Tensor<4>, painting: Tensor<4>) 
         keep_colors: false,
         from: 256,
         max_iter: 200,
-        descent: Descent::default(),
+        update: UpdateRule::default(),
         style_scale: 1.0,
         seed: 0,
         progress: None,
@@ -85,7 +83,7 @@ pub struct StyleTransfer<'a> {
     keep_colors: bool,
     from: usize,
     max_iter: usize,
-    descent: Descent,
+    update: UpdateRule,
     style_scale: f32,
     seed: u64,
     progress: Option<Watcher<'a>>,
@@ -309,21 +307,33 @@ impl<'a> StyleTransfer<'a> {
         self
     }
 
-    /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
+    /// Sets how the image is moved. Default: by Adam.
+    ///
+    /// Each evaluates the losses once a step. What the total loss has come down to on VGG16, from a photo of 256×170 pixels
+    /// to a painting, after so many seconds on two cores, as `examples/style_transfer.rs` prints it:
+    ///
+    /// | seconds | steps | Adam | L-BFGS |
+    /// | --- | --- | --- | --- |
+    /// | 3.5 | 10 | 0.385 | 0.461 |
+    /// | 7 | 20 | 0.270 | 0.331 |
+    /// | 13 | 40 | 0.111 | 0.132 |
+    /// | 19 | 60 | 0.085 | 0.093 |
+    /// | 33 | 100 | 0.069 | 0.070 |
+    /// | 65 | 200 | 0.061 | 0.059 |
     ///
     /// ```
-    /// # use vis::{Model, visualization::{Descent, style_transfer}};
+    /// # use vis::{Model, model::UpdateRule, visualization::style_transfer};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let [photo, painting] =
     /// #     [0, 1].map(|seed| vis::random::noise([1, 3, 8, 8], (0.0, 255.0), seed, 0, &model.device()));
-    /// let paint = |by| style_transfer(&model, photo.clone(), painting.clone()).descent(by).max_iter(20).run();
-    /// let painted = paint(Descent::Lbfgs)?;
+    /// let paint = |by| style_transfer(&model, photo.clone(), painting.clone()).update(by).max_iter(20).run();
+    /// let painted = paint(UpdateRule::Lbfgs)?;
     /// assert!(painted.best_loss[0] < 0.5 * painted.losses.totals()[[0, 0]]);
-    /// assert_ne!(painted.array(), paint(Descent::Adam)?.array());
+    /// assert_ne!(painted.array(), paint(UpdateRule::Adam)?.array());
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn descent(mut self, descent: Descent) -> Self {
-        self.descent = descent;
+    pub fn update(mut self, update: UpdateRule) -> Self {
+        self.update = update;
         self
     }
 
@@ -490,7 +500,7 @@ impl<'a> StyleTransfer<'a> {
                     noise(content.dims(), (low, high), self.seed, 0, &self.model.device())
                 }
             };
-            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut watched)?;
+            let done = descend(self.model, losses, start, steps, self.update, frame, &mut watched)?;
             let over = done.is_break();
             painted = Some(following(painted.as_ref(), found(done)));
             if over {
@@ -564,7 +574,7 @@ impl std::fmt::Debug for StyleTransfer<'_> {
             .field("tv_weight", &self.tv_weight)
             .field("start", &self.start)
             .field("steps", &self.max_iter)
-            .field("descent", &self.descent)
+            .field("update", &self.update)
             .finish_non_exhaustive()
     }
 }

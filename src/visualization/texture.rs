@@ -4,12 +4,10 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use super::descent::{
-    Descent, Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps,
-};
+use super::descent::{Staged, descend, following, found, resized, scaled, size_of, sizes, with_steps};
 use super::stages::Stages;
 use crate::losses::{Losses, Style};
-use crate::model::Model;
+use crate::model::{Model, UpdateRule};
 use crate::optimizer::Minimized;
 use crate::progress::{Progress, Watcher};
 use crate::random::noise;
@@ -51,7 +49,7 @@ pub fn texture(model: &dyn Model, sample: Tensor<4>) -> Texture<'_> {
         layers: None,
         from: 128,
         max_iter: 200,
-        descent: Descent::default(),
+        update: UpdateRule::default(),
         seed: 0,
         progress: None,
     }
@@ -66,7 +64,7 @@ pub struct Texture<'a> {
     layers: Option<Vec<(String, f32)>>,
     from: usize,
     max_iter: usize,
-    descent: Descent,
+    update: UpdateRule,
     seed: u64,
     progress: Option<Watcher<'a>>,
 }
@@ -163,20 +161,20 @@ impl<'a> Texture<'a> {
         self
     }
 
-    /// Sets how the image is moved. Default: by Adam; see [`Descent`] for a comparison.
+    /// Sets how the image is moved. Default: by Adam; see [`StyleTransfer::update`](super::StyleTransfer::update) for a comparison.
     ///
     /// ```
-    /// # use vis::{Model, visualization::{Descent, texture}};
+    /// # use vis::{Model, model::UpdateRule, visualization::texture};
     /// # let model = vis::model::Tiny::new(&Default::default());
     /// # let sample = vis::random::noise([1, 3, 8, 8], (0.0, 255.0), 1, 0, &model.device());
-    /// let weave = |descent| texture(&model, sample.clone()).descent(descent).max_iter(20).run();
-    /// let woven = weave(Descent::Lbfgs)?;
+    /// let weave = |descent| texture(&model, sample.clone()).update(descent).max_iter(20).run();
+    /// let woven = weave(UpdateRule::Lbfgs)?;
     /// assert!(woven.best_loss[0] < 0.5 * woven.losses.totals()[[0, 0]]);
-    /// assert_ne!(woven.array(), weave(Descent::Adam)?.array());
+    /// assert_ne!(woven.array(), weave(UpdateRule::Adam)?.array());
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn descent(mut self, descent: Descent) -> Self {
-        self.descent = descent;
+    pub fn update(mut self, update: UpdateRule) -> Self {
+        self.update = update;
         self
     }
 
@@ -289,7 +287,7 @@ impl<'a> Texture<'a> {
             };
             let losses = Losses::from(loss);
             let frame = Wrap { pixels: wrap };
-            let done = descend(self.model, losses, start, steps, self.descent, frame, &mut watched)?;
+            let done = descend(self.model, losses, start, steps, self.update, frame, &mut watched)?;
             let over = done.is_break();
             woven = Some(following(woven.as_ref(), found(done)));
             if over {
@@ -307,7 +305,7 @@ impl std::fmt::Debug for Texture<'_> {
             .field("size", &self.size)
             .field("layers", &self.layers)
             .field("steps", &self.max_iter)
-            .field("descent", &self.descent)
+            .field("update", &self.update)
             .finish_non_exhaustive()
     }
 }

@@ -70,7 +70,7 @@ fn labels_stay_with_their_pictures_however_these_are_cut_into_batches() {
         [given.run().unwrap(), named.run().unwrap()].map(|pictures| {
             pictures
                 .iter()
-                .map(|picture| (picture.label.clone(), picture.filters.to_string(), picture.after))
+                .map(|picture| (picture.label.clone(), picture.target.to_string(), picture.after))
                 .collect::<Vec<_>>()
         })
     };

@@ -1,7 +1,7 @@
 //! Losses and regularizers: closed forms, finite gradients everywhere, finite differences.
 
 use vis::gradient::Gradient;
-use vis::losses::{ActivationMaximization, Filters, LPNorm, Losses, TotalVariation};
+use vis::losses::{ActivationMaximization, LPNorm, Losses, TotalVariation};
 use vis::model::Tiny;
 use vis::{Error, Loss, Model, Scene};
 
@@ -137,7 +137,7 @@ fn the_gradient_at_a_layer_chains_to_the_gradient_at_the_image() {
 fn activation_maximization_is_minus_the_sum_of_the_filters_means() {
     // Two channels of 2×2: means 2.5 and −1.
     let activation = tensor(&[1.0, 2.0, 3.0, 4.0, -1.0, -1.0, -1.0, -1.0], [1, 2, 2, 2]);
-    let of = |filters: Filters| {
+    let of = |filters: vis::Target| {
         let loss = ActivationMaximization::new("a", filters);
         let scene = Scene::new(activation.clone(), [("a".to_owned(), activation.clone())]);
         loss.build_loss(&scene).unwrap().into_scalar::<f32>()
@@ -146,7 +146,8 @@ fn activation_maximization_is_minus_the_sum_of_the_filters_means() {
     assert_eq!(of(1.into()), 1.0);
     assert_eq!(of([0, 1].into()), -1.5);
     assert_eq!(of([0, 0].into()), -5.0);
-    assert_eq!(of(Filters::All), -0.75);
+    assert_eq!(of(vis::Target::layer("a")), -0.75);
+    assert_eq!(of(vis::Target::energy("a")), -(1.0 + 4.0 + 9.0 + 16.0 + 4.0) / 8.0);
 }
 
 #[test]
@@ -228,4 +229,36 @@ fn weighted_losses_add_up_to_the_total() {
         let sum: f32 = parts.iter().map(|(values, weight)| values[image] * weight).sum();
         assert_close(&values.totals()[image..=image], &[sum], 1e-4);
     }
+}
+
+#[test]
+fn images_resemble_each_other_by_the_cosine_of_the_products_of_their_channels() {
+    use vis::losses::Resemblance;
+    // Three images of two channels at 1×3 positions, one of them negative, and of very different sizes.
+    let values = [
+        [1.0, 2.0, 0.0, 0.0, 1.0, -1.0],
+        [200.0, 0.0, 100.0, 100.0, 0.0, 300.0],
+        [0.0, 0.1, 0.2, 0.1, 0.1, 0.0],
+    ];
+    let activation = tensor(&values.concat(), [3, 2, 1, 3]);
+    let scene = Scene::new(activation.clone(), [("a".to_owned(), activation)]);
+    let products = |v: &[f32; 6]| {
+        let dot = |a: usize, b: usize| (0..3).map(|at| v[3 * a + at] * v[3 * b + at]).sum::<f32>();
+        vec![dot(0, 0), dot(0, 1), dot(1, 0), dot(1, 1)]
+    };
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    let mean = |of: &dyn Fn(usize, usize) -> f32| {
+        [(0, 1, 2), (1, 0, 2), (2, 0, 1)].map(|(one, two, three)| (of(one, two) + of(one, three)) / 2.0)
+    };
+    let found = crate::host::values(Resemblance::new("a").build_loss(&scene).unwrap());
+    assert_close(&found, &mean(&|a, b| cosine(&products(&values[a]), &products(&values[b]))), 1e-5);
+    let found = crate::host::values(Resemblance::by_place("a").build_loss(&scene).unwrap());
+    assert_close(&found, &mean(&|a, b| cosine(&values[a], &values[b])), 1e-5);
+    // An image alone resembles none.
+    let alone =
+        Scene::new(tensor(&[1.0; 6], [1, 2, 1, 3]), [("a".to_owned(), tensor(&[1.0; 6], [1, 2, 1, 3]))]);
+    assert_eq!(crate::host::values(Resemblance::new("a").build_loss(&alone).unwrap()), [0.0]);
 }

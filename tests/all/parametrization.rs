@@ -1,7 +1,8 @@
 //! How images are written down.
 
 use burn::tensor::Tensor;
-use vis::parametrization::{Fourier, Parametrization};
+use vis::optimizer::{Nadam, Update};
+use vis::parametrization::{Fourier, Parametrization, Phase};
 use vis::random::noise;
 
 use crate::support::{assert_close, device, tensor};
@@ -77,4 +78,55 @@ fn a_larger_decay_starts_smoother() {
         steps.std(0.0) / image.std(0.0)
     };
     assert!(roughness(2.0) < roughness(1.0) && roughness(1.0) < roughness(0.0));
+}
+
+/// A reference of `tests/reference/maco.py` with a batch of one.
+fn maco(name: &str) -> Tensor<4> {
+    let array = crate::npy::read(format!("tests/reference/maco_{name}.npy").as_ref());
+    let [channels, height, width] = array.shape() else { panic!("{name}: {:?}", array.shape()) };
+    tensor(&array.iter().copied().collect::<Vec<_>>(), [1, *channels, *height, *width])
+}
+
+#[test]
+fn a_step_of_maco_is_that_of_xplique() {
+    let magnitude = crate::npy::read("tests/reference/maco_magnitude.npy".as_ref());
+    let magnitude = magnitude.into_dimensionality::<ndarray::Ix3>().unwrap();
+    let by_phase = Phase::new([12, 16], (-1.0, 3.0)).with_magnitude(&magnitude).unwrap();
+    let variable = maco("phase").autodiff().require_grad();
+    let image = by_phase.decode(variable.clone());
+    assert_close(&crate::host::values(image.clone().inner()), &crate::host::values(maco("image")), 1e-4);
+    let score = (image.square() * maco("weights").autodiff()).sum();
+    let gradient = variable.grad(&score.backward()).unwrap();
+    assert_close(&crate::host::values(gradient.clone()), &crate::host::values(maco("gradient")), 1e-4);
+    let moved = Nadam::default().step(variable.inner(), -gradient, 1.0);
+    assert_close(&crate::host::values(moved), &crate::host::values(maco("moved")), 1e-4);
+}
+
+#[test]
+fn a_magnitude_of_another_size_or_below_zero_is_refused() {
+    let phase = || Phase::new([4, 5], (0.0, 1.0));
+    let flat = |shape| ndarray::Array3::<f32>::ones(shape);
+    assert!(phase().with_magnitude(&flat((2, 4, 3))).is_ok());
+    for shape in [(2, 4, 4), (2, 5, 3), (0, 4, 3)] {
+        assert!(phase().with_magnitude(&flat(shape)).is_err(), "{shape:?}");
+    }
+    for value in [-1.0, f32::NAN, f32::INFINITY] {
+        assert!(phase().with_magnitude(&(flat((2, 4, 3)) * value)).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn an_image_by_its_phase_is_within_range_and_can_not_start_from_one() {
+    for (channels, [height, width], range) in
+        [(3, [9, 14], (0.0, 255.0)), (1, [7, 7], (-1.0, 1.0)), (4, [6, 1], (2.0, 3.0))]
+    {
+        let phase = Phase::new([height, width], range);
+        let image = phase.decode(phase.start([2, channels, height, width], 3, 0, &device()));
+        let values = crate::host::values(image.clone());
+        assert_eq!(image.dims(), [2, channels, height, width]);
+        assert!(values.iter().all(|value| (range.0..=range.1).contains(value)), "{values:?}");
+        let (one, two) = values.split_at(values.len() / 2);
+        assert!(one != two || width == 1);
+        assert!(phase.encode(image).is_err());
+    }
 }

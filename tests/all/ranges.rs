@@ -1,15 +1,13 @@
 //! Ranges other than 0..255, and what depends on them; the names of losses.
 
 use burn::tensor::{Device, Tensor};
-use vis::losses::{
-    BestMatch, Caricature, Content, LPNorm, LayerEnergy, Losses, Realism, Style, TotalVariation,
-};
+use vis::losses::{BestMatch, Caricature, Content, LPNorm, Losses, Realism, Style, TotalVariation};
 use vis::model::{InputSpec, Stop, Taps, Tiny};
 use vis::optimizer::{GradientModifier, Lbfgs, Update};
 use vis::parametrization::{Fourier, Framed, Parametrization, Pixels};
 use vis::{Loss, Model, Result, Scene};
 
-use crate::support::{assert_close, device, resize, tensor};
+use crate::support::{assert_close, device, energy, resize, tensor};
 
 /// Scores one pixel of what it is shown.
 struct Pixel(InputSpec, [usize; 2]);
@@ -126,7 +124,7 @@ fn losses_are_known_by_name_in_lists_and_alone() {
         Box::new(BestMatch::new(&model, photo(), "conv2").unwrap()),
         Box::new(Caricature::new(&model, photo(), "conv2").unwrap()),
         Box::new(Content::new(&model, photo(), "conv1").unwrap()),
-        Box::new(LayerEnergy::new("conv1")),
+        Box::new(energy("conv1")),
         Box::new(Realism::new(Pixel(InputSpec::new([1, 3, 5], (0.0, 1.0)), [0, 0]), (0.0, 1.0))),
         Box::new(Style::new(&model, photo(), [("conv1", 1.0)]).unwrap()),
         Box::new(LPNorm::default()),
@@ -321,7 +319,7 @@ fn the_transforms_of_a_preset_are_those_given_by_hand() {
     let run = || {
         let wanted = vis::losses::ActivationMaximization::new("output", 0);
         let start = vis::random::noise([1, 3, 6, 9], (0.0, 255.0), 3, 0, &device()) * 3.0;
-        vis::Optimizer::new(&model, vis::losses![(wanted, 1.0), (LayerEnergy::new("output"), 0.01)])
+        vis::Optimizer::new(&model, vis::losses![(wanted, 1.0), (energy("output"), 0.01)])
             .seed_img(start)
             .max_iter(3)
     };
@@ -440,11 +438,8 @@ fn spectra_are_equal_if_their_sizes_ranges_and_decays_are() {
 #[test]
 fn values_of_losses_are_found_by_name_and_lists_know_their_length() {
     let model = crate::support::identity([1, 2, 3]);
-    let losses = vis::losses![
-        (LPNorm::default(), 2.0),
-        (LayerEnergy::new("output"), 0.5),
-        (TotalVariation::default(), 0.0)
-    ];
+    let losses =
+        vis::losses![(LPNorm::default(), 2.0), (energy("output"), 0.5), (TotalVariation::default(), 0.0)];
     assert_eq!(losses.len(), 3);
     assert!(!losses.is_empty() && Losses::new().is_empty());
     assert_eq!(Losses::new().len(), 0);
@@ -510,7 +505,7 @@ fn the_network_runs_unless_regularizers_alone_look_at_the_image() {
         });
     let image = || Tensor::<4>::ones([1, 1, 2, 3], &device());
     let regularizers = Losses::from(TotalVariation::default());
-    let energy = Losses::from(LayerEnergy::new("output"));
+    let excited = Losses::from(energy("output"));
     let count = |run: &dyn Fn()| {
         runs.store(0, std::sync::atomic::Ordering::Relaxed);
         run();
@@ -518,7 +513,7 @@ fn the_network_runs_unless_regularizers_alone_look_at_the_image() {
     };
     let gradient = |losses| vis::gradient::Gradient::new(&model, losses);
     assert_eq!(count(&|| drop(gradient(&regularizers).evaluate(image()))), 0);
-    assert!(count(&|| drop(gradient(&energy).evaluate(image()))) > 0);
+    assert!(count(&|| drop(gradient(&excited).evaluate(image()))) > 0);
     // A rule and a layer need the network, whatever the losses.
     assert!(count(&|| drop(gradient(&regularizers).rule(vis::Rule::Guided).evaluate(image()))) > 0);
     assert!(count(&|| drop(gradient(&regularizers).at_layer("output").evaluate(image()))) > 0);

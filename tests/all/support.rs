@@ -3,8 +3,9 @@
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
-use vis::Model;
+use vis::losses::ActivationMaximization;
 use vis::model::{InputSpec, Stop, Taps};
+use vis::{Model, Target};
 
 /// The device under test: the default one of the enabled backends.
 pub fn device() -> Device {
@@ -18,6 +19,11 @@ pub fn device_is_slow() -> bool {
 
 pub fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &device())
+}
+
+/// The loss that wants a layer excited by anything at all.
+pub fn energy(layer: &str) -> ActivationMaximization {
+    Target::energy(layer).into()
 }
 
 /// An image sampled anew by Burn's own bilinear interpolation, without aligned corners.

@@ -12,13 +12,13 @@ use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad,
 };
 use vis::gradient::Gradient;
-use vis::losses::{ActivationMaximization, LayerEnergy, Realism, TotalVariation};
+use vis::losses::{ActivationMaximization, Realism, TotalVariation};
 use vis::model::{InputSpec, Stop, Taps};
 use vis::parametrization::Parametrization;
 use vis::visualization::deep_dream;
 use vis::{Error, Model, Optimizer, visualize_cam, visualize_saliency};
 
-use crate::support::{assert_close, device, tensor};
+use crate::support::{assert_close, device, energy, tensor};
 
 /// A module of Burn between a tapped image and tapped scores, the sums over positions.
 struct Network<F> {
@@ -220,7 +220,7 @@ fn training_shows_on_flat_images_as_well() {
     let fresh = || BatchNormConfig::new(2).init(&device());
     let black = Tensor::zeros([1, 2, 9, 13], &device());
     for model in [fixed(fresh(), SHAPE), any_size(fresh(), SHAPE)] {
-        let losses = vis::losses![(LayerEnergy::new("sums"), 1.0)];
+        let losses = vis::losses![(energy("sums"), 1.0)];
         assert_training(Gradient::new(&model, &losses).evaluate(black.clone()));
     }
 }
@@ -248,7 +248,7 @@ fn methods_without_a_gradient_take_networks_that_train() {
 fn a_deep_layer_that_nothing_asked_for_may_train() {
     // The gradient ends at `image`, before the normalisation.
     let model = fixed(norm(2), SHAPE);
-    let losses = LayerEnergy::new("image").into();
+    let losses = energy("image").into();
     assert!(Gradient::new(&model, &losses).evaluate(image(1, SHAPE)).is_ok());
 }
 

@@ -1,6 +1,6 @@
 //! `vis activation`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ndarray::Axis;
@@ -12,11 +12,11 @@ use vis::optimizer::Normalization;
 use vis::visualization::{Activations, Unfinished, visualize_activation};
 
 use crate::failure::{Failure, Outcome};
-use crate::network::{Network, NetworkOptions, Opened};
+use crate::network::{Named, Network, NetworkOptions, Opened};
 use crate::output::OutputOptions;
 use crate::progress::Work;
 use crate::report::{self, Report, described};
-use crate::{filters, memory, options, photo};
+use crate::{filters, judge, memory, options, photo};
 
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = EXAMPLES)]
@@ -71,9 +71,35 @@ pub(crate) struct ActivationOptions {
     #[arg(long, alias = "seed-image", value_name = "P.png|A.npy")]
     seed_img: Option<PathBuf>,
 
+    /// So many pictures of each target, which differ: the several faces of a filter, in a row
+    #[arg(long, value_name = "N", value_parser = options::count, default_value_t = 1)]
+    diverse: usize,
+
+    /// A photo to start from and to stay near: what in it excites the target is made stronger
+    #[arg(long, value_name = "PHOTO", conflicts_with = "seed_img")]
+    accentuate: Option<PathBuf>,
+
+    /// How near to the photo --accentuate stays: the weight of the distance of their features
+    #[arg(long, value_name = "WEIGHT", value_parser = options::weight, default_value_t = 1.0, requires = "accentuate")]
+    nearness: f32,
+
+    /// Say how good each picture is: what of its activation is left in 8 bits and when shifted, how its spectrum falls beside
+    /// that of photographs, how colourful it is, and what another network takes it for
+    #[arg(long)]
+    judge: bool,
+
+    /// The other network that judges [default: efficientnet-lite0, of colour pictures of other networks]
+    #[arg(long, value_name = "MODEL", requires = "judge")]
+    judge_model: Option<Network>,
+
     /// The seed of all randomness: the same seed gives the same picture of a filter, whatever is made beside it
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+
+    /// The picture as a PNG that is transparent where the run changed nothing, of presets that know it (maco) and of
+    /// --accentuate; several are numbered
+    #[arg(long, value_name = "A.png", help_heading = "Results")]
+    alpha: Option<PathBuf>,
 
     /// An animation of the steps to write; several, numbered, if the pictures do not fit in memory together
     #[arg(long, value_name = "G.gif", help_heading = "Results")]
@@ -93,6 +119,8 @@ Examples:
   vis activation --model vgg16 --layer block5_conv3 --sample 16 --size 128 -o filters.png
   vis activation --model vgg16 --layer block3_conv3 --filter 7 20-23 -o five.png --gif five.gif
   vis activation --model efficientnet-lite0 --layer predictions --filter \"water ouzel\" 20+71 -o ouzel.png
+  vis activation --model vgg16 --layer block4_conv3 --filter 9 --size 160 --diverse 4 --judge -o faces.png
+  vis activation --model efficientnet-lite0 --layer predictions --filter \"Egyptian cat\" --accentuate cat.jpg --alpha cat.png
   vis activation --model digits --layer predictions --all -o digits.png --losses losses.csv
 
 The numbers of --raw are the best images in the network's input range, [pictures, channels, height, width].
@@ -134,6 +162,8 @@ enum PresetName {
     KerasVis,
     /// Those of lucid: a Fourier image, Adam, and random jitter, zoom and rotation
     Robust,
+    /// MaCo: the phase alone, under the magnitude spectrum of photographs
+    Maco,
 }
 
 /// The largest random shift.
@@ -166,14 +196,27 @@ impl ActivationOptions {
         let model = opened.model.as_ref();
         let layer = filters::layer(&opened, &self.layer)?;
         let filters = self.filters(&opened, &layer)?;
+        let other = self.other(&opened)?;
         let preset = self.preset(model);
 
         let mut run = visualize_activation(model, &self.layer)
             .filter_indices(filters.iter().cloned())
             .preset(preset.clone())
+            .diverse(self.diverse)
             .seed(self.seed);
         let mut size = model.input().size();
-        if let Some(path) = &self.seed_img {
+        if let Some(path) = &self.accentuate {
+            let photo = photo::seed(path, model, self.size.map(|side| (side, side)))?;
+            let [_, _, height, width] = photo.dims();
+            size = (height, width);
+            run = run.accentuate(photo, self.nearness);
+            if let Some(max_iter) = self.max_iter {
+                run = run.max_iter(max_iter);
+            }
+            if let Some(learning_rate) = self.learning_rate {
+                run = run.learning_rate(learning_rate);
+            }
+        } else if let Some(path) = &self.seed_img {
             let images = photo::seed(path, model, self.size.map(|side| (side, side)))?;
             let [_, _, height, width] = images.dims();
             size = (height, width);
@@ -218,7 +261,12 @@ impl ActivationOptions {
             Err(unfinished) => return Err(Error::from(unfinished).into()),
         };
         self.settle(&mut report, &preset);
-        self.tell(&mut report, &pictures, filters.len());
+        let shown: Vec<_> = filters.iter().flat_map(|filters| vec![filters.clone(); self.diverse]).collect();
+        let judged = match self.judge {
+            true => Some(self.judged(&mut report, &opened, other.as_ref(), &pictures, &shown)?),
+            false => None,
+        };
+        self.tell(&mut report, &pictures, &shown, judged.unwrap_or_default());
         report.set("interrupted", ended.interrupted);
         self.write(&mut report, &pictures)?;
         report.print()?;
@@ -231,10 +279,26 @@ impl ActivationOptions {
         {
             return Err(Failure::misuse(format!("the animation {} must end in .gif", gif.display())));
         }
-        let inputs: Vec<_> =
-            [&self.seed_img, &self.network.weights].into_iter().filter_map(Option::as_deref).collect();
-        let gif: Vec<_> = self.gif.as_deref().into_iter().collect();
-        self.outputs.check_with(&gif, &inputs)
+        if let Some(alpha) = &self.alpha
+            && !alpha.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
+        {
+            return Err(Failure::misuse(format!(
+                "the transparent picture {} must end in .png",
+                alpha.display()
+            )));
+        }
+        if self.alpha.is_some() && self.accentuate.is_none() && !matches!(self.preset, Some(PresetName::Maco))
+        {
+            return Err(Failure::misuse(
+                "--alpha goes with --preset maco or --accentuate: others change every place",
+            ));
+        }
+        let inputs: Vec<_> = [&self.seed_img, &self.accentuate, &self.network.weights]
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .collect();
+        let more: Vec<_> = self.gif.iter().chain(&self.alpha).map(PathBuf::as_path).collect();
+        self.outputs.check_with(&more, &inputs)
     }
 
     /// The filters of each picture.
@@ -263,7 +327,8 @@ impl ActivationOptions {
         let mut preset = match self.preset {
             None => model.preset(),
             Some(PresetName::KerasVis) => Preset::keras_vis(),
-            Some(PresetName::Robust) => Preset::robust(),
+            Some(PresetName::Robust) => Preset::for_input(model.input()),
+            Some(PresetName::Maco) => Preset::maco(),
         };
         preset.max_iter = self.max_iter.unwrap_or(preset.max_iter);
         preset.tv_weight = self.tv_weight.unwrap_or(preset.tv_weight);
@@ -289,7 +354,8 @@ impl ActivationOptions {
         }
     }
 
-    fn tell(&self, report: &mut Report, pictures: &Activations, wanted: usize) {
+    fn tell(&self, report: &mut Report, pictures: &Activations, filters: &[Vec<usize>], judged: Vec<Value>) {
+        let wanted = filters.len();
         let label_width = pictures.iter().map(|picture| picture.label.chars().count()).max().unwrap_or(0);
         for picture in pictures.iter() {
             // Adding 0 turns -0 into 0.
@@ -301,23 +367,96 @@ impl ActivationOptions {
             report.say(format!("{} of {wanted} pictures", pictures.len()));
         }
         report.set("layer", self.layer.as_str());
-        let rows = pictures.iter().map(|picture| {
-            let indices = match &picture.filters {
-                vis::losses::Filters::These(indices) => json!(indices),
-                _ => json!("all"),
-            };
-            json!({
-                "filters": indices,
+        let mut judged = judged.into_iter();
+        let rows = pictures.iter().zip(filters).map(|(picture, filters)| {
+            let mut row = json!({
+                "filters": filters,
                 "label": picture.label,
                 "before": picture.before,
                 "after": picture.after,
                 "dead": picture.dead,
                 "losses": report::losses(&picture.losses),
                 "image": described(&picture.image.view().into_dyn()),
-            })
+            });
+            if let Some(quality) = judged.next() {
+                row["quality"] = quality;
+            }
+            row
         });
         let rows: Value = rows.collect();
         report.set("pictures", rows);
+    }
+
+    /// The network that judges beside the one that made the pictures.
+    fn other(&self, opened: &Opened) -> Outcome<Option<(String, Opened)>> {
+        let lite0 = Network::Named(Named::EfficientnetLite0);
+        let network = match &self.judge_model {
+            _ if !self.judge => return Ok(None),
+            Some(network) => network.clone(),
+            None if opened.network == lite0 || opened.model.input().channels() != 3 => return Ok(None),
+            None => lite0,
+        };
+        // Of the file of weights and its pixels nothing is known but what the network was opened with.
+        let options = NetworkOptions {
+            weights: None,
+            preprocess: match &network {
+                Network::File(_) => self.network.preprocess,
+                Network::Named(_) => None,
+            },
+            labels: None,
+            device: self.network.device.clone(),
+        };
+        Ok(Some((network.name(), network.open(&options)?)))
+    }
+
+    fn judged(
+        &self,
+        report: &mut Report,
+        opened: &Opened,
+        other: Option<&(String, Opened)>,
+        pictures: &Activations,
+        filters: &[Vec<usize>],
+    ) -> Outcome<Vec<Value>> {
+        let model = opened.model.as_ref();
+        let other = other.map(|(name, other)| (name.as_str(), other.model.as_ref()));
+        let same_classes = other.is_some_and(|(_, other)| {
+            let classes = |model: &dyn Model| {
+                let table = model.layers().ok()?;
+                let logits = model.logits()?;
+                Some(table.iter().find(|layer| layer.name == logits)?.shape[0])
+            };
+            model.logits() == Some(self.layer.as_str()) && classes(model) == classes(other)
+        });
+        let wanted: Vec<Option<usize>> = filters
+            .iter()
+            .map(|filters| match filters[..] {
+                [class] if same_classes => Some(class),
+                _ => None,
+            })
+            .collect();
+        judge::judge(report, pictures, model, other, &wanted)
+    }
+
+    /// The pictures with their transparency, numbered from the second on.
+    fn write_alpha(&self, report: &mut Report, pictures: &Activations, path: &Path) -> Outcome {
+        for (index, picture) in pictures.iter().enumerate() {
+            let path = match (index, path.file_stem()) {
+                (1.., Some(stem)) => {
+                    let mut name = stem.to_owned();
+                    name.push(format!("-{}.png", index + 1));
+                    path.with_file_name(name)
+                }
+                _ => path.to_owned(),
+            };
+            let shown = picture.transparent_picture()?;
+            vis::picture::write_atomically(&path, |file| {
+                shown
+                    .write_to(file, image::ImageFormat::Png)
+                    .map_err(|error| std::io::Error::other(error.to_string()))
+            })?;
+            report.wrote("alpha", &path);
+        }
+        Ok(())
     }
 
     fn write(&self, report: &mut Report, pictures: &Activations) -> Outcome {
@@ -329,8 +468,14 @@ impl ActivationOptions {
         let side = images.shape()[2].min(images.shape()[3]);
         let title = format!("{} {}", self.model.name(), self.layer);
         self.outputs.write_picture(report, || {
-            pictures.grid_with(|grid| grid.title(title).enlarge(photo::enlargement(side)))
+            pictures.grid_with(|grid| {
+                let grid = grid.title(title).enlarge(photo::enlargement(side));
+                if self.diverse > 1 { grid.columns(self.diverse) } else { grid }
+            })
         })?;
+        if let Some(path) = &self.alpha {
+            self.write_alpha(report, pictures, path)?;
+        }
         self.outputs.write_raw(report, images.view())?;
         let runs: Vec<_> = pictures.iter().map(|picture| &picture.losses).collect();
         self.outputs.write_losses(report, &runs)?;

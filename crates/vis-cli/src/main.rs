@@ -18,6 +18,7 @@ mod fetch;
 mod filters;
 mod host;
 mod inspect;
+mod judge;
 mod limits;
 mod memory;
 mod network;

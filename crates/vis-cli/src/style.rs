@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
-use vis::visualization::{Descent, StyleStart, StyleTransfer, Texture, style_transfer, texture};
+use vis::model::UpdateRule;
+use vis::visualization::{StyleStart, StyleTransfer, Texture, style_transfer, texture};
 
 use crate::dreams::{finish, told};
 use crate::failure::{Failure, Outcome};
@@ -113,10 +114,10 @@ enum How {
 }
 
 impl How {
-    fn descent(self) -> Descent {
+    fn rule(self) -> UpdateRule {
         match self {
-            Self::Lbfgs => Descent::Lbfgs,
-            Self::Adam => Descent::Adam,
+            Self::Lbfgs => UpdateRule::Lbfgs,
+            Self::Adam => UpdateRule::Adam,
         }
     }
 }
@@ -162,7 +163,7 @@ impl StyleOptions {
             .style_weight(self.style_weight)
             .tv_weight(self.tv_weight)
             .style_scale(self.style_scale)
-            .descent(self.descent.descent())
+            .update(self.descent.rule())
             .seed(self.seed)
             .start(match self.start {
                 Start::Photo => StyleStart::Photo,
@@ -273,7 +274,7 @@ impl TextureOptions {
         let mut weaving = texture(model, sample.image)
             .size(height, width)
             .max_iter(self.max_iter)
-            .descent(self.descent.descent())
+            .update(self.descent.rule())
             .seed(self.seed);
         if !self.layer.is_empty() {
             weaving = weaving.layers(self.layer.iter().map(|layer| (layer, 1.0)));

@@ -7,8 +7,9 @@ use super::{Placement, TiledGradient};
 use crate::Error;
 use crate::gradient::Gradient;
 use crate::host::{array4, tensor4};
-use crate::losses::{LayerEnergy, Losses};
+use crate::losses::{ActivationMaximization, Losses};
 use crate::model::{InputSpec, Model, Stop, Taps, Tiny};
+use crate::target::Target;
 
 /// A model that is any function of its image, tapped as `output`.
 struct Function<F>(InputSpec, F);
@@ -81,7 +82,7 @@ fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
 fn the_tiled_gradient_is_that_of_the_whole_image_where_the_margin_is_wide_enough() {
     // Units reach 4 pixels, and what they see reaches 4 pixels further: a margin of 16 is more than enough.
     let model = any_size();
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let image = photo(3, [3, 160, 128]);
     let whole = Gradient::new(&model, &losses).evaluate(image.clone()).unwrap();
     let whole_gradient = array3(whole.gradient);
@@ -99,7 +100,7 @@ fn the_tiled_gradient_is_that_of_the_whole_image_where_the_margin_is_wide_enough
 #[test]
 fn without_margins_it_differs_at_the_borders_between_tiles_alone() {
     let model = any_size();
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let image = photo(3, [3, 128, 128]);
     let whole = array3(Gradient::new(&model, &losses).evaluate(image.clone()).unwrap().gradient);
     let tiles = TiledGradient::new(&model, &losses).tile(64).overlap(0);
@@ -114,7 +115,7 @@ fn without_margins_it_differs_at_the_borders_between_tiles_alone() {
 fn odd_sizes_and_any_placement_leave_no_pixel_without_gradient() {
     // Every pixel of a mean counts 1/(C·H·W), by whatever tiles: the gradient of −mean x² is −2x/(C·H·W).
     let model = identity([3, 8, 8]);
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let image = array3(photo(4, [3, 145, 211]));
     let expected = image.mapv(|value| -2.0 * value / (3.0 * 145.0 * 211.0));
     for borders in [[0, 0], [17, 63], [50, 31]] {
@@ -132,7 +133,7 @@ fn a_shift_mirrors_the_image_and_its_gradient_is_the_adjoint() {
     // A row 1 2 3 4 moved right by 1 is seen as 2 1 2 3: the gradient of −Σx²/4 there, −x/2 each, goes back to
     // where the pixels came from: 1 gets one, 2 gets two, 3 gets one, 4 none. Moved left: 2 3 4 3.
     let model = identity([1, 1, 1]);
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let row = array![[[1.0, 2.0, 3.0, 4.0]]];
     let moved = |right| {
         let placement = Placement { shift: [0, right], ..Placement::default() };
@@ -151,7 +152,7 @@ fn a_shift_mirrors_the_image_and_its_gradient_is_the_adjoint() {
 #[test]
 fn a_network_of_one_size_has_tiles_of_that_size() {
     let model = Tiny::new(&device()); // 8×8
-    let losses = LayerEnergy::new("conv2").into();
+    let losses = ActivationMaximization::from(Target::energy("conv2")).into();
     let image = array3(photo(5, [3, 8, 21]));
     let tiled =
         TiledGradient::new(&model, &losses).overlap(0).evaluate(image.view(), Placement::default()).unwrap();
@@ -270,7 +271,7 @@ fn a_placement_reaches_every_shift_and_border_along_both_axes() {
 fn shifts_down_and_right_are_told_apart() {
     // The gradient of −Σx²/n goes back to where each pixel that is seen comes from.
     let model = identity([2, 1, 1]);
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let image = Array3::from_shape_fn((2, 4, 7), |(c, y, x)| (30 * c + 7 * y + x) as f32 / 8.0 - 3.0);
     let source = |place: usize, shift: i64, side: usize| {
         let last = side as i64 - 1;
@@ -291,7 +292,7 @@ fn shifts_down_and_right_are_told_apart() {
 
 #[test]
 fn an_image_that_is_too_small_along_either_axis_is_refused() {
-    let losses = LayerEnergy::new("output").into();
+    let losses = ActivationMaximization::from(Target::energy("output")).into();
     let of = |model: &Idle, height: usize, width: usize| {
         let image = Array3::<f32>::ones((3, height, width));
         TiledGradient::new(model, &losses).evaluate(image.view(), Placement::default()).map(drop)

@@ -6,12 +6,12 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, Axis};
 use vis::Error;
 use vis::gradient::Gradient;
-use vis::losses::{BestMatch, LayerEnergy, TotalVariation};
+use vis::losses::{BestMatch, TotalVariation};
 use vis::model::{InputSpec, Taps, Tiny, Vgg16};
 use vis::visualization::deep_dream;
 
 use super::{any_size, array3, difference, photo};
-use crate::support::{Function, assert_close, device};
+use crate::support::{Function, assert_close, device, energy};
 
 #[test]
 fn a_dream_of_zero_steps_is_the_photo() {
@@ -136,7 +136,7 @@ fn a_step_that_would_leave_all_numbers_is_refused() {
 #[test]
 fn every_loss_of_a_dream_is_told_by_name() {
     let model = any_size();
-    let losses = vis::losses![(LayerEnergy::new("output"), 2.0), (TotalVariation::default(), 0.01)];
+    let losses = vis::losses![(energy("output"), 2.0), (TotalVariation::default(), 0.01)];
     let image = photo(6, [3, 40, 48]);
     let mut told = Vec::new();
     let dream =
@@ -150,8 +150,8 @@ fn every_loss_of_a_dream_is_told_by_name() {
     let totals: Vec<f32> = dream.losses.totals().into_iter().collect();
     assert_eq!(totals, told);
     // The first row is that of the photo.
-    let energy = LayerEnergy::new("output").into();
-    let energy = 2.0 * Gradient::new(&model, &energy).values(image).unwrap().totals()[0];
+    let excited = energy("output").into();
+    let energy = 2.0 * Gradient::new(&model, &excited).values(image).unwrap().totals()[0];
     assert_close(&[dream.losses.values()[[0, 0, 0]]], &[energy], 1e-4 * energy.abs());
 }
 

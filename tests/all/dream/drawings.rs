@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use vis::Error;
 use vis::model::Tiny;
-use vis::visualization::{Descent, caricature, deep_dream, invert, style_transfer, texture};
+use vis::model::UpdateRule;
+use vis::visualization::{caricature, deep_dream, invert, style_transfer, texture};
 
 use super::{any_size, photo};
 use crate::support::{assert_close, device};
@@ -16,7 +17,7 @@ fn every_method_lowers_its_loss() {
         caricature(&model, image.clone()).max_iter(15).run().unwrap(),
         invert(&model, image.clone(), "conv1").max_iter(15).run().unwrap(),
         style_transfer(&model, image.clone(), painting.clone()).max_iter(15).run().unwrap(),
-        style_transfer(&model, image, painting.clone()).max_iter(15).descent(Descent::Lbfgs).run().unwrap(),
+        style_transfer(&model, image, painting.clone()).max_iter(15).update(UpdateRule::Lbfgs).run().unwrap(),
         texture(&model, painting).max_iter(15).run().unwrap(),
     ];
     for run in runs {

@@ -2,12 +2,12 @@
 
 use burn::tensor::Tensor;
 use vis::gradient::Gradient;
-use vis::losses::{BestMatch, Caricature, Content, LayerEnergy, Losses, Realism, Style};
+use vis::losses::{BestMatch, Caricature, Content, Losses, Realism, Style};
 use vis::model::{InputSpec, Taps, Tiny};
 use vis::{Error, Loss, Model, Scene};
 
 use super::{any_size, photo};
-use crate::support::{Function, assert_close, device, gradient_error, identity, tensor};
+use crate::support::{Function, assert_close, device, energy, gradient_error, identity, tensor};
 
 /// A discriminator of any smooth kind.
 fn discriminator(size: usize) -> impl Model {
@@ -176,8 +176,7 @@ fn gradients_equal_finite_differences() {
         let error = gradient_error(along, &analytic, &point, [3, 8, 8], 0.2);
         assert!(error < 2e-2, "{losses:?}: {error}");
     };
-    check(LayerEnergy::new("conv2").into());
-    check(LayerEnergy::new("conv1").channels([0, 2]).into());
+    check(energy("conv2").into());
     check(Content::new(&model, other.clone(), "conv2").unwrap().into());
     check(Caricature::new(&model, other.clone(), "conv2").unwrap().into());
     check(Caricature::new(&model, other.clone(), "conv1").unwrap().with_power(2.5).unwrap().into());
@@ -192,7 +191,7 @@ fn every_image_of_a_batch_has_its_own_loss() {
     let model = Tiny::new(&device());
     let other = photo(1, [3, 8, 8]);
     let losses: Vec<Losses> = vec![
-        LayerEnergy::new("conv2").into(),
+        energy("conv2").into(),
         Content::new(&model, other.clone(), "conv2").unwrap().into(),
         Caricature::new(&model, other.clone(), "conv2").unwrap().into(),
         BestMatch::new(&model, other.clone(), "conv2").unwrap().into(),
@@ -210,15 +209,7 @@ fn every_image_of_a_batch_has_its_own_loss() {
 }
 
 #[test]
-fn channels_and_shapes_that_do_not_fit_are_named() {
-    let model = Tiny::new(&device());
-    let losses = LayerEnergy::new("conv2").channels([1, 6]).into();
-    let error = Gradient::new(&model, &losses).values(photo(0, [3, 8, 8])).unwrap_err();
-    assert_eq!(error.to_string(), "channel 6 is out of range: layer `conv2` has 6 (0 to 5)");
-    let losses = LayerEnergy::new("conv2").channels([]).into();
-    let error = Gradient::new(&model, &losses).values(photo(0, [3, 8, 8])).unwrap_err();
-    assert_eq!(error.to_string(), "the channels of a layer's energy must be one or more, not none");
-
+fn shapes_that_do_not_fit_are_named() {
     let model = any_size();
     let losses = Content::new(&model, photo(0, [3, 16, 16]), "output").unwrap().into();
     let error = Gradient::new(&model, &losses).values(photo(0, [3, 16, 20])).unwrap_err();

@@ -10,11 +10,10 @@ use vis::Target;
 use vis::attribution::{
     Attribution, Cam, Formula, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
 };
+use vis::model::UpdateRule;
 use vis::model::{Digits, EfficientNetLite0, Model, Vgg16};
 use vis::picture;
-use vis::visualization::{
-    Descent, caricature, deep_dream, invert, style_transfer, texture, visualize_activation,
-};
+use vis::visualization::{caricature, deep_dream, invert, style_transfer, texture, visualize_activation};
 
 use crate::host;
 use crate::{Place, npy};
@@ -392,7 +391,7 @@ fn style_and_texture_give_the_images_of_the_library() {
         .blend(to_image("seven.png"), 0.5)
         .max_iter(4)
         .content_weight(0.5)
-        .descent(Descent::Adam)
+        .update(UpdateRule::Adam)
         .start(vis::visualization::StyleStart::Noise)
         .seed(3)
         .run()

@@ -11,12 +11,13 @@ use vis::attribution::{
     Attribution, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency, SmoothGrad,
     channel_sum,
 };
+use vis::model::UpdateRule;
 use vis::model::{Digits, Model, Preset, Vgg16};
 use vis::optimizer::Normalization;
 use vis::picture;
 use vis::transforms::Jitter;
 use vis::visualization::{
-    Descent, StyleStart, caricature, deep_dream, invert, style_transfer, texture, visualize_activation,
+    StyleStart, caricature, deep_dream, invert, style_transfer, texture, visualize_activation,
 };
 
 use crate::{Place, host, npy, text};
@@ -322,7 +323,7 @@ fn defaults_of_style_and_texture() {
         .tv_weight(0.01)
         .style_scale(1.0)
         .start(StyleStart::Photo)
-        .descent(Descent::Adam)
+        .update(UpdateRule::Adam)
         .seed(0)
         .run();
     let run = "style --model digits --content seven.png --style cat.png";
@@ -333,7 +334,7 @@ fn defaults_of_style_and_texture() {
     });
     assert_settings(&place, &said, settings);
 
-    let woven = texture(&model, image).max_iter(200).descent(Descent::Adam).seed(0).run().unwrap();
+    let woven = texture(&model, image).max_iter(200).update(UpdateRule::Adam).seed(0).run().unwrap();
     let said = assert_run(&place, "texture --model digits --image seven.png", woven.image);
     assert_settings(&place, &said, json!({ "max_iter": 200, "descent": "adam", "seed": 0 }));
 }
