@@ -23,6 +23,7 @@ mod losses;
 mod methods;
 mod metrics;
 mod models;
+mod networks;
 mod normalisers;
 mod npy;
 #[cfg(feature = "onnx")]
