@@ -137,6 +137,10 @@ def main():
             torch.save(weights, folder / f"{name}.pth")
         else:
             save_file(weights, folder / f"{name}.safetensors")
+        if name == "vit_torchvision":
+            # The same network as a file, to be read as a graph.
+            sample = torch.zeros(1, 3, *size)
+            torch.onnx.export(network.float(), sample, folder / f"{name}.onnx", dynamo=False, opset_version=17)
         network = network.double()
         values = np.random.default_rng(5).uniform(0, 255, (1, 3, *size)).astype(np.float32)
         image = torch.tensor(values, dtype=torch.float64, requires_grad=True)

@@ -427,7 +427,7 @@ impl Reader<'_> {
         } else if function {
             Operation::Unsupported(format!("{kind}, a function of the file,"))
         } else {
-            let zero = inputs.get(2).copied().flatten();
+            let zero = inputs.get(if kind.starts_with("QLinear") { 7 } else { 2 }).copied().flatten();
             let zero_type = zero.and_then(|value| self.zero_types.get(&value).copied());
             let operator = Operator { node, opset: self.opset, inputs, zero_type };
             let translated = operator.translate(&mut self.builder)?;
