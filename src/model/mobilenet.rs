@@ -187,6 +187,22 @@ impl MobileNetV2 {
         Ok(self)
     }
 
+    /// MobileNetV2 as timm trained it on ImageNet. The file, 14 MB, is fetched the first time, and read from a cache from then
+    /// on: see [`Pretrained`](super::weights::Pretrained). Its licence is Apache-2.0.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// let model = vis::model::MobileNetV2::pretrained(&Default::default())?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    #[cfg(feature = "download")]
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Weights::of_pretrained("mobilenet-v2", device)?.load(Self::assemble)
+    }
+
     fn assemble(parameters: &mut Parameters) -> Result<Self> {
         let form = Form::of(parameters);
         let (stem, mut channels) = convolution(parameters, form.stem(), [STEM, 3, 3, 3])?;

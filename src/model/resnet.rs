@@ -65,6 +65,60 @@ const EXPANSION: usize = 4;
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 const STEM: usize = 64;
 
+#[cfg(feature = "download")]
+impl ResNet<18> {
+    /// ResNet-18, as torchvision trained it on ImageNet. The file, 47 MB, is fetched the first time, and read from a cache from then on: see
+    /// [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// let model = vis::model::ResNet18::pretrained(&Default::default())?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Weights::of_pretrained("resnet18", device)?.load(Self::assemble)
+    }
+}
+
+#[cfg(feature = "download")]
+impl ResNet<34> {
+    /// ResNet-34, as timm trained it by its recipe A1 on ImageNet. The file, 87 MB, is fetched the first time, and read from a cache from then on: see
+    /// [`Pretrained`](super::weights::Pretrained). Its licence is Apache-2.0.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// let model = vis::model::ResNet34::pretrained(&Default::default())?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Weights::of_pretrained("resnet34", device)?.load(Self::assemble)
+    }
+}
+
+#[cfg(feature = "download")]
+impl ResNet<50> {
+    /// ResNet-50, as torchvision trained it first on ImageNet. The file, 102 MB, is fetched the first time, and read from a cache from then on: see
+    /// [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pretrained::fetch`](super::weights::Pretrained::fetch) and [`from_file`](Self::from_file).
+    ///
+    /// ```no_run
+    /// let model = vis::model::ResNet50::pretrained(&Default::default())?;
+    /// # Ok::<(), vis::Error>(())
+    /// ```
+    pub fn pretrained(device: &Device) -> Result<Self> {
+        Weights::of_pretrained("resnet50", device)?.load(Self::assemble)
+    }
+}
+
 impl<const DEPTH: usize> ResNet<DEPTH> {
     /// The number of blocks in each stage, and what they are made of.
     const STAGES: ([usize; 4], &[usize]) = match DEPTH {

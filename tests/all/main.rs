@@ -32,6 +32,7 @@ mod optimizer;
 mod parametrization;
 mod ranges;
 mod rectifiers;
+mod same_network;
 mod settings;
 mod taps;
 mod threads;
