@@ -133,8 +133,13 @@ fn attention(model: &dyn Model, target: &Target) -> Result<(Vec<String>, Places)
     let [_, tokens, _] = first.shape;
     if let Some(other) = maps.iter().find(|layer| layer.shape[1..] != [tokens, tokens]) {
         let [_, queries, keys] = other.shape;
-        let expected = format!("one with attention over the same tokens in every block: `{}` has {tokens}", first.name);
-        return Err(Error::invalid(WHAT, expected, format!("one where `{}` is {queries}×{keys}", other.name)));
+        let expected =
+            format!("one with attention over the same tokens in every block: `{}` has {tokens}", first.name);
+        return Err(Error::invalid(
+            WHAT,
+            expected,
+            format!("one where `{}` is {queries}×{keys}", other.name),
+        ));
     }
     // A layer of tokens whose grid and class token are as many as the attention is over.
     let grids = table.iter().filter_map(|layer| {

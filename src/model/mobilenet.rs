@@ -89,7 +89,11 @@ enum Part {
 
 impl Form {
     fn of(parameters: &Parameters) -> Self {
-        if parameters.names().any(|name| name.starts_with("blocks.")) { Self::Timm } else { Self::Torchvision }
+        if parameters.names().any(|name| name.starts_with("blocks.")) {
+            Self::Timm
+        } else {
+            Self::Torchvision
+        }
     }
 
     /// The names of the first convolution and its norm.

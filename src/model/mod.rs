@@ -88,7 +88,10 @@ pub mod imagenet;
 pub mod layers;
 mod mobilenet;
 pub(crate) mod passes;
-#[cfg_attr(not(any(feature = "onnx", feature = "capture")), allow(dead_code, reason = "labels are read for graphs"))]
+#[cfg_attr(
+    not(any(feature = "onnx", feature = "capture")),
+    allow(dead_code, reason = "labels are read for graphs")
+)]
 mod preprocessing;
 mod preset;
 mod resnet;

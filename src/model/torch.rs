@@ -57,7 +57,12 @@ pub(super) struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(super) fn load(parameters: &mut Parameters, name: &str, channels: usize, epsilon: f32) -> Result<Self> {
+    pub(super) fn load(
+        parameters: &mut Parameters,
+        name: &str,
+        channels: usize,
+        epsilon: f32,
+    ) -> Result<Self> {
         let gain = parameters.ones(&format!("{name}.weight"), [channels])?;
         let bias = parameters.tensor(&format!("{name}.bias"), [channels])?;
         Ok(Self { gain, bias, epsilon })

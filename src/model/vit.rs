@@ -131,7 +131,9 @@ impl Form {
     fn qkv(self, block: &str) -> [String; 2] {
         match self {
             Self::Timm => ["weight", "bias"].map(|what| format!("{block}.attn.qkv.{what}")),
-            Self::Torchvision => ["weight", "bias"].map(|what| format!("{block}.self_attention.in_proj_{what}")),
+            Self::Torchvision => {
+                ["weight", "bias"].map(|what| format!("{block}.self_attention.in_proj_{what}"))
+            }
         }
     }
 }
@@ -221,7 +223,9 @@ impl VisionTransformer {
         let form = Form::of(parameters);
         let weight = format!("{}.weight", form.outer("patch_embed.proj"));
         let (channels, patch) = match parameters.shape(&weight) {
-            Some(&[channels, 3, patch, other]) if patch == other && channels > 0 && patch > 0 => (channels, patch),
+            Some(&[channels, 3, patch, other]) if patch == other && channels > 0 && patch > 0 => {
+                (channels, patch)
+            }
             _ => (WIDTH, PATCH),
         };
         let tokens = match parameters.shape(form.outer("pos_embed")) {
@@ -271,10 +275,11 @@ impl VisionTransformer {
     fn patches(&self, image: Tensor<4>) -> Tensor<3> {
         let [batch, channels, height, width] = image.dims();
         let (side, rows, columns) = (self.patch, height / self.patch, width / self.patch);
-        image
-            .reshape([batch, channels, rows, side, columns, side])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([batch, rows * columns, channels * side * side])
+        image.reshape([batch, channels, rows, side, columns, side]).permute([0, 2, 4, 1, 3, 5]).reshape([
+            batch,
+            rows * columns,
+            channels * side * side,
+        ])
     }
 }
 
@@ -298,8 +303,15 @@ impl Block {
         })
     }
 
-    fn forward(&self, name: &str, x: Tensor<3>, grid: [usize; 2], taps: &mut Taps) -> Result<Tensor<3>, Stop> {
-        let shown = |part: &str, y: Tensor<3>, taps: &mut Taps| taps.tokens(&format!("{name}.{part}"), y, grid);
+    fn forward(
+        &self,
+        name: &str,
+        x: Tensor<3>,
+        grid: [usize; 2],
+        taps: &mut Taps,
+    ) -> Result<Tensor<3>, Stop> {
+        let shown =
+            |part: &str, y: Tensor<3>, taps: &mut Taps| taps.tokens(&format!("{name}.{part}"), y, grid);
         let y = normalized(&self.norm1, x.clone(), taps);
         let y = shown("norm1", y, taps)?;
         let y = on_tokens(&self.qkv, y, taps);
@@ -309,8 +321,8 @@ impl Block {
         let (heads, width) = (self.heads, channels / self.heads);
         // [batch, heads, tokens, width] each
         let parts = y.reshape([batch, tokens, 3, heads, width]).permute([2, 0, 3, 1, 4]);
-        let [queries, keys, values] = [0, 1, 2]
-            .map(|part| parts.clone().narrow(0, part, 1).reshape([batch, heads, tokens, width]));
+        let [queries, keys, values] =
+            [0, 1, 2].map(|part| parts.clone().narrow(0, part, 1).reshape([batch, heads, tokens, width]));
         let likeness = (queries * (width as f32).powf(-0.5)).matmul(keys.swap_dims(2, 3));
         let attention = taps.attention(&format!("{name}.attn.softmax"), softmax_along(likeness, 3))?;
         // A map may have been replaced by several.

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use ndarray::ArrayD;
-use vis::attribution::{Attribution, AttentionRollout, Cam, Formula, Occlusion};
+use vis::attribution::{AttentionRollout, Attribution, Cam, Formula, Occlusion};
 use vis::gradient::Gradient;
 use vis::losses::ActivationMaximization;
-use vis::model::{
-    InputSpec, MobileNetV2, ResNet18, ResNet34, ResNet50, Stop, Taps, VisionTransformer, run,
-};
+use vis::model::{InputSpec, MobileNetV2, ResNet18, ResNet34, ResNet50, Stop, Taps, VisionTransformer, run};
 use vis::{Error, Model, Result, Target, losses};
 
 use crate::host;
@@ -38,15 +36,8 @@ fn open(folder: &Path, name: &str) -> Option<Result<Box<dyn Model>>> {
     })
 }
 
-const NAMES: [&str; 7] = [
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "mobilenet_v2",
-    "mobilenet_v2_timm",
-    "vit_timm",
-    "vit_torchvision",
-];
+const NAMES: [&str; 7] =
+    ["resnet18", "resnet34", "resnet50", "mobilenet_v2", "mobilenet_v2_timm", "vit_timm", "vit_torchvision"];
 
 fn own() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/networks")
@@ -94,7 +85,9 @@ fn narrow_networks_give_the_scores_and_gradients_of_torchvision_and_timm() {
 #[test]
 fn whole_networks_give_the_scores_and_gradients_of_torchvision_and_timm() {
     let Some(folder) = std::env::var_os("VIS_NETWORKS").map(PathBuf::from) else {
-        eprintln!("SKIPPED: set VIS_NETWORKS to a folder that tests/reference/networks.py --whole has written");
+        eprintln!(
+            "SKIPPED: set VIS_NETWORKS to a folder that tests/reference/networks.py --whole has written"
+        );
         return;
     };
     let compared: Vec<_> = NAMES.iter().filter_map(|name| Some((name, compare(&folder, name)?))).collect();
@@ -193,7 +186,10 @@ fn a_file_of_another_network_is_refused_with_what_does_not_fit() {
     }
     assert!(matches!(MobileNetV2::from_file(&file, &device()), Err(Error::Weights { .. })));
     assert!(matches!(VisionTransformer::from_file(&file, &device()), Err(Error::Weights { .. })));
-    assert!(matches!(ResNet50::from_file(own().join("vit_timm.safetensors"), &device()), Err(Error::Weights { .. })));
+    assert!(matches!(
+        ResNet50::from_file(own().join("vit_timm.safetensors"), &device()),
+        Err(Error::Weights { .. })
+    ));
     let vit = VisionTransformer::from_file(own().join("vit_timm.safetensors"), &device()).unwrap();
     let error = vit.with_heads(5).unwrap_err().to_string();
     assert_eq!(error, "the number of heads must be a number that divides the 24 channels of a token, not 5");
@@ -282,7 +278,8 @@ fn a_vision_transformer_can_be_asked_all_that_a_convolutional_network_can() {
     assert!(host::values(ablation.map).iter().any(|value| *value != 0.0));
     let lost = Occlusion::new([4, 4]).attribute(model.as_ref(), image.clone(), &target).unwrap();
     assert_eq!(lost.dims(), [1, 1, 20, 20]);
-    let made = vis::visualize_activation(model.as_ref(), "blocks.1.mlp.fc1").filter_indices([3]).max_iter(8).run();
+    let made =
+        vis::visualize_activation(model.as_ref(), "blocks.1.mlp.fc1").filter_indices([3]).max_iter(8).run();
     let made = made.unwrap();
     assert!(made[0].after > made[0].before, "{} after {}", made[0].after, made[0].before);
 }
@@ -333,7 +330,8 @@ fn a_rollout_of_a_batch_is_that_of_its_images_and_only_the_form_by_gradient_know
 fn a_network_without_attention_has_no_rollout() {
     let model = open(&own(), "resnet18").unwrap().unwrap();
     let image = as_tensor(&array(&own(), "resnet18", "image"));
-    let error = AttentionRollout::new().map(model.as_ref(), image, &Target::class(2)).unwrap_err().to_string();
+    let error =
+        AttentionRollout::new().map(model.as_ref(), image, &Target::class(2)).unwrap_err().to_string();
     assert_eq!(
         error,
         "the network of an attention rollout must be a transformer that shows its attention maps, not one without such a \
@@ -365,7 +363,9 @@ fn a_vision_transformer_of_a_file_has_the_maps_of_the_one_written_by_hand() {
         let largest = expected.iter().fold(0_f32, |largest, value| largest.max(value.abs()));
         assert_close(&host::values(a), &expected, 1e-4 * largest);
     };
-    for (ours, theirs) in [("blocks.1.norm1", "ln_1"), ("blocks.1.norm1.class", "ln_1.class"), ("blocks.1.mlp.act", "mlp.1")] {
+    for (ours, theirs) in
+        [("blocks.1.norm1", "ln_1"), ("blocks.1.norm1.class", "ln_1.class"), ("blocks.1.mlp.act", "mlp.1")]
+    {
         let activation = graph.activation(image.clone(), &format!("{block}.{theirs}")).unwrap();
         close(activation, by_hand.activation(image.clone(), ours).unwrap());
     }
@@ -381,7 +381,9 @@ fn a_vision_transformer_of_a_file_has_the_maps_of_the_one_written_by_hand() {
             .map(|model| method.map(model, image.clone(), &target).unwrap().map);
         close(of_graph, expected);
     }
-    let made = vis::visualize_activation(&graph, "encoder.layers.encoder_layer_0.mlp.1").filter_indices([3]).max_iter(8);
+    let made = vis::visualize_activation(&graph, "encoder.layers.encoder_layer_0.mlp.1")
+        .filter_indices([3])
+        .max_iter(8);
     let made = made.run().unwrap();
     assert!(made[0].after > made[0].before, "{} after {}", made[0].after, made[0].before);
 }

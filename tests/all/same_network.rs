@@ -35,7 +35,8 @@ fn image(model: &dyn Model) -> Tensor<4> {
         let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/input_224.png");
         return vis::picture::to_input(&vis::picture::load(photo).unwrap(), model).unwrap();
     }
-    let noise = vis::random::noise([1, channels, height / 4, width / 4], model.input().range(), 4, 0, &device());
+    let noise =
+        vis::random::noise([1, channels, height / 4, width / 4], model.input().range(), 4, 0, &device());
     crate::support::resize(noise, height, width)
 }
 
@@ -61,7 +62,8 @@ fn compare(network: &Network, other: &dyn Model, way: &str) {
     let layers = other.layers().unwrap();
     let last = &layers.last().unwrap().name;
     let image = image(by_hand.as_ref());
-    let values = |model: &dyn Model, layer: &str| host::values(model.activation(image.clone(), layer).unwrap());
+    let values =
+        |model: &dyn Model, layer: &str| host::values(model.activation(image.clone(), layer).unwrap());
     let value = distance(&values(by_hand.as_ref(), layer), &values(other, last));
     let maps = [(by_hand.as_ref(), *layer), (other, last.as_str())]
         .map(|(model, layer)| gradient(model, layer, *channel, &image));
@@ -69,7 +71,9 @@ fn compare(network: &Network, other: &dyn Model, way: &str) {
     let mut best = [f64::MAX; 2];
     for _ in 0..8 {
         // In turn, as the machine may be busy.
-        for (best, (model, layer)) in best.iter_mut().zip([(by_hand.as_ref(), *layer), (other, last.as_str())]) {
+        for (best, (model, layer)) in
+            best.iter_mut().zip([(by_hand.as_ref(), *layer), (other, last.as_str())])
+        {
             let start = Instant::now();
             gradient(model, layer, *channel, &image);
             *best = best.min(start.elapsed().as_secs_f64());
@@ -89,7 +93,9 @@ fn compare(network: &Network, other: &dyn Model, way: &str) {
 fn a_bundled_network_of_an_onnx_file_has_the_maps_of_the_one_written_by_hand_in_the_same_time() {
     use vis::model::{Onnx, Preprocessing};
     let Some(folder) = std::env::var_os("VIS_BUNDLED_ONNX").map(std::path::PathBuf::from) else {
-        eprintln!("SKIPPED: set VIS_BUNDLED_ONNX to a folder that tests/reference/bundled_onnx.py has written");
+        eprintln!(
+            "SKIPPED: set VIS_BUNDLED_ONNX to a folder that tests/reference/bundled_onnx.py has written"
+        );
         return;
     };
     for network in networks() {
@@ -119,7 +125,12 @@ mod captured {
     use super::*;
 
     /// A convolution of `burn::nn` with the weights of a file.
-    fn conv(parameters: &mut Parameters, name: &str, stride: usize, padding: PaddingConfig2d) -> Result<Conv2d> {
+    fn conv(
+        parameters: &mut Parameters,
+        name: &str,
+        stride: usize,
+        padding: PaddingConfig2d,
+    ) -> Result<Conv2d> {
         let shape: [usize; 4] = parameters.shape(&format!("{name}.weight")).unwrap().try_into().unwrap();
         let [outputs, of_a_group, height, width] = shape;
         let depthwise = of_a_group == 1 && name.contains("depthwise");
@@ -242,7 +253,10 @@ mod captured {
         let one = || PaddingConfig2d::Explicit(1, 1, 1, 1);
         let net = weights.load(|parameters| {
             Ok(Plain {
-                convolutions: names.iter().map(|name| conv(parameters, name, 1, one())).collect::<Result<_>>()?,
+                convolutions: names
+                    .iter()
+                    .map(|name| conv(parameters, name, 1, one()))
+                    .collect::<Result<_>>()?,
                 pooled: pooled.to_vec(),
                 dense: dense.iter().map(|name| linear(parameters, name)).collect::<Result<_>>()?,
             })
@@ -251,7 +265,8 @@ mod captured {
     }
 
     #[test]
-    fn a_bundled_network_captured_from_burns_modules_has_the_maps_of_the_one_written_by_hand_in_the_same_time() {
+    fn a_bundled_network_captured_from_burns_modules_has_the_maps_of_the_one_written_by_hand_in_the_same_time()
+     {
         for network in networks() {
             let input = network.by_hand.input().clone();
             let captured = match network.name {
@@ -376,8 +391,10 @@ mod captured {
         let weights = Weights::from_file(folder.join("resnet18.safetensors"), &device()).unwrap();
         let net = weights.load(ResNet::load).unwrap();
         let model = capture(&net, InputSpec::rgb(48, 40).with_any_size_from(32), |net, image| {
-            let of_channels = |values: [f32; 3]| Tensor::<1>::from_floats(values, &image.device()).reshape([1, 3, 1, 1]);
-            let (mean, deviation) = (of_channels([123.675, 116.28, 103.53]), of_channels([58.395, 57.12, 57.375]));
+            let of_channels =
+                |values: [f32; 3]| Tensor::<1>::from_floats(values, &image.device()).reshape([1, 3, 1, 1]);
+            let (mean, deviation) =
+                (of_channels([123.675, 116.28, 103.53]), of_channels([58.395, 57.12, 57.375]));
             net.forward((image.clone() - mean) / deviation)
         });
         let model = model.unwrap();
@@ -396,7 +413,9 @@ mod captured {
         let map = far(gradient(&model, "fc", 2, &image), array("gradient"));
         // What leaves the norm after a convolution is that norm's layer, as in PyTorch.
         let inner = far(host::values(model.activation(image, "layer3.1.bn2").unwrap()), array("inner"));
-        println!("captured ResNet-18: scores within {scores:.1e}, gradient {map:.1e}, layer3.1.bn2 {inner:.1e}");
+        println!(
+            "captured ResNet-18: scores within {scores:.1e}, gradient {map:.1e}, layer3.1.bn2 {inner:.1e}"
+        );
         assert!(scores < 1e-4 && map < 1e-4 && inner < 1e-4);
         let names: Vec<String> = model.layers().unwrap().into_iter().map(|layer| layer.name).collect();
         for stage in 1..=4 {

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-WEIGHTS = pathlib.Path(__file__).parent / "../../weights"
+CRATES = pathlib.Path(__file__).parent / "../../crates"
 
 
-def of(file):
-    return {name: tensor.float() for name, tensor in load_file(WEIGHTS / file).items()}
+def of(network):
+    """The weights of a network, of one file or of the parts that it is cut into."""
+    files = sorted(CRATES.glob(f"vis-weights*/data/{network}*.safetensors"))
+    return {name: tensor.float() for file in files for name, tensor in load_file(file).items()}
 
 
 class Same(nn.Module):
@@ -52,7 +54,7 @@ class Inverted(nn.Module):
 
 
 def lite0():
-    tensors = of("efficientnet_lite0_f16.safetensors")
+    tensors = of("efficientnet_lite0")
     strides = {1: 2, 3: 2, 5: 2, 11: 2}
     blocks = [Inverted(tensors, f"blocks.{index}", strides.get(index, 1)) for index in range(16)]
     dense = nn.Linear(1280, 1000)
@@ -72,7 +74,7 @@ def plain(tensors, names, pool_after):
 
 
 def vgg16():
-    tensors = of("vgg16_conv_f16.safetensors")
+    tensors = of("vgg16_conv")
     counts = (2, 2, 3, 3, 3)
     names = [f"block{block}_conv{number}" for block, count in enumerate(counts, 1) for number in range(1, count + 1)]
     last = {f"block{block}_conv{count}" for block, count in enumerate(counts[:-1], 1)}
@@ -80,7 +82,7 @@ def vgg16():
 
 
 def digits():
-    tensors = of("mnist_cnn_f16.safetensors")
+    tensors = of("mnist_cnn")
     names = [f"conv_layers.{index}" for index in (0, 3, 6)]
     layers = [*plain(tensors, names, set(names)), nn.Flatten()]
     for name in ("fc_layers.0", "fc_layers.2"):

@@ -114,7 +114,9 @@ impl CamOptions {
             return Err(Failure::misuse("--max-channels goes with --method score-cam and ablation-cam only"));
         }
         if self.penultimate_layer.is_some() && self.method.formula().is_none() {
-            return Err(Failure::misuse("--penultimate-layer is not for rollouts, which go through all layers of attention"));
+            return Err(Failure::misuse(
+                "--penultimate-layer is not for rollouts, which go through all layers of attention",
+            ));
         }
         let mut report = Report::new("cam", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;

@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use vis::Progress;
 use vis::Target;
-use vis::attribution::{AttentionRollout, 
-    Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency,
-    SmoothGrad, channel_sum, magnitude,
+use vis::attribution::{
+    AttentionRollout, Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise,
+    Saliency, SmoothGrad, channel_sum, magnitude,
 };
 use vis::model::Model;
 use vis::picture::{ColorMap, Grid, Sign, normalize};
@@ -238,7 +238,8 @@ impl CompareOptions {
         let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
         let mut rise = at_pixels(Box::new(rise), Shown::Spread);
         rise.target = asked.as_probability.clone();
-        let attends = opened.model.layers().is_ok_and(|all| all.iter().any(|layer| layer.kind == "attention map"));
+        let attends =
+            opened.model.layers().is_ok_and(|all| all.iter().any(|layer| layer.kind == "attention map"));
         let rollouts = [AttentionRollout::new(), AttentionRollout::by_gradient()];
         let rollouts = rollouts.map(|method| at_pixels(Box::new(method), Shown::Rectified));
         let rollouts = rollouts.into_iter().filter(|_| attends);

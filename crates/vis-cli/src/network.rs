@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 use vis::model::weights::Pretrained;
 use vis::model::{
-    Digits, EfficientNetLite0, InputSpec, Layer, MobileNetV2, Model, Onnx, Preprocessing, Preset, ResNet, Stop, Taps,
-    Vgg16, Vgg19, VisionTransformer,
+    Digits, EfficientNetLite0, InputSpec, Layer, MobileNetV2, Model, Onnx, Preprocessing, Preset, ResNet,
+    Stop, Taps, Vgg16, Vgg19, VisionTransformer,
 };
 
 use crate::failure::{Failure, Outcome};

@@ -235,7 +235,16 @@ impl Graph {
         for output in &self.outputs {
             uses[*output] += 1;
         }
-        let mut run = Run { graph: self, slots, uses, held: 0, batch, widened: taps.replaces(), wanted, maps: Vec::new() };
+        let mut run = Run {
+            graph: self,
+            slots,
+            uses,
+            held: 0,
+            batch,
+            widened: taps.replaces(),
+            wanted,
+            maps: Vec::new(),
+        };
         let mut done = vec![false; self.nodes.len()];
         for index in 0..self.nodes.len() {
             if !needed[index] || done[index] {
@@ -392,7 +401,8 @@ impl<'a> Run<'a> {
         }
         for (place, slot) in outputs.into_iter().enumerate().take(node.outputs.len()) {
             let Some(value) = node.outputs[place] else { continue };
-            let slot = if node.live { self.show(node, place, self.oriented(node, slot), taps)? } else { slot };
+            let slot =
+                if node.live { self.show(node, place, self.oriented(node, slot), taps)? } else { slot };
             self.held = self.held.saturating_add(slot.elements());
             if self.held > self.graph.limits.held {
                 let reason = format!("more than {} elements are held at once", self.graph.limits.held);
@@ -421,7 +431,9 @@ impl<'a> Run<'a> {
         };
         match (&node.operation, slot) {
             (Operation::Reshape { .. }, Slot::Shared(value)) => Slot::Shared(turned(value)),
-            (Operation::Reshape { .. }, Slot::Each(values)) => Slot::Each(values.into_iter().map(turned).collect()),
+            (Operation::Reshape { .. }, Slot::Each(values)) => {
+                Slot::Each(values.into_iter().map(turned).collect())
+            }
             (_, slot) => slot,
         }
     }
@@ -498,7 +510,8 @@ impl<'a> Run<'a> {
             _ => {
                 let whole = Tensor::<4>::from_dispatch(whole);
                 let [_, channels, height, width] = whole.dims();
-                let attends = matches!(node.operation, Operation::Softmax { axis: -1 | 3, logarithm: false, .. });
+                let attends =
+                    matches!(node.operation, Operation::Softmax { axis: -1 | 3, logarithm: false, .. });
                 if attends && height == width && height > 1 {
                     taps.attention(name, whole)?.into_dispatch()
                 } else {

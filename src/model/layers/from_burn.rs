@@ -34,7 +34,8 @@ impl TryFrom<&Conv2d> for Convolution {
     fn try_from(conv: &Conv2d) -> Result<Self, Error> {
         let weight = conv.weight.val().inner().detach();
         let [outputs, of_a_group, height, width] = weight.dims();
-        let refused = |name: &'static str, expected: String, got: String| Err(Error::invalid(name, expected, got));
+        let refused =
+            |name: &'static str, expected: String, got: String| Err(Error::invalid(name, expected, got));
         if [outputs, of_a_group, height, width].contains(&0) || conv.kernel_size != [height, width] {
             let expected = format!("[outputs, inputs / groups, {:?}]", conv.kernel_size);
             return refused("the weight of the convolution", expected, format!("{:?}", weight.dims()));
@@ -45,7 +46,13 @@ impl TryFrom<&Conv2d> for Convolution {
         }
         let stride = match conv.stride {
             [vertical, horizontal] if vertical == horizontal && vertical > 0 => vertical,
-            stride => return refused("the stride", "the same along both axes, at least 1".into(), format!("{stride:?}")),
+            stride => {
+                return refused(
+                    "the stride",
+                    "the same along both axes, at least 1".into(),
+                    format!("{stride:?}"),
+                );
+            }
         };
         if conv.dilation != [1, 1] {
             return refused("the dilation", "[1, 1]".into(), format!("{:?}", conv.dilation));
@@ -90,7 +97,8 @@ mod tests {
             module(|config| config.with_stride([3, 3]).with_padding(PaddingConfig2d::Explicit(2, 2, 2, 2))),
         ] {
             let frozen = Convolution::try_from(&conv).unwrap();
-            let (got, expected) = (frozen.forward(image.clone(), &mut Taps::new()), conv.forward(image.clone()));
+            let (got, expected) =
+                (frozen.forward(image.clone(), &mut Taps::new()), conv.forward(image.clone()));
             assert_eq!(got.dims(), expected.dims());
             for (got, expected) in values(got).into_iter().zip(values(expected)) {
                 assert!((got - expected).abs() < 1e-5, "{got} instead of {expected}");
@@ -112,12 +120,21 @@ mod tests {
             change(&mut conv);
             Convolution::try_from(&conv).unwrap_err().to_string()
         };
-        assert_eq!(said(&|conv| conv.stride = [1, 2]), "the stride must be the same along both axes, at least 1, not [1, 2]");
-        assert_eq!(said(&|conv| conv.stride = [0, 0]), "the stride must be the same along both axes, at least 1, not [0, 0]");
+        assert_eq!(
+            said(&|conv| conv.stride = [1, 2]),
+            "the stride must be the same along both axes, at least 1, not [1, 2]"
+        );
+        assert_eq!(
+            said(&|conv| conv.stride = [0, 0]),
+            "the stride must be the same along both axes, at least 1, not [0, 0]"
+        );
         assert_eq!(said(&|conv| conv.dilation = [2, 1]), "the dilation must be [1, 1], not [2, 1]");
         let padding = said(&|conv| conv.padding = PaddingConfig2d::Explicit(1, 2, 1, 2));
         assert_eq!(padding, "the padding must be the same on all sides, not Explicit(1, 2, 1, 2)");
-        assert_eq!(said(&|conv| conv.groups = 4), "the number of groups must be a number that divides the 6 outputs, not 4");
+        assert_eq!(
+            said(&|conv| conv.groups = 4),
+            "the number of groups must be a number that divides the 6 outputs, not 4"
+        );
         assert!(said(&|conv| conv.kernel_size = [3, 3]).starts_with("the weight of the convolution must be"));
     }
 

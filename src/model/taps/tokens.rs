@@ -42,7 +42,9 @@ impl Taps {
         let [batch, tokens, channels] = x.dims();
         let places = rows * columns;
         let Some(before) = tokens.checked_sub(places).filter(|_| places > 0) else {
-            let expected = format!("[batch, {places} or more, channels], for a grid of {rows} rows and {columns} columns");
+            let expected = format!(
+                "[batch, {places} or more, channels], for a grid of {rows} rows and {columns} columns"
+            );
             let what = format!("the tokens of `{name}`");
             return Err(self.fail(Error::Shape { what, expected, got: vec![batch, tokens, channels] }));
         };
@@ -73,7 +75,8 @@ impl Taps {
         let first = first.reshape([first_batch, channels, before]).swap_dims(1, 2);
         // One of them may have been replaced by several.
         let batch = first_batch.max(grid_batch);
-        let widened = |x: Tensor<3>, of: usize| if of == batch { x } else { x.repeat_dim(0, batch / of.max(1)) };
+        let widened =
+            |x: Tensor<3>, of: usize| if of == batch { x } else { x.repeat_dim(0, batch / of.max(1)) };
         Ok(Tensor::cat(vec![widened(first, first_batch), widened(grid, grid_batch)], 1))
     }
 

@@ -91,9 +91,9 @@ impl Parameters {
     pub(crate) fn ones<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
         let is_redrawn = match (&self.weights.source, &self.weights.redrawn) {
             (Source::Random(_), _) => true,
-            (Source::File { names, .. }, Some((layers, _))) => {
-                layers.iter().any(|layer| names.belongs(names.get(name).map_or(name, |(short, _)| short), layer))
-            }
+            (Source::File { names, .. }, Some((layers, _))) => layers
+                .iter()
+                .any(|layer| names.belongs(names.get(name).map_or(name, |(short, _)| short), layer)),
             (Source::File { .. }, None) => false,
         };
         let read = self.tensor(name, shape)?;

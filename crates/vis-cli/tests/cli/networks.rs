@@ -70,8 +70,11 @@ fn what_does_not_go_with_a_network_is_refused_in_a_line() {
         text(&output.stderr)
     };
     assert!(refused("layers --model vit").contains("name a file with --weights"));
-    assert!(refused("layers --model resnet34 --weights resnet.safetensors").contains("layer1.2.conv1.weight"));
+    assert!(
+        refused("layers --model resnet34 --weights resnet.safetensors").contains("layer1.2.conv1.weight")
+    );
     assert!(refused("cam --image cat.png --method rollout -o map.png").contains("attention"));
-    let both = "cam --model vit --weights vit.safetensors --image cat.png --method rollout --layer norm -o map.png";
+    let both =
+        "cam --model vit --weights vit.safetensors --image cat.png --method rollout --layer norm -o map.png";
     assert!(refused(both).contains("--penultimate-layer is not for rollouts"));
 }

@@ -41,8 +41,13 @@ pub(super) fn functions(bytes: &[u8], places: &[Range<usize>]) -> Result<Functio
     let mut functions = Functions::new();
     for place in places {
         let text = |range: Range<usize>| String::from_utf8_lossy(&bytes[range]).into_owned();
-        let mut function =
-            Function { inputs: Vec::new(), outputs: Vec::new(), opset: None, nodes: Vec::new(), defaults: Vec::new() };
+        let mut function = Function {
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            opset: None,
+            nodes: Vec::new(),
+            defaults: Vec::new(),
+        };
         let (mut domain, mut name) = (String::new(), String::new());
         let mut written_in = Vec::new();
         for field in Fields::new(bytes, place.clone()) {
@@ -61,7 +66,8 @@ pub(super) fn functions(bytes: &[u8], places: &[Range<usize>]) -> Result<Functio
                 _ => {}
             }
         }
-        let of_onnx = |set: &&OperatorSetIdProto| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
+        let of_onnx =
+            |set: &&OperatorSetIdProto| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
         function.opset = written_in.iter().find(of_onnx).and_then(|set| set.version);
         if functions.insert((domain, name.clone()), function).is_some() {
             return Err(format!("function `{name}` is defined twice"));
@@ -133,8 +139,11 @@ impl Reader<'_> {
         }
         let formal = function.inputs.iter().enumerate();
         let given = |index: usize| inputs.get(index).copied().flatten();
-        let absent: HashSet<&str> =
-            formal.clone().filter(|(index, _)| given(*index).is_none()).map(|(_, name)| name.as_str()).collect();
+        let absent: HashSet<&str> = formal
+            .clone()
+            .filter(|(index, _)| given(*index).is_none())
+            .map(|(_, name)| name.as_str())
+            .collect();
         let scope = formal.filter_map(|(index, name)| Some((name.clone(), given(index)?))).collect();
         // A body sees nothing of what is around the call.
         let outside = std::mem::replace(&mut self.scopes, vec![scope]);
@@ -171,9 +180,11 @@ impl Reader<'_> {
             }
             // The last of the body is what the call gives.
             let name = if index + 1 == nodes.len() { name.to_owned() } else { format!("{name}.{inner}") };
-            self.node(node, &name, branch.as_deref_mut()).map_err(|reason| match reason.contains(INSIDE) {
-                true => reason, // of a call within this one
-                false => format!("{}{INSIDE}{reason}", node.op_type.as_deref().unwrap_or_default()),
+            self.node(node, &name, branch.as_deref_mut()).map_err(|reason| {
+                match reason.contains(INSIDE) {
+                    true => reason, // of a call within this one
+                    false => format!("{}{INSIDE}{reason}", node.op_type.as_deref().unwrap_or_default()),
+                }
             })?;
         }
         let found = function.outputs.iter().map(|output| {

@@ -5,8 +5,8 @@ use rten_onnx::onnx::{DataType, NodeProto};
 use super::super::build::Builder;
 use super::super::operations::{
     Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry,
-    GridSample, Interpolation, Kernel, Kind, Logic, Norm, Operation, Outside, PadMode, Pool, Pooling, Product,
-    Quantized, Recurrent, Reduction, Resize, RoiAlign, Rounding, Unary, Update, Winners,
+    GridSample, Interpolation, Kernel, Kind, Logic, Norm, Operation, Outside, PadMode, Pool, Pooling,
+    Product, Quantized, Recurrent, Reduction, Resize, RoiAlign, Rounding, Unary, Update, Winners,
 };
 use super::super::value::{Array, Data, Value};
 use super::attributes::Attributes;

@@ -79,7 +79,6 @@ impl<'a> Fields<'a> {
         }
         None
     }
-
 }
 
 /// Looks through a file.

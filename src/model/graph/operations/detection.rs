@@ -109,7 +109,8 @@ impl RoiAlign {
             let (horizontal, wide) = matrix(horizontal, columns);
             let part = x.clone().narrow(0, image, 1).narrow(2, first_row, tall).narrow(3, first_column, wide);
             let part = part.reshape([channels * tall, wide]).matmul(horizontal.transpose());
-            let part = part.reshape([channels, tall, columns]).swap_dims(0, 1).reshape([tall, channels * columns]);
+            let part =
+                part.reshape([channels, tall, columns]).swap_dims(0, 1).reshape([tall, channels * columns]);
             let part = vertical.matmul(part).reshape([rows, channels, columns]).swap_dims(0, 1);
             cut.push(part.reshape([1, channels, rows, columns]));
         }
@@ -125,7 +126,8 @@ impl RoiAlign {
         if !place.is_finite() {
             return Err("a box is not finite".into());
         }
-        let points = if self.points > 0 { self.points } else { (place.ceil().max(0.0) as usize).min(size + 1) };
+        let points =
+            if self.points > 0 { self.points } else { (place.ceil().max(0.0) as usize).min(size + 1) };
         let mut means = vec![0.0; places * size];
         let limit = size as f32;
         for (index, row) in means.chunks_mut(size).enumerate() {

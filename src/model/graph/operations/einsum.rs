@@ -40,10 +40,13 @@ pub(super) fn einsum(equation: &str, inputs: Inputs, scope: &Scope) -> Outcome<V
         all.extend(axes.iter().copied());
         operands.push(diagonal(real, axes, scope)?);
     }
-    let rest = all.iter().filter_map(|axis| if let Axis::Rest(place) = axis { Some(place + 1) } else { None }).max();
+    let rest =
+        all.iter().filter_map(|axis| if let Axis::Rest(place) = axis { Some(place + 1) } else { None }).max();
     let rest = rest.unwrap_or(0);
     let wanted = match output {
-        Some(output) => axes(output, output.replace("...", "").len() + if output.contains("...") { rest } else { 0 })?,
+        Some(output) => {
+            axes(output, output.replace("...", "").len() + if output.contains("...") { rest } else { 0 })?
+        }
         None => {
             let once = |axis: &Axis| all.iter().filter(|other| *other == axis).count() == 1;
             let mut letters: Vec<Axis> =
@@ -61,14 +64,15 @@ pub(super) fn einsum(equation: &str, inputs: Inputs, scope: &Scope) -> Outcome<V
     let mut later: Vec<Named> = operands.collect();
     while !later.is_empty() {
         let next = later.remove(0);
-        let needed: Vec<Axis> =
-            later.iter().flat_map(|named| &named.axes).chain(&wanted).copied().collect();
+        let needed: Vec<Axis> = later.iter().flat_map(|named| &named.axes).chain(&wanted).copied().collect();
         so_far = multiplied(so_far, next, &needed, scope)?;
     }
     let summed = summed(so_far, &wanted)?;
     // An axis of the ellipsis of size 1 may be missing from none: all that is wanted is there.
-    let order: Vec<usize> =
-        wanted.iter().map(|axis| summed.place(*axis).ok_or("an axis is missing")).collect::<Result<_, _>>()?;
+    let order: Vec<usize> = wanted
+        .iter()
+        .map(|axis| summed.place(*axis).ok_or("an axis is missing"))
+        .collect::<Result<_, _>>()?;
     Ok(summed.real.transpose(&order).into())
 }
 

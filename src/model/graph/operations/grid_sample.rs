@@ -41,11 +41,16 @@ struct Neighbour {
 impl GridSample {
     pub(super) fn run(&self, inputs: Inputs, scope: &Scope) -> Outcome<Value> {
         let (x, grid) = (inputs.real(0)?, inputs.real(1)?);
-        let (&[batch, channels, height, width], &[of_grid, rows, columns, 2]) = (x.shape(), grid.shape()) else {
+        let (&[batch, channels, height, width], &[of_grid, rows, columns, 2]) = (x.shape(), grid.shape())
+        else {
             return Err(format!("a map of shape {:?} and a grid of shape {:?}", x.shape(), grid.shape()));
         };
         if of_grid != batch {
-            return Err(format!("a map of shape {:?} does not go with a grid of shape {:?}", x.shape(), grid.shape()));
+            return Err(format!(
+                "a map of shape {:?} does not go with a grid of shape {:?}",
+                x.shape(),
+                grid.shape()
+            ));
         }
         scope.fits(&[batch, channels, rows, columns])?;
         scope.takes(&[batch, channels, rows, columns, 16])?;
@@ -60,8 +65,12 @@ impl GridSample {
         let mut sum: Option<Tensor<3>> = None;
         for row in &vertical {
             for column in &horizontal {
-                let places: Vec<i32> =
-                    row.index.iter().zip(&column.index).map(|(row, column)| (row * width + column) as i32).collect();
+                let places: Vec<i32> = row
+                    .index
+                    .iter()
+                    .zip(&column.index)
+                    .map(|(row, column)| (row * width + column) as i32)
+                    .collect();
                 let places = TensorData::new(places, [batch, 1, points]);
                 let places = Tensor::<3, Int>::from_data(places, scope.device).repeat_dim(1, channels);
                 let part = pixels.clone().gather(2, places) * (row.weight.clone() * column.weight.clone());
@@ -148,7 +157,8 @@ impl GridSample {
 
     /// A point reflected at the outer edges until it is inside, and whether it then runs the other way.
     fn mirror(&self, at: f32, size: usize) -> (f32, f32) {
-        let (low, high) = if self.align_corners { (0.0, size as f32 - 1.0) } else { (-0.5, size as f32 - 0.5) };
+        let (low, high) =
+            if self.align_corners { (0.0, size as f32 - 1.0) } else { (-0.5, size as f32 - 0.5) };
         let length = high - low;
         if length <= 0.0 || !at.is_finite() {
             return (0.0, 1.0);
