@@ -88,6 +88,18 @@ pub(crate) fn rectify<const D: usize>(x: Tensor<D>, rectifier: Rectifier, rule: 
     Tensor::from_dispatch(<Dispatch as RectifierOps>::rectify(x.into_dispatch(), rectifier, rule))
 }
 
+/// A smooth activation `y` of `x` under a rule, where `g` is the cotangent of `y`: plain and redirected `g · f′(x)`, guided
+/// `max(g, 0) · f′(x)`, deconvolution `max(g, 0)`.
+pub(crate) fn under<const D: usize>(rule: Rule, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+    // The identity as a rectifier that is open everywhere: of the rule, it does what is done to the cotangent.
+    let gate = |y: Tensor<D>| rectify(y, Rectifier::Leaky(1.0), rule);
+    match rule {
+        Rule::Plain | Rule::Redirected => y,
+        Rule::Guided => gate(y),
+        Rule::Deconvolution => gate(x.clone() + (y - x).detach()),
+    }
+}
+
 /// The rectifier as an operation of a backend.
 #[backend_extension(
     Flex: cfg(feature = "flex"),

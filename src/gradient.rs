@@ -79,6 +79,8 @@ pub struct Evaluation {
     /// Whether operations that have a gradient lead from [`value`](Self::value) to the losses at all. Where they do and
     /// the gradient is zero, something on the way blocks it: a rectifier, or a backward rule.
     pub connected: bool,
+    /// The layers of tokens that were met, with their channels.
+    token_maps: Vec<(String, usize)>,
 }
 
 /// The weighted values of a list of losses for each image of a batch.
@@ -194,7 +196,62 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
     /// gradient is taken, [`Error::UnusedLayer`] for a layer on which what comes after it does
     /// not depend, and whatever a loss finds.
     pub fn evaluate(&self, image: Tensor<4>) -> Result<Evaluation> {
-        self.evaluate_through(image, |image| image, |image| image)
+        let at = self.evaluate_through(image.clone(), |image| image, |image| image)?;
+        if self.at == At::LastMap { self.before_last_attention(image, at) } else { Ok(at) }
+    }
+
+    /// The gradient at the last layer of tokens that has any, if that at the last of all is zero: a transformer may read
+    /// its score from the class token alone, and then the other tokens have no part in it after the last attention.
+    ///
+    /// Looked for among the layers of as many channels, which are what flows from block to block and its norms.
+    fn before_last_attention(&self, image: Tensor<4>, at: Evaluation) -> Result<Evaluation> {
+        let is_zero = |at: &Evaluation| at.gradient.clone().abs().max().into_scalar::<f32>() == 0.0;
+        let place = at.token_maps.iter().position(|(name, _)| Some(name) == at.layer.as_ref());
+        let Some(place) = place.filter(|_| is_zero(&at)) else { return Ok(at) };
+        let channels = at.token_maps[place].1;
+        let before = at.token_maps[..place].iter().filter(|(_, of_layer)| *of_layer == channels);
+        let before: Vec<&String> = before.map(|(name, _)| name).collect();
+        // What comes before a layer with a gradient has one as well.
+        let (mut low, mut high) = (0, before.len());
+        let mut found = None;
+        while low < high {
+            let middle = (low + high) / 2;
+            let primitive = Gradient { at: At::Layer(before[middle].clone()), compared: true, ..*self };
+            let there = primitive.evaluate_through(image.clone(), |image| image, |image| image)?;
+            if is_zero(&there) {
+                high = middle;
+            } else {
+                low = middle + 1;
+                found = Some(there);
+            }
+        }
+        Ok(found.unwrap_or(at))
+    }
+
+    /// The values of the losses, and for each of some layers its activation and the gradient of the total with respect to
+    /// it, of one forward and one backward pass. Unlike [`at_layer`](Self::at_layer), no layer cuts off what lies below it.
+    pub(crate) fn evaluate_each(
+        &self,
+        image: Tensor<4>,
+        layers: &[String],
+    ) -> Result<(LossValues, Vec<(Tensor<4>, Tensor<4>)>)> {
+        self.losses.check()?;
+        let image = image.inner().autodiff();
+        let mut taps = Taps::new().rule(self.rule).record(self.losses.layers()).watch(layers);
+        self.run(image.clone(), &mut taps)?;
+        let at = layers.iter().map(|layer| Ok((taps.activation(layer)?.inner(), taps.opened(layer)?)));
+        let at = at.collect::<Result<Vec<_>>>()?;
+        let terms = self.losses.build(&Scene::new(image, taps.into_recorded()))?;
+        let weighted = Tensor::<1>::stack::<2>(terms, 0);
+        let total = weighted.clone().sum();
+        let mut gradients = total.is_tracked().then(|| total.backward());
+        let with_gradient = |(value, leaf): (Tensor<4>, Tensor<4>)| {
+            let gradient = gradients.as_mut().and_then(|gradients| leaf.grad_remove(gradients));
+            let gradient = gradient.map_or_else(|| value.zeros_like(), Tensor::inner);
+            (value, gradient)
+        };
+        let at = at.into_iter().map(with_gradient).collect();
+        Ok((LossValues { names: self.losses.names(), weighted: weighted.inner() }, at))
     }
 
     /// Takes the gradient with respect to the decoded image as well, in two stages: that of the losses, then that of
@@ -243,7 +300,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
         let image = decode(leaf.clone());
         let seen = view(image.clone());
 
-        let (scene, leaf, layer, after) = {
+        let (scene, leaf, layer, after, token_maps) = {
             let mut taps = self.taps();
             if self.at != At::Image || self.rule != Rule::Plain || !self.losses.layers().is_empty() {
                 self.run(seen, &mut taps)?;
@@ -259,7 +316,8 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
                 }
             };
             let after = layer.as_deref().map_or_else(Vec::new, |layer| self.layers_after(layer, taps.seen()));
-            (Scene::new(image.clone(), taps.into_recorded()), leaf, layer, after)
+            let token_maps = taps.token_maps().to_vec();
+            (Scene::new(image.clone(), taps.into_recorded()), leaf, layer, after, token_maps)
         };
 
         let terms = self.losses.build(&scene)?;
@@ -287,6 +345,7 @@ impl<'a, M: Model + ?Sized> Gradient<'a, M> {
             at_image: None,
             layer,
             connected,
+            token_maps,
         })
     }
 

@@ -42,7 +42,7 @@
 //!
 //! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`],
 //! [`parametrization`], [`transforms`], [`optimizer`], [`callbacks`], [`attribution`], [`metrics`], [`picture`],
-//! [`visualization`].
+//! [`visualization`]. For a network of your own, [`cookbook`] says how it gets in.
 //!
 //! # Features
 //!
@@ -71,6 +71,8 @@ pub mod backprop;
 pub mod callbacks;
 mod contained;
 mod convolution;
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
 pub mod error;
 pub mod for_keras_vis_users;
 pub mod gradient;

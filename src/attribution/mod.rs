@@ -1,13 +1,14 @@
 //! What the network looks at: maps of the evidence for a target.
 //!
 //! An [`Attribution`] takes a model, a batch of images and a [`Target`] (a class, the difference of two, a
-//! channel of any layer, …) and gives **signed raw numbers**; colours come later. Three families ask
-//! three questions:
+//! channel of any layer, …) and gives **signed raw numbers**; colours come later. Four families ask
+//! four questions:
 //!
 //! | family | asks | methods | cost |
 //! | --- | --- | --- | --- |
 //! | gradients | which pixels would change the score? | [`Saliency`] (plain, guided, deconvolution, times input), [`IntegratedGradients`], [`SmoothGrad`], [`GuidedGradCam`] | 1 to 64 backward passes |
 //! | class activation maps | which places of a layer hold the evidence? | [`Cam`] with one of eight [`Formula`]s | 1 backward pass, or a forward pass a channel |
+//! | attention | which tokens has a transformer looked at? | [`AttentionRollout`], plain or by gradient | a forward pass, or a backward pass as well |
 //! | perturbation | what is lost when a part is hidden? | [`Occlusion`], [`Rise`] | hundreds to thousands of forward passes |
 //!
 //! ```
@@ -44,6 +45,7 @@ mod guided_grad_cam;
 mod integrated_gradients;
 mod occlusion;
 mod rise;
+mod rollout;
 mod saliency;
 mod smooth_grad;
 
@@ -65,6 +67,7 @@ pub use guided_grad_cam::GuidedGradCam;
 pub use integrated_gradients::{Integrated, IntegratedGradients, Quadrature};
 pub use occlusion::Occlusion;
 pub use rise::Rise;
+pub use rollout::AttentionRollout;
 pub use saliency::Saliency;
 pub use smooth_grad::{SmoothGrad, Statistic};
 

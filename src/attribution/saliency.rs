@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::{Attribution, reason, refuse_empty, refuse_non_finite};
-use crate::gradient::{Evaluation, Gradient};
+use crate::gradient::{Evaluation, Gradient, LossValues};
 use crate::model::{Model, passes::Compared};
 use crate::target::Target;
 use crate::{Result, Rule};
@@ -152,7 +152,7 @@ impl Attribution for Saliency {
     fn attribute(&self, model: &dyn Model, images: Tensor<4>, target: &Target) -> Result<Tensor<4>> {
         let target = target.resolved(model, &images)?;
         let at = score_gradient(model, images.clone(), &target, self.rule)?;
-        scores_of(&at, &target)?;
+        scores_of(&at.losses, &target)?;
         let gradient = at.gradient;
         let plain = |image| {
             let (images, target) = (images.clone().narrow(0, image, 1), target.repeated(image, 1));
@@ -175,7 +175,7 @@ pub(super) fn score_gradient(
 }
 
 /// Refuses the scores at which a gradient was taken if they are not finite.
-pub(super) fn scores_of(at: &Evaluation, target: &Target) -> Result<()> {
-    let scores = at.losses.totals();
+pub(super) fn scores_of(losses: &LossValues, target: &Target) -> Result<()> {
+    let scores = losses.totals();
     scores.iter().enumerate().try_for_each(|(image, score)| refuse_non_finite(&[*score], target, image))
 }

@@ -19,10 +19,13 @@
 //! assert_eq!(max_pool_2x2(x, &mut taps).into_data().to_vec::<f32>().unwrap(), [5.0, 5.0]);
 //! ```
 
+mod from_burn;
+
+use std::f32::consts::FRAC_1_SQRT_2;
 use std::fmt;
 use std::sync::OnceLock;
 
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, module};
 use vis_kernels::{Filters, Geometry};
 
@@ -44,6 +47,8 @@ pub struct Convolution {
     bias: Option<Tensor<1>>,
     stride: usize,
     padding: Padding,
+    /// The channels of its images, if they are known: weights alone leave the number of groups open.
+    channels: Option<usize>,
     arithmetic: Arithmetic,
     /// Made at the first run, when the number of groups is known.
     frozen: OnceLock<Option<FrozenConvolution>>,
@@ -70,6 +75,7 @@ impl Convolution {
             bias,
             stride: 1,
             padding: Padding::Pixels(0),
+            channels: None,
             arithmetic: Arithmetic::Fast,
             frozen: OnceLock::new(),
         }
@@ -223,7 +229,8 @@ impl Convolution {
                 "a convolution with weights {weight:?} of {wanted:?} can't take {what} {extents:?} of {got:?}"
             );
         };
-        check("images", &x.dims(), (x.dtype(), x.device().inner()), true);
+        let are_known = self.channels.is_none_or(|known| known == channels);
+        check("images", &x.dims(), (x.dtype(), x.device().inner()), are_known);
         if let Some(bias) = &self.bias {
             let got = (bias.dtype(), bias.device().inner());
             check("a bias", &bias.dims(), got, bias.dims() == [weight[0]]);
@@ -368,6 +375,21 @@ pub fn max_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
 pub fn average_pool_2x2(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
     taps.describe("average pooling", 0);
     module::avg_pool2d(x, AvgPoolOptions::new([2, 2]))
+}
+
+/// The maxima of 3×3 windows in steps of 2, with a border of one pixel, described to `taps`.
+pub(crate) fn max_pool_3x3(x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+    taps.describe("max pooling", 0);
+    module::max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+}
+
+/// `x Φ(x)`, with the normal distribution function `Φ`, under the backward rule of `taps`.
+pub(crate) fn gelu(x: Tensor<3>, taps: &mut Taps) -> Tensor<3> {
+    taps.describe("gelu", 0);
+    let rule = taps.meet_rectifier();
+    // Burn's own has the derivative of an approximation.
+    let y = x.clone() * ((x.clone() * FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
+    backprop::under(rule, x, y)
 }
 
 /// The mean of every channel, described to `taps`: `[batch, channels, height, width]` gives

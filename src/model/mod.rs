@@ -86,14 +86,21 @@ mod gan;
 mod graph;
 pub mod imagenet;
 pub mod layers;
+mod mobilenet;
 pub(crate) mod passes;
-#[cfg_attr(not(any(feature = "onnx", feature = "capture")), allow(dead_code, reason = "only graphs have it"))]
+#[cfg_attr(
+    not(any(feature = "onnx", feature = "capture")),
+    allow(dead_code, reason = "labels are read for graphs")
+)]
 mod preprocessing;
 mod preset;
-mod taps;
+mod resnet;
+pub(crate) mod taps;
 mod tiny;
+mod torch;
 pub(crate) mod values;
 mod vgg;
+mod vit;
 pub mod weights;
 
 use std::fmt;
@@ -111,11 +118,14 @@ pub use graph::capture::capture;
 pub use graph::onnx::Onnx;
 #[cfg(any(feature = "onnx", feature = "capture"))]
 pub use graph::{Graph, Limits};
+pub use mobilenet::MobileNetV2;
 pub use preprocessing::Preprocessing;
 pub use preset::{Preset, Prior, UpdateRule};
+pub use resnet::{ResNet, ResNet18, ResNet34, ResNet50};
 pub use taps::{Stop, Taps};
 pub use tiny::Tiny;
 pub use vgg::{Vgg, Vgg16, Vgg19};
+pub use vit::VisionTransformer;
 
 /// A network that reports its layers.
 ///
@@ -345,10 +355,6 @@ impl InputSpec {
     }
 
     /// The same with a range that pictures are made in, though images of any values are taken.
-    #[cfg_attr(
-        not(any(feature = "onnx", feature = "capture")),
-        allow(dead_code, reason = "only graphs have it")
-    )]
     pub(crate) fn with_assumed_range(mut self) -> Self {
         self.is_assumed = true;
         self

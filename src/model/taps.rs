@@ -1,5 +1,7 @@
 //! The observer of a forward pass.
 
+pub(crate) mod tokens;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -43,6 +45,9 @@ pub struct Taps {
     rectifiers: usize,
     described: (Option<&'static str>, usize),
     table: Vec<Layer>,
+    token_maps: Vec<(String, usize)>,
+    /// Whether the next layer has positions that are no places of the image.
+    aside: bool,
 }
 
 /// What is kept of a forward pass.
@@ -75,6 +80,8 @@ pub(crate) enum Wants {
 
 enum Edit {
     Open,
+    /// As `Open`, but nothing is cut off.
+    Watch,
     Replace(Box<dyn FnOnce(Tensor<4>) -> Tensor<4> + Send>),
 }
 
@@ -183,6 +190,13 @@ impl Taps {
         self.record([layer])
     }
 
+    /// Gives a leaf for the gradient at each of some layers, and cuts off nothing: [`opened`](Self::opened) gives the
+    /// leaves, which are zero and were added to the layers.
+    pub(crate) fn watch(mut self, layers: &[String]) -> Self {
+        self.edits.extend(layers.iter().map(|layer| (layer.clone(), Edit::Watch)));
+        self.record(layers)
+    }
+
     /// Makes the last layer with more than one position before these a leaf of the gradient, and ends the run with them:
     /// [`last_map`](Self::last_map) gives it. Every candidate on the way is opened, which cuts off the one before.
     pub(crate) fn open_last_map(mut self, before: Vec<String>) -> Self {
@@ -260,6 +274,7 @@ impl Taps {
     /// [`Stop`] when nothing deeper is wanted.
     pub fn layer<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Result<Tensor<D>, Stop> {
         let described = std::mem::take(&mut self.described);
+        let is_aside = std::mem::take(&mut self.aside);
         let name = self.unused(name);
         self.seen.push(name.clone());
 
@@ -267,7 +282,8 @@ impl Taps {
         let x = match edit.map(|index| self.edits.swap_remove(index).1) {
             Some(Edit::Replace(with)) => from_map(with(as_map(x.clone())), &x),
             Some(Edit::Open) => self.open_here(&name, x),
-            None if self.may_be_last_map(&name, &x) => {
+            Some(Edit::Watch) => self.watch_here(&name, x),
+            None if self.may_be_last_map(&name, &x) && !is_aside => {
                 self.opened.clear();
                 self.open_here(&name, x)
             }
@@ -362,9 +378,9 @@ impl Taps {
         self.edits.iter().any(|(_, edit)| matches!(edit, Edit::Replace(_)))
     }
 
-    /// Tells of a layer that this run does not make.
-    #[cfg(any(feature = "onnx", feature = "capture"))]
+    /// Tells of a layer that this run does not make, or that nobody looks at.
     pub(crate) fn pass(&mut self, name: &str) {
+        self.described = (None, 0);
         let name = self.unused(name);
         self.seen.push(name);
     }
@@ -382,6 +398,14 @@ impl Taps {
         let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
         self.opened.insert(name.to_owned(), leaf.clone());
         from_map(leaf, &x)
+    }
+
+    fn watch_here<const D: usize>(&mut self, name: &str, x: Tensor<D>) -> Tensor<D> {
+        let map = as_map(x.clone());
+        let leaf = map.zeros_like().detach();
+        let leaf = if leaf.is_autodiff() { leaf.require_grad() } else { leaf };
+        self.opened.insert(name.to_owned(), leaf.clone());
+        from_map(map + leaf, &x)
     }
 
     fn may_be_last_map<const D: usize>(&mut self, name: &str, x: &Tensor<D>) -> bool {

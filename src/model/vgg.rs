@@ -9,7 +9,7 @@ use super::layers::{
     Convolution, Dense, Padding, Standardization, average_pool_2x2, flatten, max_pool_2x2, softmax,
 };
 use super::weights::{Parameters, Weights, bundled};
-use super::{InputSpec, Model, Preset, Stop, Taps, imagenet};
+use super::{InputSpec, Model, Preset, Stop, Taps, imagenet, torch};
 use crate::backprop::Rectifier;
 use crate::{Arithmetic, Result};
 
@@ -242,7 +242,7 @@ impl<const DEPTH: usize> Vgg<DEPTH> {
                     Form::Torchvision | Form::Timm => format!("features.{features_index}"),
                 };
                 let (kernel, bias) = form.tensors(&layer, parameters);
-                let width = width(parameters, &bias, standard_width);
+                let width = torch::outputs(parameters, &bias, standard_width);
                 let kernel = form.kernel(parameters, &kernel, [width, channels, 3, 3])?;
                 let reads_bgr = form == Form::Keras && features_index == 0;
                 let kernel = if reads_bgr { kernel.flip([1]) } else { kernel };
@@ -284,14 +284,6 @@ impl Top {
 
 fn any_size() -> InputSpec {
     InputSpec::rgb(SIDE, SIDE).with_any_size_from(32)
-}
-
-/// The number of outputs of a layer: as many as it has biases in the file.
-fn width(parameters: &Parameters, bias: &str, standard: usize) -> usize {
-    match parameters.shape(bias) {
-        Some(&[width]) if width > 0 => width,
-        _ => standard,
-    }
 }
 
 /// How a file names and lays out the tensors: the rows of the table at [`Vgg`].
@@ -381,7 +373,7 @@ impl Form {
     fn dense(self, parameters: &mut Parameters, layer: &str, shape: [usize; 4]) -> Result<(Dense, usize)> {
         let [standard_width, channels, height, width] = shape;
         let (weight, bias) = self.tensors(layer, parameters);
-        let outputs = self::width(parameters, &bias, standard_width);
+        let outputs = torch::outputs(parameters, &bias, standard_width);
         let inputs = channels * height * width;
         let shape = [outputs, inputs];
         let weight = match self {

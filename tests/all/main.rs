@@ -23,6 +23,7 @@ mod losses;
 mod methods;
 mod metrics;
 mod models;
+mod networks;
 mod normalisers;
 mod npy;
 #[cfg(feature = "onnx")]
@@ -31,6 +32,7 @@ mod optimizer;
 mod parametrization;
 mod ranges;
 mod rectifiers;
+mod same_network;
 mod settings;
 mod taps;
 mod threads;

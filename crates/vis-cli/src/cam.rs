@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vis::attribution::{Cam, Formula};
+use vis::attribution::{AttentionRollout, Cam, Formula};
 use vis::picture::{ColorMap, Sign, normalize};
 
 use crate::explain::{DrawOptions, ExplainOptions, matrix};
@@ -41,6 +41,7 @@ Examples:
   vis cam --image cat.jpg --class tabby --method layer-cam --penultimate-layer blocks.5 -o fine.png
   vis cam --image cat.jpg --class tabby \"Egyptian cat\" toaster -o three.png
   vis cam --image cat.jpg --model vgg16 --target-layer block5_conv3 --filter 20 -o filter.png
+  vis cam --image cat.jpg --model vit --weights vit.safetensors --method gradient-rollout -o rollout.png
   vis cam --image seven.png --model digits --method score-cam -o seven.png --raw seven.npy
 
 The picture shows what speaks for the target. The numbers of --raw are the signed maps at the layer's own size,
@@ -80,11 +81,20 @@ pub(crate) enum Method {
     #[value(name = "ablation-cam")]
     #[serde(rename = "ablation-cam")]
     AblationCam,
+    /// Of a transformer: where its class token has looked, whatever the class
+    #[value(name = "rollout")]
+    #[serde(rename = "rollout")]
+    Rollout,
+    /// Of a transformer: the same, weighted by the gradient of the target
+    #[value(name = "gradient-rollout")]
+    #[serde(rename = "gradient-rollout")]
+    GradientRollout,
 }
 
 impl Method {
-    pub(crate) fn formula(self) -> Formula {
-        match self {
+    /// The formula of a class activation map, of the methods that have one.
+    pub(crate) fn formula(self) -> Option<Formula> {
+        Some(match self {
             Self::GradCam => Formula::GradCam,
             Self::GradCamPlusPlus => Formula::GradCamPlusPlus,
             Self::HiresCam => Formula::HiResCam,
@@ -93,7 +103,8 @@ impl Method {
             Self::EigenCam => Formula::EigenCam,
             Self::ScoreCam => Formula::ScoreCam,
             Self::AblationCam => Formula::AblationCam,
-        }
+            Self::Rollout | Self::GradientRollout => return None,
+        })
     }
 }
 
@@ -102,19 +113,32 @@ impl CamOptions {
         if self.max_channels.is_some() && !matches!(self.method, Method::ScoreCam | Method::AblationCam) {
             return Err(Failure::misuse("--max-channels goes with --method score-cam and ablation-cam only"));
         }
+        if self.penultimate_layer.is_some() && self.method.formula().is_none() {
+            return Err(Failure::misuse(
+                "--penultimate-layer is not for rollouts, which go through all layers of attention",
+            ));
+        }
         let mut report = Report::new("cam", &self, self.explain.outputs.json.json);
         let explained = self.explain.open(&mut report)?;
         let work = Work::begin();
         let line = work.line();
         let made = explained.each(|image, asked| {
-            let mut method = Cam::new(self.method.formula()).progress(line.teller());
+            let model = explained.opened.model.as_ref();
+            let Some(formula) = self.method.formula() else {
+                let rollout = match self.method {
+                    Method::Rollout => AttentionRollout::new(),
+                    _ => AttentionRollout::by_gradient(),
+                };
+                return rollout.map(model, image, &asked.target);
+            };
+            let mut method = Cam::new(formula).progress(line.teller());
             if let Some(layer) = &self.penultimate_layer {
                 method = method.penultimate_layer(layer);
             }
             if let Some(channels) = self.max_channels {
                 method = method.max_channels(channels);
             }
-            method.map(explained.opened.model.as_ref(), image, &asked.target)
+            method.map(model, image, &asked.target)
         });
         let ended = work.end();
         let cams = made?;

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use vis::Progress;
 use vis::Target;
 use vis::attribution::{
-    Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise, Saliency,
-    SmoothGrad, channel_sum, magnitude,
+    AttentionRollout, Attribution, Blank, Cam, Formula, GuidedGradCam, IntegratedGradients, Occlusion, Rise,
+    Saliency, SmoothGrad, channel_sum, magnitude,
 };
 use vis::model::Model;
 use vis::picture::{ColorMap, Grid, Sign, normalize};
@@ -238,7 +238,12 @@ impl CompareOptions {
         let rise = Rise::new().masks(self.masks).seed(self.seed).progress(cut.asker());
         let mut rise = at_pixels(Box::new(rise), Shown::Spread);
         rise.target = asked.as_probability.clone();
-        by_gradient.into_iter().chain(at_layer).chain([occlusion, rise]).collect()
+        let attends =
+            opened.model.layers().is_ok_and(|all| all.iter().any(|layer| layer.kind == "attention map"));
+        let rollouts = [AttentionRollout::new(), AttentionRollout::by_gradient()];
+        let rollouts = rollouts.map(|method| at_pixels(Box::new(method), Shown::Rectified));
+        let rollouts = rollouts.into_iter().filter(|_| attends);
+        by_gradient.into_iter().chain(at_layer).chain(rollouts).chain([occlusion, rise]).collect()
     }
 
     fn draw(&self, photo: RgbImage, map: Tensor<4>, shown: Shown) -> vis::Result<RgbImage> {

@@ -40,6 +40,7 @@ impl ModelsOptions {
                 match (bundled, &fetched) {
                     (true, _) => "bundled",
                     (false, Some(_)) => "fetched",
+                    (false, None) if known.is_none() => "--weights",
                     (false, None) => "vis fetch",
                 },
                 network.description(),

@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 use vis::model::weights::Pretrained;
 use vis::model::{
-    Digits, EfficientNetLite0, InputSpec, Layer, Model, Onnx, Preprocessing, Preset, Stop, Taps, Vgg16, Vgg19,
+    Digits, EfficientNetLite0, InputSpec, Layer, MobileNetV2, Model, Onnx, Preprocessing, Preset, ResNet,
+    Stop, Taps, Vgg16, Vgg19, VisionTransformer,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -34,6 +35,19 @@ pub(crate) enum Named {
     /// EfficientNet-Lite0: 1000 classes of ImageNet, bundled
     #[value(alias = "efficientnet", alias = "lite0")]
     EfficientnetLite0,
+    /// ResNet-18: `vis fetch resnet18` gets its weights
+    Resnet18,
+    /// ResNet-34: `vis fetch resnet34` gets its weights
+    Resnet34,
+    /// ResNet-50: `vis fetch resnet50` gets its weights
+    #[value(alias = "resnet")]
+    Resnet50,
+    /// MobileNetV2: `vis fetch mobilenet-v2` gets its weights
+    #[value(name = "mobilenet-v2", alias = "mobilenet", alias = "mobilenetv2")]
+    MobilenetV2,
+    /// A vision transformer, as ViT-S/16: needs a file of weights of timm or torchvision
+    #[value(alias = "vit-s16")]
+    Vit,
     /// A small network that reads handwritten digits, bundled
     #[value(alias = "mnist")]
     Digits,
@@ -46,7 +60,8 @@ pub(crate) struct NetworkOptions {
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub(crate) weights: Option<PathBuf>,
 
-    /// What the network of an ONNX file wants of the pixels: the page of the network says it
+    /// What the network of a file wants of the pixels: the page of the network says it. An ONNX file needs it; for resnet18 to
+    /// resnet50 and mobilenet-v2 it is imagenet, for vit tf (imagenet for weights of torchvision) unless given
     #[arg(long, value_name = "HOW", help_heading = "Network")]
     pub(crate) preprocess: Option<Preprocess>,
 
@@ -150,12 +165,18 @@ impl Network {
         let (name, device) = device::open(options.device.as_deref())?;
         let model = match self {
             Self::Named(known) => {
-                if options.preprocess.is_some() || options.labels.is_some() {
+                if options.labels.is_some() {
                     return Err(Failure::misuse(
-                        "--preprocess and --labels are for ONNX files: the networks with a name know both",
+                        "--labels is for ONNX files: the networks with a name know their classes",
                     ));
                 }
-                known.load(options.weights.as_deref(), &device)?
+                if options.preprocess.is_some() && !known.takes_preprocessing() {
+                    return Err(Failure::misuse(format!(
+                        "--preprocess is for ONNX files, ResNet, MobileNetV2 and ViT: {} knows it",
+                        known.name()
+                    )));
+                }
+                known.load(options, &device)?
             }
             Self::File(path) => from_file(path, options, &device)?,
         };
@@ -191,6 +212,11 @@ impl Named {
         match self {
             Self::Vgg16 => "13 convolutions, trained on ImageNet; filters that are a pleasure to look at",
             Self::Vgg19 => "16 convolutions and three dense layers, 1000 classes of ImageNet",
+            Self::Resnet18 => "17 convolutions in residual blocks, 1000 classes of ImageNet",
+            Self::Resnet34 => "33 convolutions in residual blocks, 1000 classes of ImageNet",
+            Self::Resnet50 => "49 convolutions in residual blocks, 1000 classes of ImageNet",
+            Self::MobilenetV2 => "inverted residuals, 1000 classes of ImageNet",
+            Self::Vit => "patches that attend to each other, for weights of timm or torchvision",
             Self::EfficientnetLite0 => "inverted residuals, 1000 classes of ImageNet, small and quick",
             Self::Digits => "reads a handwritten digit, white on black",
         }
@@ -200,14 +226,17 @@ impl Named {
     pub(crate) fn is_bundled(self) -> bool {
         match self {
             Self::Vgg16 => cfg!(feature = "bundled-vgg16"),
-            Self::Vgg19 => false,
             Self::EfficientnetLite0 | Self::Digits => cfg!(feature = "bundled"),
+            _ => false,
         }
     }
 
     /// The file of its weights that was fetched before.
     fn fetched(self) -> Outcome<PathBuf> {
         let name = self.name();
+        if self == Self::Vit {
+            return Err(Failure::misuse("vit has no weights of its own: name a file with --weights"));
+        }
         let known = Pretrained::named(&name)?;
         if known.at_hand().is_none() {
             return Err(Failure::misuse(format!(
@@ -222,8 +251,8 @@ impl Named {
     pub(crate) fn classes(self) -> Option<usize> {
         match self {
             Self::Vgg16 => None,
-            Self::Vgg19 | Self::EfficientnetLite0 => Some(1000),
             Self::Digits => Some(10),
+            _ => Some(1000),
         }
     }
 
@@ -232,21 +261,64 @@ impl Named {
         if self == Self::Digits { [1, 28, 28] } else { [3, 224, 224] }
     }
 
-    fn load(self, weights: Option<&Path>, device: &Device) -> Outcome<Box<dyn Model>> {
+    /// Whether its weights may have been trained with pixels of one scale or another.
+    fn takes_preprocessing(self) -> bool {
+        matches!(self, Self::Resnet18 | Self::Resnet34 | Self::Resnet50 | Self::MobilenetV2 | Self::Vit)
+    }
+
+    fn load(self, options: &NetworkOptions, device: &Device) -> Outcome<Box<dyn Model>> {
+        let weights = options.weights.as_deref();
         if weights.is_some_and(stream::is_meant_by) {
             return Err(Failure::misuse("weights are not read from standard input: name a file"));
         }
-        Ok(match (self, weights) {
-            (Self::Vgg16, None) => Box::new(Vgg16::bundled(device)?),
-            (Self::Vgg16, Some(file)) => Box::new(Vgg16::from_file(file, device)?),
-            (Self::Vgg19, None) => Box::new(Vgg19::from_file(self.fetched()?, device)?),
-            (Self::Vgg19, Some(file)) => Box::new(Vgg19::from_file(file, device)?),
-            (Self::EfficientnetLite0, None) => Box::new(EfficientNetLite0::bundled(device)?),
-            (Self::EfficientnetLite0, Some(file)) => Box::new(EfficientNetLite0::from_file(file, device)?),
-            (Self::Digits, None) => Box::new(Digits::bundled(device)?),
-            (Self::Digits, Some(file)) => Box::new(Digits::from_file(file, device)?),
+        let fetched;
+        let file = match (weights, self) {
+            (Some(file), _) => file,
+            (None, Self::Vgg16) => return Ok(Box::new(Vgg16::bundled(device)?)),
+            (None, Self::EfficientnetLite0) => return Ok(Box::new(EfficientNetLite0::bundled(device)?)),
+            (None, Self::Digits) => return Ok(Box::new(Digits::bundled(device)?)),
+            (None, _) => {
+                fetched = self.fetched()?;
+                &fetched
+            }
+        };
+        let preprocessing = options.preprocess.map(Preprocess::preprocessing);
+        Ok(match self {
+            Self::Vgg16 => Box::new(Vgg16::from_file(file, device)?),
+            Self::Vgg19 => Box::new(Vgg19::from_file(file, device)?),
+            Self::EfficientnetLite0 => Box::new(EfficientNetLite0::from_file(file, device)?),
+            Self::Digits => Box::new(Digits::from_file(file, device)?),
+            Self::Resnet18 => residual::<18>(file, preprocessing, device)?,
+            Self::Resnet34 => residual::<34>(file, preprocessing, device)?,
+            Self::Resnet50 => residual::<50>(file, preprocessing, device)?,
+            Self::MobilenetV2 => {
+                let model = MobileNetV2::from_file(file, device)?;
+                Box::new(match preprocessing {
+                    Some(preprocessing) => model.with_preprocessing(preprocessing)?,
+                    None => model,
+                })
+            }
+            Self::Vit => {
+                let model = VisionTransformer::from_file(file, device)?;
+                Box::new(match preprocessing {
+                    Some(preprocessing) => model.with_preprocessing(preprocessing)?,
+                    None => model,
+                })
+            }
         })
     }
+}
+
+fn residual<const DEPTH: usize>(
+    file: &Path,
+    preprocessing: Option<Preprocessing>,
+    device: &Device,
+) -> Outcome<Box<dyn Model>> {
+    let model = ResNet::<DEPTH>::from_file(file, device)?;
+    Ok(Box::new(match preprocessing {
+        Some(preprocessing) => model.with_preprocessing(preprocessing)?,
+        None => model,
+    }))
 }
 
 impl Opened {

@@ -28,6 +28,11 @@ pub enum Interpolation {
 }
 
 impl ClassActivationMap {
+    /// A map at a layer, of an image of a size `[height, width]`.
+    pub(in super::super) fn new(map: Tensor<4>, layer: String, size: [usize; 2]) -> Self {
+        Self { map, layer, size }
+    }
+
     /// The map with its negative values set to 0, as most papers define it: only what speaks for the target.
     ///
     /// ```

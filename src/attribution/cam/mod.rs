@@ -30,7 +30,8 @@ use weights::Variations;
 ///
 /// The layer is the one [named](Self::penultimate_layer), or else the last before the target whose activation has more
 /// than one position (found from recorded shapes, at the cost of one more forward pass), and the result says
-/// which it was.
+/// which it was. Where a transformer reads its score from the class token alone, tokens after the last attention have no
+/// part in it, and the layer is the last of tokens that has one, by some more passes.
 ///
 /// As an [`Attribution`] it gives the signed map enlarged to the image, `[batch, 1, height, width]`;
 /// [`map`](Self::map) gives it at the layer's own size.
@@ -270,7 +271,7 @@ impl Cam {
             refuse_non_finite_activation(&layer, &model.activation(images, &layer)?)?;
             return Err(error);
         }
-        Ok(ClassActivationMap { map, layer, size: [height, width] })
+        Ok(ClassActivationMap::new(map, layer, [height, width]))
     }
 
     /// Refuses settings that make no sense, or that the formula would ignore.
@@ -308,7 +309,7 @@ impl Cam {
             None => primitive.at_last_map(),
         };
         let at_layer = primitive.evaluate(images.clone())?;
-        scores_of(&at_layer, target)?;
+        scores_of(&at_layer.losses, target)?;
         let (activation, gradient) = (at_layer.value, at_layer.gradient);
         let layer = at_layer.layer.unwrap_or_default();
         check_positions(&layer, &activation)?;
@@ -430,9 +431,17 @@ impl Attribution for Cam {
 
 /// The last layer before the target whose activation has more than one position; the same for every image's target.
 fn choose_layer(model: &dyn Model, images: &Tensor<4>, target: &Target) -> Result<String> {
+    let first = images.clone().narrow(0, 0, 1);
     let mut taps = Taps::new().open_last_map(target.goal()?.layer_names());
-    run(model, images.clone().narrow(0, 0, 1), &mut taps)?;
-    Ok(taps.last_map()?.0)
+    run(model, first.clone(), &mut taps)?;
+    let (layer, _) = taps.last_map()?;
+    if taps.token_maps().iter().any(|(name, _)| *name == layer) {
+        // Tokens after the last attention may play no part in the score; the gradient tells.
+        let score = target.repeated(0, 1).goal()?.into();
+        let at = Gradient::new(model, &score).at_last_map().evaluate(first)?;
+        return Ok(at.layer.unwrap_or(layer));
+    }
+    Ok(layer)
 }
 
 fn check_positions(layer: &str, activation: &Tensor<4>) -> Result<()> {

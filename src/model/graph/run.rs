@@ -10,6 +10,7 @@ use super::operations::{Operation, Scope};
 use super::value::{Real, Value};
 use super::{Block, Graph, Layout, Node, failure};
 use crate::model::taps::Wants;
+use crate::model::taps::tokens::CLASS;
 use crate::model::{Stop, Taps};
 use crate::{Error, Result};
 
@@ -80,7 +81,12 @@ struct Run<'a> {
     widened: bool,
     /// The layers that must be met as they are, if not all of them.
     wanted: Option<HashSet<String>>,
+    /// The sizes of the maps that were met, `[channels, height, width]`, the last one at the end.
+    maps: Vec<[usize; 3]>,
 }
+
+/// The most tokens that stand before the grid of a transformer: its class token, one for distillation, registers.
+const BEFORE: usize = 8;
 
 impl Graph {
     /// Runs what `taps` want.
@@ -88,7 +94,8 @@ impl Graph {
         let (wants, names) = taps.wants();
         let mut targets: Vec<usize> = Vec::new();
         for name in names {
-            match self.layers.get(name) {
+            let of_class = || self.layers.get(name.strip_suffix(CLASS)?);
+            match self.layers.get(name).or_else(of_class) {
                 Some(node) => targets.push(*node),
                 None => {
                     // The error lists what there is.
@@ -228,7 +235,16 @@ impl Graph {
         for output in &self.outputs {
             uses[*output] += 1;
         }
-        let mut run = Run { graph: self, slots, uses, held: 0, batch, widened: taps.replaces(), wanted };
+        let mut run = Run {
+            graph: self,
+            slots,
+            uses,
+            held: 0,
+            batch,
+            widened: taps.replaces(),
+            wanted,
+            maps: Vec::new(),
+        };
         let mut done = vec![false; self.nodes.len()];
         for index in 0..self.nodes.len() {
             if !needed[index] || done[index] {
@@ -385,7 +401,8 @@ impl<'a> Run<'a> {
         }
         for (place, slot) in outputs.into_iter().enumerate().take(node.outputs.len()) {
             let Some(value) = node.outputs[place] else { continue };
-            let slot = if node.live { self.show(node, place, slot, taps)? } else { slot };
+            let slot =
+                if node.live { self.show(node, place, self.oriented(node, slot), taps)? } else { slot };
             self.held = self.held.saturating_add(slot.elements());
             if self.held > self.graph.limits.held {
                 let reason = format!("more than {} elements are held at once", self.graph.limits.held);
@@ -400,8 +417,59 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A value of `[batch, height, width, channels]` as one that is kept channels first, if it was made by a reshape to the
+    /// sizes of a map that was met: so it is shown, and so is what follows from it.
+    fn oriented(&self, node: &Node, slot: Slot) -> Slot {
+        let turned = |value: Value| match value {
+            Value::Real(real) if real.rank() == 4 && real.order().is_none() => {
+                let &[_, height, width, channels] = real.shape() else { return Value::Real(real) };
+                let is_known = |map: [usize; 3]| self.maps.contains(&map);
+                let is_turned = is_known([channels, height, width]) && !is_known([height, width, channels]);
+                Value::Real(if is_turned { real.kept_like(Some(&[0, 2, 3, 1])) } else { real })
+            }
+            other => other,
+        };
+        match (&node.operation, slot) {
+            (Operation::Reshape { .. }, Slot::Shared(value)) => Slot::Shared(turned(value)),
+            (Operation::Reshape { .. }, Slot::Each(values)) => {
+                Slot::Each(values.into_iter().map(turned).collect())
+            }
+            (_, slot) => slot,
+        }
+    }
+
+    /// The grid of tokens `[batch, tokens, channels]`: that of the last map with as many places, or a few less.
+    fn grid(&self, tokens: usize) -> Option<[usize; 2]> {
+        let fits = |[_, height, width]: &&[usize; 3]| {
+            tokens.checked_sub(height * width).is_some_and(|before| before <= BEFORE.min(height * width - 1))
+        };
+        self.maps.iter().rev().find(fits).map(|&[_, height, width]| [height, width])
+    }
+
+    /// The size of the map that `[batch, channels, places]` was a moment ago.
+    fn flattened(&self, node: &Node, channels: usize, places: usize) -> Option<[usize; 2]> {
+        let fits = |map: &&[usize; 3]| map[0] == channels && map[1] * map[2] == places;
+        let is_reshape = matches!(node.operation, Operation::Reshape { .. } | Operation::Flatten { .. });
+        self.maps.iter().rev().find(fits).filter(|_| is_reshape).map(|&[_, height, width]| [height, width])
+    }
+
+    /// Shows a value of three axes: tokens of a transformer and what was a map as a map, and others as they are.
+    fn show_three(&self, node: &Node, name: &str, x: Tensor<3>, taps: &mut Taps) -> Result<Tensor<3>, Stop> {
+        let [_, second, third] = x.dims();
+        if let Some([height, width]) = self.flattened(node, second, third) {
+            let [batch, ..] = x.dims();
+            let map = taps.layer(name, x.reshape([batch, second, height, width]))?;
+            let [batch, ..] = map.dims();
+            return Ok(map.reshape([batch, second, third]));
+        }
+        match self.grid(second) {
+            Some(grid) => taps.tokens(name, x, grid),
+            None => taps.layer(name, x),
+        }
+    }
+
     /// Shows a value to `taps`, if it is one a layer can be.
-    fn show(&self, node: &Node, place: usize, slot: Slot, taps: &mut Taps) -> Result<Slot, Halt> {
+    fn show(&mut self, node: &Node, place: usize, slot: Slot, taps: &mut Taps) -> Result<Slot, Halt> {
         let name = &node.names[place];
         let first = slot.for_image(0);
         let Value::Real(real) = first else { return Ok(slot) };
@@ -438,8 +506,22 @@ impl<'a> Run<'a> {
         };
         let shown = match rank {
             2 => taps.layer(name, Tensor::<2>::from_dispatch(whole))?.into_dispatch(),
-            3 => taps.layer(name, Tensor::<3>::from_dispatch(whole))?.into_dispatch(),
-            _ => taps.layer(name, Tensor::<4>::from_dispatch(whole))?.into_dispatch(),
+            3 => self.show_three(node, name, Tensor::from_dispatch(whole), taps)?.into_dispatch(),
+            _ => {
+                let whole = Tensor::<4>::from_dispatch(whole);
+                let [_, channels, height, width] = whole.dims();
+                let attends =
+                    matches!(node.operation, Operation::Softmax { axis: -1 | 3, logarithm: false, .. });
+                if attends && height == width && height > 1 {
+                    taps.attention(name, whole)?.into_dispatch()
+                } else {
+                    if height * width > 1 && !self.maps.ends_with(&[[channels, height, width]]) {
+                        self.maps.retain(|map| *map != [channels, height, width]);
+                        self.maps.push([channels, height, width]);
+                    }
+                    taps.layer(name, whole)?.into_dispatch()
+                }
+            }
         };
         let sizes = burn::backend::TensorMetadata::shape(&shown);
         let as_value = |stored: burn::backend::DispatchTensor, rows: usize| {

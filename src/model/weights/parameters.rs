@@ -87,6 +87,19 @@ impl Parameters {
         })
     }
 
+    /// The same for gains and variances, which are one where others are random.
+    pub(crate) fn ones<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        let is_redrawn = match (&self.weights.source, &self.weights.redrawn) {
+            (Source::Random(_), _) => true,
+            (Source::File { names, .. }, Some((layers, _))) => layers
+                .iter()
+                .any(|layer| names.belongs(names.get(name).map_or(name, |(short, _)| short), layer)),
+            (Source::File { .. }, None) => false,
+        };
+        let read = self.tensor(name, shape)?;
+        Ok(if is_redrawn && read.dims() == shape { read.ones_like() } else { read })
+    }
+
     /// The names there are: see [`Weights::names`].
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.weights.names()

@@ -44,12 +44,13 @@ OTHERS = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.UI
 def in_scope(model, known):
     if model.functions or not set(operators(model.graph)) <= known:
         return False
+    floats = FLOATS | {TensorProto.DOUBLE} if "Einsum" in operators(model.graph) else FLOATS
     kinds = [value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]]
-    return all(kind in FLOATS | OTHERS for kind in kinds)
+    return all(kind in floats | OTHERS for kind in kinds)
 
 
-# What is trained, and a mask that only training needs.
-OUT_OF_SCOPE = re.compile("training|dropout.*mask")
+# What is trained, a mask that only training needs, regions by maxima, and grids over volumes.
+OUT_OF_SCOPE = re.compile("training|dropout.*mask|roialign_mode_max|gridsample_volumetric")
 
 
 def tensor(value, info):

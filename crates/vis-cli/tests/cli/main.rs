@@ -10,6 +10,7 @@ mod file_server;
 #[path = "../../src/host.rs"]
 mod host;
 mod interruptions;
+mod networks;
 #[path = "../../../../tests/all/npy.rs"]
 mod npy;
 mod onnx;

@@ -1,6 +1,7 @@
 //! Networks from ONNX files.
 
 mod attributes;
+mod functions;
 mod names;
 mod operators;
 #[cfg(test)]
@@ -12,11 +13,13 @@ mod wire;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use burn::tensor::Device;
 use rten_onnx::onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use self::attributes::Attributes;
+use self::functions::Functions;
 use self::operators::{Operator, element};
 use super::build::Builder;
 use super::operations::{Kind, Operation};
@@ -145,6 +148,7 @@ impl Onnx {
         let wrong = |reason: String| Error::Format { path: self.path.clone(), kind: "ONNX file", reason };
         let survey = wire::survey(&bytes).map_err(wrong)?;
         let model = ModelProto::parse_buf(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let functions = functions::functions(&bytes, &survey.functions).map_err(wrong)?;
         drop(bytes);
         let graph = model.graph.as_ref().ok_or_else(|| wrong("it holds no graph".into()))?;
         let opset = model
@@ -168,7 +172,10 @@ impl Onnx {
             builder: Builder::new(&self.device, self.limits),
             opset,
             folder: self.path.parent(),
-            functions: survey.functions.iter().map(String::as_str).collect(),
+            functions: Rc::new(functions),
+            calls: 0,
+            called: 0,
+            most_called: self.limits.nodes / 10,
             scopes: vec![HashMap::new()],
             zero_types: HashMap::new(),
             bytes: self.limits.bytes,
@@ -336,7 +343,12 @@ struct Reader<'a> {
     builder: Builder,
     opset: i64,
     folder: Option<&'a Path>,
-    functions: HashSet<&'a str>,
+    functions: Rc<Functions>,
+    /// How deep the calls of functions are nested at the moment.
+    calls: usize,
+    /// The nodes that calls have become, and how many they may be.
+    called: usize,
+    most_called: usize,
     /// The values by name, of the graph and of the branches within it.
     scopes: Vec<HashMap<String, usize>>,
     /// The element types of constants, which tell those of zero points.
@@ -404,7 +416,11 @@ impl Reader<'_> {
         }
         let attributes = Attributes::of(node);
         let plain = matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"));
-        let function = self.functions.contains(kind) && !plain;
+        let functions = Rc::clone(&self.functions);
+        let domain = node.domain.clone().unwrap_or_default();
+        if let Some(function) = functions.get(&(domain, kind.to_owned())).filter(|_| !plain) {
+            return self.call(function, node, name, &inputs, branch);
+        }
         if plain && kind == "Constant" {
             let (value, element) = self.constant(attributes)?;
             let value = self.builder.constant(value);
@@ -424,10 +440,8 @@ impl Reader<'_> {
             let yes = self.branch(attributes.graph("then_branch")?, node.output.len())?;
             let no = self.branch(attributes.graph("else_branch")?, node.output.len())?;
             Operation::If(Box::new(Branches { yes, no }))
-        } else if function {
-            Operation::Unsupported(format!("{kind}, a function of the file,"))
         } else {
-            let zero = inputs.get(2).copied().flatten();
+            let zero = inputs.get(if kind.starts_with("QLinear") { 7 } else { 2 }).copied().flatten();
             let zero_type = zero.and_then(|value| self.zero_types.get(&value).copied());
             let operator = Operator { node, opset: self.opset, inputs, zero_type };
             let translated = operator.translate(&mut self.builder)?;

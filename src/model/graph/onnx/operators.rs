@@ -5,8 +5,8 @@ use rten_onnx::onnx::{DataType, NodeProto};
 use super::super::build::Builder;
 use super::super::operations::{
     Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry,
-    Interpolation, Kind, Logic, Norm, Operation, PadMode, Pool, Pooling, Recurrent, Reduction, Resize,
-    Rounding, Unary, Update, Winners,
+    GridSample, Interpolation, Kernel, Kind, Logic, Norm, Operation, Outside, PadMode, Pool, Pooling,
+    Product, Quantized, Recurrent, Reduction, Resize, RoiAlign, Rounding, Unary, Update, Winners,
 };
 use super::super::value::{Array, Data, Value};
 use super::attributes::Attributes;
@@ -22,7 +22,7 @@ pub(super) struct Operator<'a> {
     pub(super) node: &'a NodeProto,
     pub(super) opset: i64,
     pub(super) inputs: Vec<Option<usize>>,
-    /// The element type of the second or third input, where the file declares it: of a zero point.
+    /// The element type of the zero point of the result, where the file declares it.
     pub(super) zero_type: Option<DataType>,
 }
 
@@ -393,18 +393,79 @@ impl Operator<'_> {
                 let declared =
                     attributes.int("output_dtype")?.and_then(|kind| i32::try_from(kind).ok()).map(DataType);
                 let kind = declared.filter(|kind| kind.0 != 0).or(self.zero_type).unwrap_or(DataType::UINT8);
-                let (low, high) = match kind {
-                    DataType::UINT8 => (0.0, 255.0),
-                    DataType::INT8 => (-128.0, 127.0),
-                    DataType::UINT16 => (0.0, 65535.0),
-                    DataType::INT16 => (-32768.0, 32767.0),
-                    DataType::UINT4 => (0.0, 15.0),
-                    DataType::INT4 => (-8.0, 7.0),
-                    _ => return Ok(self.unsupported(&format!("QuantizeLinear to {kind}"))),
+                let Some((low, high)) = range(kind) else {
+                    return Ok(self.unsupported(&format!("QuantizeLinear to {kind}")));
                 };
                 Operation::Quantize { axis: attributes.int_or("axis", 1)?, low, high }
             }
             "DequantizeLinear" => Operation::Dequantize { axis: attributes.int_or("axis", 1)? },
+            "DynamicQuantizeLinear" => Operation::QuantizeDynamically,
+            "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" => {
+                let product = match kind {
+                    "QLinearConv" | "ConvInteger" => Product::Convolution(Box::new(Conv::new(
+                        geometry(attributes)?,
+                        attributes.sizes("kernel_shape")?,
+                    ))),
+                    _ => Product::Matrices,
+                };
+                let range = match kind {
+                    "QLinearConv" | "QLinearMatMul" => {
+                        let kind = self.zero_type.unwrap_or(DataType::UINT8);
+                        match range(kind) {
+                            Some(range) => Some(range),
+                            None => return Ok(self.unsupported(&format!("{kind} as a quantised result"))),
+                        }
+                    }
+                    _ => None,
+                };
+                Operation::Quantized(Box::new(Quantized { product, range }))
+            }
+            "NonMaxSuppression" => {
+                Operation::NonMaximumSuppression { by_centre: attributes.flag("center_point_box")? }
+            }
+            "RoiAlign" => {
+                if attributes.text("mode")?.is_some_and(|mode| mode != "avg") {
+                    return Ok(self.unsupported("RoiAlign by maxima"));
+                }
+                let size = |name: &str, usual: i64| {
+                    let value = attributes.int_or(name, usual)?;
+                    let size = usize::try_from(value).ok().filter(|size| *size <= 1 << 16);
+                    size.ok_or_else(|| format!("{name} can't be {value}"))
+                };
+                let [rows, columns] = [size("output_height", 1)?, size("output_width", 1)?];
+                Operation::RoiAlign(RoiAlign {
+                    size: [rows, columns],
+                    points: size("sampling_ratio", 0)?,
+                    scale: attributes.float_or("spatial_scale", 1.0)?,
+                    half_pixel: match attributes.text("coordinate_transformation_mode")? {
+                        None => self.opset >= 16,
+                        Some("half_pixel") => true,
+                        Some("output_half_pixel") => false,
+                        Some(other) => {
+                            return Err(format!("coordinate_transformation_mode can't be `{other}`"));
+                        }
+                    },
+                })
+            }
+            "GridSample" => Operation::GridSample(GridSample {
+                kernel: match attributes.text("mode")? {
+                    None | Some("linear" | "bilinear") => Kernel::Linear,
+                    Some("nearest") => Kernel::Nearest,
+                    Some("cubic" | "bicubic") => Kernel::Cubic,
+                    Some(other) => return Err(format!("mode can't be `{other}`")),
+                },
+                outside: match attributes.text("padding_mode")? {
+                    None | Some("zeros") => Outside::Zeros,
+                    Some("border") => Outside::Edge,
+                    Some("reflection") => Outside::Mirror,
+                    Some(other) => return Err(format!("padding_mode can't be `{other}`")),
+                },
+                align_corners: attributes.flag("align_corners")?,
+            }),
+            "Einsum" => {
+                let equation = attributes.text("equation")?.ok_or("attribute equation is missing")?;
+                Operation::Einsum(equation.to_owned())
+            }
             "ConstantOfShape" | "Constant" | "If" => return Err(format!("{kind} is read elsewhere")),
             _ => return Ok(self.unsupported(kind)),
         };
@@ -545,6 +606,19 @@ fn columns_first(attributes: Attributes) -> Result<bool, String> {
         Some("CRD") => Ok(true),
         Some(other) => Err(format!("mode can't be `{other}`")),
     }
+}
+
+/// The lowest and highest number of a type that floats are quantised to.
+fn range(kind: DataType) -> Option<(f32, f32)> {
+    Some(match kind {
+        DataType::UINT8 => (0.0, 255.0),
+        DataType::INT8 => (-128.0, 127.0),
+        DataType::UINT16 => (0.0, 65535.0),
+        DataType::INT16 => (-32768.0, 32767.0),
+        DataType::UINT4 => (0.0, 15.0),
+        DataType::INT4 => (-8.0, 7.0),
+        _ => return None,
+    })
 }
 
 fn update(attributes: Attributes) -> Result<Update, String> {

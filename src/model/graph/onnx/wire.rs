@@ -8,21 +8,21 @@ use std::ops::Range;
 pub(super) struct Survey {
     /// For each node of the main graph, the modules around it, outermost first, if the file has them.
     pub(super) scopes: Vec<Option<Vec<String>>>,
-    /// The names of the functions that the file defines.
-    pub(super) functions: Vec<String>,
+    /// Where the functions are that the file defines.
+    pub(super) functions: Vec<Range<usize>>,
 }
 
 const DEPTH: usize = 64;
 
 /// A field of a message.
-struct Field {
-    number: u64,
+pub(super) struct Field {
+    pub(super) number: u64,
     /// Of fields that have a length, where they are.
-    bytes: Option<Range<usize>>,
+    pub(super) bytes: Option<Range<usize>>,
 }
 
 /// The fields of a message, until its bytes end or make no sense.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
     end: usize,
@@ -63,7 +63,7 @@ impl Iterator for Fields<'_> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
+    pub(super) fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
         Self { bytes, at: range.start, end: range.end }
     }
 
@@ -79,36 +79,29 @@ impl<'a> Fields<'a> {
         }
         None
     }
-
-    fn message(&self, range: Range<usize>) -> Self {
-        Self::new(self.bytes, range)
-    }
 }
 
 /// Looks through a file.
 pub(super) fn survey(bytes: &[u8]) -> Result<Survey, String> {
     let mut survey = Survey::default();
-    let mut fields = Fields::new(bytes, 0..bytes.len());
-    // Graphs to look through, with their depth.
+    // Graphs to look through, with their depth and the number of the field that holds a node.
     let mut graphs = Vec::new();
-    while let Some(field) = fields.next() {
+    for field in Fields::new(bytes, 0..bytes.len()) {
         match (field.number, field.bytes) {
-            (7, Some(range)) => graphs.push((range, 0)),
+            (7, Some(range)) => graphs.push((range, 0, 1)),
             (25, Some(range)) => {
-                let text = |range: Range<usize>| String::from_utf8_lossy(&bytes[range]).into_owned();
-                let name =
-                    fields.message(range).find(|field| field.number == 1).and_then(|field| field.bytes);
-                survey.functions.push(name.map(text).unwrap_or_default());
+                graphs.push((range.clone(), 1, 7));
+                survey.functions.push(range);
             }
-            (14 | 8 | 20 | 2 | 3 | 4 | 6, _) | (_, _) => {}
+            _ => {}
         }
     }
-    while let Some((range, depth)) = graphs.pop() {
+    while let Some((range, depth, of_node)) = graphs.pop() {
         if depth > DEPTH {
             return Err(format!("graphs are nested deeper than {DEPTH}"));
         }
         for node in
-            Fields::new(bytes, range).filter(|field| field.number == 1).filter_map(|field| field.bytes)
+            Fields::new(bytes, range).filter(|field| field.number == of_node).filter_map(|field| field.bytes)
         {
             let mut scope = None;
             for field in Fields::new(bytes, node) {
@@ -117,7 +110,7 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, String> {
                     (5, Some(range)) => {
                         for field in Fields::new(bytes, range) {
                             match (field.number, field.bytes) {
-                                (6, Some(range)) => graphs.push((range, depth + 1)),
+                                (6, Some(range)) => graphs.push((range, depth + 1, 1)),
                                 // A list of graphs, which the parser passes over.
                                 (11, Some(_)) => return Err("an attribute holds a list of graphs".into()),
                                 _ => {}

@@ -8,6 +8,9 @@ mod activation;
 mod arithmetic;
 mod attention;
 mod convolution;
+mod detection;
+mod einsum;
+mod grid_sample;
 mod indexing;
 mod linear;
 mod normalization;
@@ -28,10 +31,13 @@ pub(super) use activation::Activation;
 pub(super) use arithmetic::{Binary, Comparison, Logic, Unary};
 pub(super) use attention::Attention;
 pub(super) use convolution::{Border, Conv, Folded, Geometry, transposed};
+pub(super) use detection::RoiAlign;
+pub(super) use grid_sample::{GridSample, Kernel, Outside};
 pub(super) use indexing::Update;
 pub(super) use linear::Gemm;
 pub(super) use normalization::{Norm, affine};
 pub(super) use pooling::{Pool, Pooling, Winners};
+pub(super) use quantization::{Product, Quantized};
 pub(super) use recurrent::{Cell, Direction, Recurrent};
 pub(super) use reduction::Reduction;
 pub(super) use resize::{Coordinates, Interpolation, Resize, Rounding};
@@ -172,6 +178,17 @@ pub(super) enum Operation {
     Dequantize {
         axis: i64,
     },
+    /// A product of quantised values.
+    Quantized(Box<Quantized>),
+    /// With a scale of its own.
+    QuantizeDynamically,
+    NonMaximumSuppression {
+        by_centre: bool,
+    },
+    RoiAlign(RoiAlign),
+    GridSample(GridSample),
+    /// By its equation.
+    Einsum(String),
     /// One of two subgraphs, by a condition.
     If(Box<super::Branches>),
     /// An operation that is not known, by its name.
@@ -358,7 +375,15 @@ impl Operation {
             | Self::Fill(_)
             | Self::Shape { .. }
             | Self::Size => "constant",
-            Self::Quantize { .. } => "quantization",
+            Self::Quantize { .. } | Self::QuantizeDynamically => "quantization",
+            Self::Quantized(quantized) => match quantized.product {
+                Product::Matrices => "dense",
+                Product::Convolution(_) => "convolution",
+            },
+            Self::NonMaximumSuppression { .. } => "non-maximum suppression",
+            Self::RoiAlign(_) => "region",
+            Self::GridSample(_) => "resampling",
+            Self::Einsum(_) => "einsum",
             Self::Dequantize { .. } => "dequantization",
             Self::If(_) => "branch",
             Self::Unsupported(_) => "unsupported",
@@ -488,6 +513,14 @@ impl Operation {
                 one(quantization::quantize(inputs, *axis, (*low, *high), scope))
             }
             Self::Dequantize { axis } => one(quantization::dequantize(inputs, *axis)),
+            Self::Quantized(quantized) => one(quantized.run(inputs, scope)),
+            Self::QuantizeDynamically => quantization::quantize_dynamically(inputs, scope),
+            Self::NonMaximumSuppression { by_centre } => {
+                one(detection::non_maximum_suppression(inputs, *by_centre, scope))
+            }
+            Self::RoiAlign(align) => one(align.run(inputs, scope)),
+            Self::GridSample(sample) => one(sample.run(inputs, scope)),
+            Self::Einsum(equation) => one(einsum::einsum(equation, inputs, scope)),
             Self::If(_) => Err("a branch is run by the graph".into()),
             Self::Unsupported(name) => Err(format!("operator {name} is not supported")),
         }
