@@ -32,6 +32,7 @@ mod parametrization;
 mod ranges;
 mod rectifiers;
 mod settings;
+mod survey;
 mod taps;
 mod threads;
 mod training;

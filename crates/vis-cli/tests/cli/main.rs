@@ -17,6 +17,7 @@ mod options;
 mod refusals;
 mod secure;
 mod streams;
+mod survey;
 mod targets;
 
 use std::path::{Path, PathBuf};
