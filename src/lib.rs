@@ -56,8 +56,6 @@
 //! | `bundled-vgg16` (default) | the convolutions of VGG16 | 29 MB, likewise |
 //! | `download` | pretrained networks and any other file from the network, checked | nine small crates for TLS and hashes |
 //! | `onnx` (default), `capture` | networks from ONNX files, and from any Burn module | |
-//!
-//! | `onnx` (default) | networks from ONNX files | little |
 //! | `page` (default) | sites and reports for a browser | little |
 //!
 //! No feature is needed to define models and losses: without a backend the crate compiles, and only choosing a device

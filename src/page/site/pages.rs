@@ -125,16 +125,19 @@ impl Pages<'_, '_> {
         let last = |path: &String| {
             Path::new(path).file_name().map_or(path.clone(), |name| name.to_string_lossy().into())
         };
-        settings.extend(notes.iter().map(|(key, note)| setting(&capitalised(key), last(note))));
-        settings.push(setting("Examples a unit", self.site.surveyed.top().to_string()));
-        settings.extend(
-            self.features
-                .settings
-                .iter()
-                .map(|(name, value)| setting(&format!("Feature visualisation: {name}"), value.clone())),
-        );
+        let words = |key: &str| match key {
+            "images" => "Folder of images".to_owned(),
+            "model" => "Network".to_owned(),
+            other => capitalised(other),
+        };
+        settings.extend(notes.iter().map(|(key, note)| setting(&words(key), last(note))));
+        settings.push(setting("Examples of each unit", self.site.surveyed.top().to_string()));
+        let of_features = self.features.settings.iter();
+        let of_features: Vec<Value> =
+            of_features.map(|(name, value)| setting(&capitalised(name), value.clone())).collect();
         let context = json!({
             "site": self.about, "root": "", "crumbs": [], "layers": layers.collect::<Value>(), "settings": settings,
+            "feature_settings": of_features,
         });
         render(&self.environment, "index.html", &context)
     }
@@ -161,7 +164,7 @@ impl Pages<'_, '_> {
         let units = (0..shelf.units).map(|unit| {
             let found = &shelf.layer.units()[unit];
             let most = found.range().map_or(0.0, |(_, most)| f64::from(most));
-            self.card(place, unit, format!("max {} · {} zero", number(most), percent(found.sparsity())))
+            self.card(place, unit, format!("{} · {} zero", number(most), percent(found.sparsity())))
         });
         let beside = |other: Option<&Shelf<'_>>| other.map(|other| format!("{UP}{}", other.href()));
         let context = json!({

@@ -96,7 +96,7 @@ fn look(
     let photo = picture::load(site.images.join(name))?;
     let photo = picture::resize_to_cover_and_crop(&photo, width as u32, height as u32)?;
     let input = picture::to_tensor(&photo, model)?;
-    let id = format!("{}-{:08x}", slug(name).trim_end_matches('-'), crc32fast::hash(name.as_bytes()));
+    let id = slug(name);
     let file = format!("images/{id}.{}", ending_of(&photo));
     picture::save(&photo, folder.join(&file))?;
 

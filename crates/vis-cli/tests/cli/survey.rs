@@ -200,7 +200,7 @@ fn what_a_survey_can_not_do_is_said_in_a_line() {
         ("survey --out s", 2, "--model"),
         ("survey --model digits --images none --layers conv1 --out s", 1, "can't read none"),
         ("survey --model digits --images empty --layers conv1 --out s", 1, "with images in it"),
-        ("survey --model digits --images images --layers conv9 --out s", 1, "did you mean `conv1`"),
+        ("survey --model digits --images images --layers conv9 --out s", 1, "there is no layer `conv9`"),
         ("survey --model digits --images images --layers conv1 --shard 4/3 --out s", 2, "i/n"),
         ("survey --model digits --images images --layers conv1 --shards 3 --out s", 2, "SLURM_ARRAY_TASK_ID"),
         ("survey --merge none --out s", 1, "can't read none"),
