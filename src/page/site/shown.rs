@@ -8,12 +8,12 @@ use image::{RgbImage, imageops};
 
 use super::super::{class_of, ending_of};
 use super::{Shelf, Site, slug};
-use crate::attribution::{Attribution, Cam, Formula, Saliency, Target, magnitude};
+use crate::attribution::{Attribution, Cam, Formula, Saliency, magnitude};
 use crate::model::values::probabilities;
 use crate::model::{Taps, run};
 use crate::picture::{self, ColorMap, Sign};
 use crate::survey::{Crop, Example};
-use crate::{Error, Model, Result, host};
+use crate::{Error, Model, Result, Target, host};
 
 /// The images of a site, by name.
 pub(super) struct Shown {
