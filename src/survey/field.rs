@@ -25,6 +25,9 @@ pub struct Field {
     columns: Span,
 }
 
+/// The first and last pixel that something depends on.
+type Ends = Option<(usize, usize)>;
+
 /// One axis of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Span {
@@ -120,7 +123,7 @@ impl Span {
     }
 
     /// The line through what was measured: the first and last pixel of some places.
-    fn through(measured: &[(usize, Option<(usize, usize)>)], size: usize, places: usize) -> Self {
+    fn through(measured: &[(usize, Ends)], size: usize, places: usize) -> Self {
         let known = || measured.iter().filter_map(|(place, ends)| Some((*place as f32, (*ends)?)));
         let edge = size - 1;
         // An end at the edge of the image may be cut off there.
@@ -185,7 +188,7 @@ fn measured<M: Model + ?Sized>(model: &M, layer: &Layer) -> Option<Field> {
     // The corners, where an end is seen that elsewhere may lie beyond the edge; and two in the middle.
     let along = |count: usize| [0, count / 2, (count / 2 + 1).min(count - 1), count - 1];
     let places: Vec<(usize, usize)> = along(map_height).into_iter().zip(along(map_width)).collect();
-    let mut ends: Vec<(Option<(usize, usize)>, Option<(usize, usize)>)> = vec![(None, None); places.len()];
+    let mut ends: Vec<(Ends, Ends)> = vec![(None, None); places.len()];
     for seed in 0..IMAGES {
         // An image at a time: a batch would take the memory of four.
         for (place, ends) in places.iter().zip(&mut ends) {
@@ -214,7 +217,7 @@ fn measured<M: Model + ?Sized>(model: &M, layer: &Layer) -> Option<Field> {
     })
 }
 
-fn extend(ends: &mut Option<(usize, usize)>, place: usize) {
+fn extend(ends: &mut Ends, place: usize) {
     let (first, last) = ends.unwrap_or((place, place));
     *ends = Some((first.min(place), last.max(place)));
 }

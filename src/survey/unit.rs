@@ -62,9 +62,7 @@ impl Measured {
             sum[lane] += f64::from(value);
         };
         for chunk in chunks {
-            for lane in 0..LANES {
-                take(lane, chunk[lane]);
-            }
+            chunk.iter().enumerate().for_each(|(lane, value)| take(lane, *value));
         }
         rest.iter().enumerate().for_each(|(lane, value)| take(lane, *value));
         // −0 is 0, in files too.

@@ -95,7 +95,7 @@ fn methods(report: &Report<'_>, stopped: &Arc<AtomicBool>) -> Vec<Method> {
     add("SmoothGrad", Box::new(smooth), true, false);
     add("guided backpropagation", Box::new(Saliency::guided()), true, false);
     add("deconvolution", Box::new(Saliency::deconvolution()), true, false);
-    add("guided Grad-CAM", Box::new(GuidedGradCam::new()), true, false);
+    add("guided Grad-CAM", Box::<GuidedGradCam>::default(), true, false);
     for formula in Formula::ALL {
         let cam = Cam::new(formula).progress(ask());
         let slow = matches!(formula, Formula::AblationCam | Formula::ScoreCam);

@@ -53,9 +53,8 @@ pub(super) fn write<'a>(
     let mut written = 1;
     for (place, shelf) in shelves.iter().enumerate() {
         write_text(&folder.join(shelf.href()), &pages.layer(place)?)?;
-        let neighbours = pages.neighbours(place);
-        for unit in 0..shelf.units {
-            write_text(&folder.join(shelf.unit_href(unit)), &pages.unit(place, unit, &neighbours[unit])?)?;
+        for (unit, neighbours) in pages.neighbours(place).iter().enumerate() {
+            write_text(&folder.join(shelf.unit_href(unit)), &pages.unit(place, unit, neighbours)?)?;
         }
         written += 1 + shelf.units;
     }
