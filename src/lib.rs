@@ -42,7 +42,7 @@
 //!
 //! In the order in which one thing needs another: [`model`], [`backprop`], [`gradient`], [`mod@losses`],
 //! [`parametrization`], [`transforms`], [`optimizer`], [`callbacks`], [`attribution`], [`metrics`], [`picture`],
-//! [`visualization`]. For a network of your own, [`cookbook`] says how it gets in.
+//! [`visualization`], [`survey`], `page`. For a network of your own, [`cookbook`] says how it gets in.
 //!
 //! # Features
 //!
@@ -56,6 +56,7 @@
 //! | `bundled-vgg16` (default) | the convolutions of VGG16 | 29 MB, likewise |
 //! | `download` | pretrained networks and any other file from the network, checked | nine small crates for TLS and hashes |
 //! | `onnx` (default), `capture` | networks from ONNX files, and from any Burn module | |
+//! | `page` (default) | sites and reports for a browser | little |
 //!
 //! No feature is needed to define models and losses: without a backend the crate compiles, and only choosing a device
 //! fails. With several, `Device::default()` takes a GPU before a CPU, or what the environment variable `BURN_DEVICE`
@@ -81,6 +82,8 @@ pub mod losses;
 pub mod metrics;
 pub mod model;
 pub mod optimizer;
+#[cfg(feature = "page")]
+pub mod page;
 pub mod parametrization;
 #[doc = include_str!("performance.md")]
 pub mod performance {}
@@ -88,6 +91,7 @@ pub mod picture;
 mod progress;
 pub mod random;
 mod resample;
+pub mod survey;
 pub mod target;
 pub mod transforms;
 pub mod visualization;

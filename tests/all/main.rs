@@ -34,6 +34,7 @@ mod ranges;
 mod rectifiers;
 mod same_network;
 mod settings;
+mod survey;
 mod taps;
 mod threads;
 mod training;

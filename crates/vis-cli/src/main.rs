@@ -27,11 +27,14 @@ mod options;
 mod output;
 mod perturbation;
 mod photo;
+mod photo_report;
 mod progress;
 mod report;
 mod saliency;
+mod site;
 mod stream;
 mod style;
+mod survey;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -58,6 +61,9 @@ Examples:
   vis cam --image cat.jpg --class \"tabby\" -o cam.png
   vis compare --image cat.jpg -o panel.png
   vis dream --image sky.jpg -o dream.jpg
+  vis survey --model vgg16 --images photos --layers block5_conv3 --out survey
+  vis site survey --out site
+  vis report cat.jpg --out cat.html
 
 `vis COMMAND --help` says more about each. The bundled networks are in the program; files of the same names in the
 folder that VIS_WEIGHTS names take their place. `vis fetch` gets others; no other command touches the network.";
@@ -94,6 +100,12 @@ enum Command {
     Style(style::StyleOptions),
     /// Weave a texture from a sample
     Texture(style::TextureOptions),
+    /// Find the images that excite each channel most
+    Survey(survey::SurveyOptions),
+    /// Make a static site of a survey
+    Site(site::SiteOptions),
+    /// Write one page on one photo: what the network sees and why
+    Report(photo_report::ReportOptions),
     /// Print completions for a shell
     Completions(completions::CompletionsOptions),
 }
@@ -133,6 +145,9 @@ fn run() -> Outcome {
         Command::Invert(options) => options.run(),
         Command::Style(options) => options.run(),
         Command::Texture(options) => options.run(),
+        Command::Survey(options) => options.run(),
+        Command::Site(options) => options.run(),
+        Command::Report(options) => options.run(),
         Command::Completions(options) => options.run(),
     }
 }

@@ -91,6 +91,11 @@ pub(crate) enum Preprocess {
 }
 
 impl Preprocess {
+    /// The name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     fn preprocessing(self) -> Preprocessing {
         match self {
             Self::Imagenet => Preprocessing::imagenet(),

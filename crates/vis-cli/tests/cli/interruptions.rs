@@ -23,7 +23,7 @@ fn endless(place: &Place, arguments: &str) -> Child {
     child
 }
 
-fn press_ctrl_c(child: &Child) {
+pub(crate) fn press_ctrl_c(child: &Child) {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }

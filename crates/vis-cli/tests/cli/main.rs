@@ -18,6 +18,7 @@ mod options;
 mod refusals;
 mod secure;
 mod streams;
+mod survey;
 mod targets;
 
 use std::path::{Path, PathBuf};
