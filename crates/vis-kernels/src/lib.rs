@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | 3×3, stride 1, padding 1, one group | [`Winograd`]: a quarter of the multiplications |
 //! | 1×1, stride 1, one group | [`Pointwise`]: a product of matrices |
-//! | any whose stride is at most its height and width; fast for up to 4 input channels a group | [`Direct`]: the sum as it is defined |
+//! | one stride, at most height and width of the filter, no dilation; fast for few channels a group | [`Direct`]: the sum as it is defined |
+//! | any other, and transposed ones | [`General`]: a product of matrices whose right side is gathered |
 //! | 2×2 max pooling | [`max_pool`], [`max_pool_gradient`] |
 //!
 //! [`Convolution`] picks one. [`Filters`] and [`Geometry`] hold the sizes, checked; a [`Mismatch`] says what does not fit.
@@ -37,10 +38,12 @@
 mod convolution;
 mod direct;
 mod fused;
+mod general;
 mod geometry;
 #[cfg(all(test, loom))]
 mod model;
 mod multiply;
+mod panels;
 mod pointwise;
 mod pool;
 mod processor;
@@ -57,6 +60,7 @@ mod workspace;
 pub use convolution::Convolution;
 pub use direct::Direct;
 pub use fused::{Epilogue, Gate, Rectifier, Rule};
+pub use general::General;
 pub use geometry::{Filters, Geometry, Mismatch, Padding};
 pub use pointwise::Pointwise;
 pub use pool::{max_pool, max_pool_gradient};

@@ -11,6 +11,7 @@ use super::sets::with_every_instruction_set;
 use crate::convolution::Convolution;
 use crate::direct::Direct;
 use crate::fused::{Epilogue, Gate, Rectifier, Rule};
+use crate::general::General;
 use crate::geometry::{Filters, Geometry, Padding};
 use crate::pointwise::Pointwise;
 use crate::pool::{max_pool, max_pool_gradient};
@@ -138,6 +139,84 @@ fn direct_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
         .unwrap();
 }
 
+/// Any sizes that there is a convolution of, with strides and dilations of their own along each axis.
+fn spaced() -> impl Strategy<Value = Geometry> {
+    let channels = (1usize..=3, 1usize..=18, 1usize..=5);
+    let around = [[0usize..=5, 0usize..=5], [0usize..=5, 0usize..=5]].prop_map(Padding::Around);
+    let filter = ([1usize..=5, 1usize..=5], prop_oneof![padding(9), around]);
+    let spaces = ([1usize..=4, 1usize..=4], [1usize..=3, 1usize..=3]);
+    let images = (0usize..=3, [1usize..=20, 1usize..=70]);
+    (channels, filter, spaces, images).prop_filter_map(
+        "a filter that fits",
+        |((groups, outputs, inputs), ([height, width], padding), (stride, dilation), (batch, size))| {
+            let weight = [groups * outputs, inputs, height, width];
+            let filters = Filters::new(weight, groups * inputs, 1, padding).ok()?;
+            filters.spaced(stride, dilation).ok()?.on(batch, size).ok()
+        },
+    )
+}
+
+#[test]
+fn general_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
+    TestRunner::new(cases(200))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            check(&sizes, (rectifier, rule), seed, |weights, filters| {
+                Convolution::General(General::new(weights, filters))
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn whichever_kernel_is_chosen_it_is_the_sum_that_it_is_defined_as() {
+    TestRunner::new(cases(100))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            check(&sizes, (rectifier, rule), seed, Convolution::new);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn transposed_convolutions_are_the_transposes_of_convolutions() {
+    TestRunner::new(cases(60))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            let weights = noise(sizes.filters().weight().iter().product(), seed);
+            let kernel = General::new(&weights, sizes.filters());
+            let (from, to) = (sizes.output_length(), sizes.input_length());
+            let (x, g) = (noise(from, seed + 1), noise(to, seed + 2));
+            let channels = sizes.filters().inputs();
+            let bias = noise(channels, seed + 3);
+            let pixels = (sizes.input()[2] * sizes.input()[3]).max(1);
+            let plain = pulled_back(&sizes, &x, &weights);
+            let highest = if rectifier == Rectifier::Relu6 { 6.0 } else { f64::INFINITY };
+            let expected: Vec<f64> = plain
+                .iter()
+                .enumerate()
+                .map(|(at, sum)| (sum + f64::from(bias[at / pixels % channels])).clamp(0.0, highest))
+                .collect();
+            let output: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
+            let gate = Gate { output: &output, rectifier, rule };
+            let none = vec![0.0; sizes.filters().outputs()];
+            let backward = convolved(&sizes, &gated(&g, &gate), &weights, &none);
+            with_every_instruction_set(|name| {
+                let mut y = marked(to);
+                let epilogue = Epilogue { bias: Some(&bias), rectifier: Some(rectifier) };
+                kernel.transposed(&x, &sizes, y.numbers_mut(), epilogue);
+                let mut gradient = marked(from);
+                kernel.transposed_gradient(&g, &sizes, gradient.numbers_mut(), Some(gate));
+                let close = |a: &[f32], b: &[f64]| {
+                    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 5e-5)
+                };
+                assert!(close(y.numbers(), &expected), "{name} {sizes:?}");
+                assert!(close(gradient.numbers(), &backward), "{name} {sizes:?}");
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn winograd_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
     TestRunner::new(cases(50))
@@ -169,10 +248,7 @@ fn the_input_gradient_is_the_adjoint_of_the_forward_pass_for_whatever_kernel_is_
     TestRunner::new(cases(200))
         .run(&(any, 1u64..1000), |(sizes, seed)| {
             let weights = noise(sizes.filters().weight().iter().product(), seed);
-            let Some(convolution) = Convolution::new(&weights, sizes.filters()) else {
-                prop_assert!(!Convolution::suits(sizes.filters()));
-                return Ok(());
-            };
+            let convolution = Convolution::new(&weights, sizes.filters());
             let (x, y) = (noise(sizes.input_length(), seed + 1), noise(sizes.output_length(), seed + 2));
             let (mut forward, mut backward) = (vec![f32::NAN; y.len()], vec![f32::NAN; x.len()]);
             convolution.forward(&x, &sizes, &mut forward, Epilogue::NONE);
@@ -278,7 +354,7 @@ fn slices_of_another_length_and_sizes_of_other_filters_are_refused_before_anythi
         let sizes = geometry(weight, channels, Padding::Same).unwrap();
         let other = geometry(weight, channels, Padding::Pixels(7)).unwrap();
         let weights = noise(weight.iter().product(), 1);
-        let convolution = Convolution::new(&weights, sizes.filters()).unwrap();
+        let convolution = Convolution::new(&weights, sizes.filters());
         assert!(catch_unwind(|| Convolution::new(&weights[1..], sizes.filters())).is_err());
         let (input, output) = (sizes.input_length(), sizes.output_length());
         let biases = [weight[0], weight[0] - 1];
