@@ -7,10 +7,13 @@ use crate::geometry::{Filters, Geometry};
 use crate::pointwise::Pointwise;
 use crate::winograd::Winograd;
 
-/// Up to so many channels a group of what is written the direct kernel is the fastest, if what is read has few as well.
-const FEW_CHANNELS: usize = 4;
-/// From so many on the gathered product is.
-const MANY_CHANNELS: usize = 16;
+/// Up to so many channels a group, read and written, the direct kernel is the fastest. Measured, as the others: see
+/// `benches/layers.rs`.
+const FEW_CHANNELS: usize = 8;
+/// The same for a gradient of stride 1.
+const FEW_CHANNELS_BACK: usize = 16;
+/// To so few channels it is the fastest from however many.
+const LEAST_CHANNELS: usize = 4;
 
 /// A convolution with frozen weights, by the kernel that computes it fastest.
 ///
@@ -88,14 +91,15 @@ impl Convolution {
         }
         // What a panel costs to gather is shared by the channels that are written.
         let [inputs, outputs] = filters.channels_of_a_group();
-        let by = |read: usize, written: usize| {
-            if read.min(written) <= FEW_CHANNELS && written <= MANY_CHANNELS {
+        let few = if filters.stride() == [1, 1] { FEW_CHANNELS_BACK } else { FEW_CHANNELS };
+        let by = |read: usize, written: usize, few: usize| {
+            if written <= LEAST_CHANNELS || read.max(written) <= few {
                 Choice::Direct
             } else {
                 Choice::General
             }
         };
-        [by(inputs, outputs), by(outputs, inputs)]
+        [by(inputs, outputs, FEW_CHANNELS), by(outputs, inputs, few)]
     }
 
     /// `output = rectifier(weights ∗ input + bias)`.

@@ -279,7 +279,8 @@ impl General {
                 } else {
                     Grid {
                         width: counts[1],
-                        step: [stride[0] * width, stride[1]],
+                        // Of a stride that leaves the image there is no second step.
+                        step: [stride[0].saturating_mul(width), stride[1]],
                         first: pixel[0] * width + pixel[1],
                         plane,
                     }

@@ -18,6 +18,8 @@ use crate::workspace::{Shared, Workspace};
 
 /// Numbers of the source that a task keeps in its cache: 128 KB.
 const KEPT: usize = 1 << 15;
+/// Panels that share a reading of the matrix, where they are too deep for the cache.
+const TOGETHER: usize = 4;
 /// Fewer products than this are not worth another task.
 const WORTH: usize = 1 << 18;
 /// So many tasks keep all threads busy.
@@ -164,7 +166,7 @@ impl<F: Source> Product<'_, F> {
         let products = [rows, depth, columns].into_iter().fold(units, usize::saturating_mul);
         let worth = products.div_ceil(WORTH).min(TASKS);
         let of_a_panel = rows.saturating_mul(depth).saturating_mul(GROUP);
-        let most = (KEPT / GROUP / depth).max(WORTH / of_a_panel).max(1);
+        let most = (KEPT / GROUP / depth).max(WORTH / of_a_panel).max(TOGETHER);
         if units * panels >= worth {
             // Every task copies the panels that it needs.
             let spans = panels.div_ceil(most).max(worth.div_ceil(units));
@@ -229,13 +231,56 @@ impl<F: Source> Product<'_, F> {
         from: *const f32,
         sums: *mut f32,
     ) {
-        let group = unit % self.matrices.len();
-        let &Matrix { rows, depth, height, ref numbers } = &self.matrices[group];
-        let here = height.min(rows - block * height);
-        let left = numbers[block * depth * LANES..][..depth * LANES].as_ptr();
-        let wide = self.columns - panel * GROUP > LANES;
+        let depth = 0..self.matrices[0].depth;
         // SAFETY: as vouched for by the caller.
-        unsafe { multiply(set, Factors { rows: here, depth, left, right: from, sums, add: false, wide }) };
+        unsafe {
+            self.sum(set, unit, panel, block, depth, from, sums);
+            self.write(set, unit, panel, block, sums);
+        }
+    }
+
+    /// Adds the products of some rows of a panel, whose copy is at `from`, to the sums; the first ones begin them.
+    ///
+    /// # Safety
+    /// As for [`block`](Self::block).
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "places and a range")]
+    unsafe fn sum<S: InstructionSet>(
+        &self,
+        set: S,
+        unit: usize,
+        panel: usize,
+        block: usize,
+        part: Range<usize>,
+        from: *const f32,
+        sums: *mut f32,
+    ) {
+        let &Matrix { rows, depth, height, ref numbers } = &self.matrices[unit % self.matrices.len()];
+        let here = height.min(rows - block * height);
+        let left = numbers[(block * depth + part.start) * LANES..][..part.len() * LANES].as_ptr();
+        let (wide, add) = (self.columns - panel * GROUP > LANES, part.start > 0);
+        // SAFETY: as vouched for by the caller.
+        unsafe {
+            multiply(set, Factors { rows: here, depth: part.len(), left, right: from, sums, add, wide })
+        };
+    }
+
+    /// Writes the sums of a block of rows at the columns of a panel.
+    ///
+    /// # Safety
+    /// As for [`block`](Self::block).
+    #[inline(always)]
+    unsafe fn write<S: InstructionSet>(
+        &self,
+        set: S,
+        unit: usize,
+        panel: usize,
+        block: usize,
+        sums: *const f32,
+    ) {
+        let group = unit % self.matrices.len();
+        let &Matrix { rows, height, .. } = &self.matrices[group];
+        let here = height.min(rows - block * height);
         let Grid { width, step, first, plane } = self.grid;
         let pieces = Pieces::of(panel, self.columns, width);
         for row in 0..here {
@@ -285,6 +330,11 @@ impl<F: Source> Kernel for Span<'_, F> {
     unsafe fn run<S: InstructionSet>(self, set: S) {
         let Span { product, unit, panels } = self;
         let Matrix { rows, depth, height, .. } = product.matrices[0];
+        let blocks = rows.div_ceil(height);
+        if panels.len() > 1 && panels.len() * depth > KEPT / GROUP {
+            // SAFETY: vouched for by whoever runs the product.
+            return unsafe { deep(set, &product, unit, panels) };
+        }
         let mut kept = Workspace::of(&[panels.len(), depth, GROUP]);
         let kept = kept.pointer();
         let place = |panel: usize| kept.wrapping_add((panel - panels.start) * depth * GROUP);
@@ -294,12 +344,56 @@ impl<F: Source> Kernel for Span<'_, F> {
             for panel in panels.clone() {
                 product.source.copy(set, unit, panel, 0..depth, place(panel));
             }
-            for block in 0..rows.div_ceil(height) {
+            for block in 0..blocks {
                 for panel in panels.clone() {
                     product.block(set, unit, panel, block, place(panel), sums.as_mut_ptr());
                 }
             }
         }
+    }
+}
+
+/// Some panels that are too deep for the cache, part by part: so each part of the matrix is read once for all of them.
+///
+/// # Safety
+/// As for [`Span`].
+#[inline(always)]
+unsafe fn deep<S: InstructionSet, F: Source>(
+    set: S,
+    product: &Product<'_, F>,
+    unit: usize,
+    panels: Range<usize>,
+) {
+    let Matrix { rows, depth, height, .. } = product.matrices[0];
+    let (blocks, count) = (rows.div_ceil(height), panels.len());
+    let most = (KEPT / GROUP / count).max(1);
+    let mut kept = Workspace::of(&[count, most, GROUP]);
+    let kept = kept.pointer();
+    let mut sums = Workspace::of(&[blocks, count, SUMS]);
+    let sums = sums.pointer();
+    let mut start = 0;
+    while start < depth {
+        let part = start..depth.min(start + most);
+        for (index, panel) in panels.clone().enumerate() {
+            // The copy has room for the rows of a part, which are counted from its first.
+            let to = kept.wrapping_add(index * most * GROUP).wrapping_sub(part.start * GROUP);
+            // SAFETY: there is room for this part of every panel.
+            unsafe { product.source.copy(set, unit, panel, part.clone(), to) };
+        }
+        for block in 0..blocks {
+            for (index, panel) in panels.clone().enumerate() {
+                let from = kept.wrapping_add(index * most * GROUP);
+                let sums = sums.wrapping_add((block * count + index) * SUMS);
+                // SAFETY: the copies and the sums are there; the rest is vouched for by the caller.
+                unsafe {
+                    product.sum(set, unit, panel, block, part.clone(), from, sums);
+                    if part.end == depth {
+                        product.write(set, unit, panel, block, sums);
+                    }
+                }
+            }
+        }
+        start = part.end;
     }
 }
 

@@ -168,8 +168,11 @@ impl Builder {
     }
 
     fn fix(&self, mut operation: Operation, inputs: &[Option<usize>]) -> Operation {
-        if let Operation::Convolution(conv) = &mut operation {
-            conv.fixed = inputs.iter().skip(1).flatten().all(|value| self.constants[*value].is_some());
+        let fixed = inputs.iter().skip(1).flatten().all(|value| self.constants[*value].is_some());
+        match &mut operation {
+            Operation::Convolution(conv) => conv.fixed = fixed,
+            Operation::TransposedConvolution(conv) => conv.fixed = fixed,
+            _ => {}
         }
         operation
     }

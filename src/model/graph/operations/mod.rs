@@ -27,7 +27,7 @@ use crate::model::Taps;
 pub(super) use activation::Activation;
 pub(super) use arithmetic::{Binary, Comparison, Logic, Unary};
 pub(super) use attention::Attention;
-pub(super) use convolution::{Border, Conv, Folded, Geometry, transposed};
+pub(super) use convolution::{Border, Conv, Folded, Geometry, Transposed};
 pub(super) use indexing::Update;
 pub(super) use linear::Gemm;
 pub(super) use normalization::{Norm, affine};
@@ -76,7 +76,7 @@ pub(super) enum Operation {
         axis: i64,
     },
     Convolution(Box<Conv>),
-    TransposedConvolution(Geometry),
+    TransposedConvolution(Box<Transposed>),
     Pool(Pool),
     GlobalPool(Pooling),
     Normalize(Norm),
@@ -433,7 +433,7 @@ impl Operation {
             }
             Self::Hardmax { axis } => one(reduction::hardmax(inputs, *axis, scope)),
             Self::Convolution(conv) => one(conv.run(inputs, scope)),
-            Self::TransposedConvolution(geometry) => one(transposed(inputs, geometry, scope)),
+            Self::TransposedConvolution(transposed) => one(transposed.run(inputs, scope)),
             Self::Pool(pool) => pool.run(inputs, scope),
             Self::GlobalPool(pooling) => one(pooling.everywhere(inputs)),
             Self::Normalize(norm) => norm.run(inputs),
