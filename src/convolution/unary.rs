@@ -16,7 +16,7 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, DispatchTensor, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, DispatchTensor, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 use burn_flex::FlexTensor;
 use vis_kernels::{Dense, Function, Rule, Windows};

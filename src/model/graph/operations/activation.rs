@@ -111,7 +111,7 @@ impl Activation {
         }
         // Sigmoid and tanh are gates as often as activations: they keep their derivative.
         if let Self::Sigmoid | Self::Tanh | Self::HardSigmoid { .. } | Self::Softplus = self {
-            return Ok(self.by_kernel(&x, Rule::Plain).unwrap_or_else(|| x.map(|x| self.function(x))).into());
+            return self.plain(inputs);
         }
         let rule = scope.taps.meet_rectifier();
         if let Some(y) = self.by_kernel(&x, rule) {
@@ -119,6 +119,12 @@ impl Activation {
         }
         let y = x.map(|x| self.function(x));
         under(rule, &x, y).map(Value::from)
+    }
+
+    /// With its derivative under every rule.
+    pub(super) fn plain(self, inputs: Inputs) -> Outcome<Value> {
+        let x = inputs.real(0)?;
+        Ok(self.by_kernel(&x, Rule::Plain).unwrap_or_else(|| x.map(|x| self.function(x))).into())
     }
 
     /// By a kernel of our own, where there is one.
