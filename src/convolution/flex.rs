@@ -5,20 +5,36 @@ use std::sync::Arc;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
-use vis_kernels::{Convolution, Epilogue, Filters, Gate, Geometry, Workspace, max_pool, max_pool_gradient};
+use vis_kernels::{
+    Convolution, Epilogue, Filters, Gate, General, Geometry, Workspace, max_pool, max_pool_gradient,
+};
 
 use super::{
     Indices, Kernels, Plan, ordinary, ordinary_backward, ordinary_pool, ordinary_pool_backward, pooled,
 };
 use crate::backprop::{self, Rectifier, Rule};
 
-/// The kernel of our own for these weights, if they are on this backend and there is one.
-pub(super) fn own(weight: &Tensor<4>, filters: &Filters) -> Option<Arc<Convolution>> {
-    let here = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
-    if !here || !Convolution::suits(filters) {
-        return None;
-    }
-    Convolution::new(&crate::host::values(weight.clone()), filters).map(Arc::new)
+/// A kernel of our own with the weights that it was made for.
+#[derive(Clone)]
+pub(super) enum Own {
+    Convolution(Arc<Convolution>),
+    Transposed(Arc<General>),
+}
+
+/// The kernel of our own for these weights, if they are on this backend.
+pub(super) fn own(weight: &Tensor<4>, filters: &Filters) -> Option<Own> {
+    let kernel = || Convolution::new(&crate::host::values(weight.clone()), filters);
+    is_here(weight).then(|| Own::Convolution(Arc::new(kernel())))
+}
+
+/// The same for a transposed convolution; the filters are those of the convolution that it is the transpose of.
+pub(super) fn own_transposed(weight: &Tensor<4>, filters: &Filters) -> Option<Own> {
+    let kernel = || General::new(&crate::host::values(weight.clone()), filters);
+    is_here(weight).then(|| Own::Transposed(Arc::new(kernel())))
+}
+
+fn is_here(weight: &Tensor<4>) -> bool {
+    weight.device().inner() == Device::flex() && weight.dtype() == DType::F32
 }
 
 impl Plan {
@@ -66,11 +82,18 @@ impl Kernels for Flex {
         };
         let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
         let [batch, _, height, width] = x.layout().shape().dims();
-        let sizes = plan.sizes(batch, [height, width]);
+        let sizes = plan.sizes(batch, plan.transposed.unwrap_or([height, width]));
         let rectifier = plan.rectifier.map(|(rectifier, _)| rectifier);
         let fused = rectifier.and_then(fused);
         let epilogue = Epilogue { bias: Some(bias.storage()), rectifier: fused };
-        let y = tensor(sizes.output(), |y| own.forward(x.storage(), &sizes, y, epilogue));
+        let y = match own {
+            Own::Convolution(own) => {
+                tensor(sizes.output(), |y| own.forward(x.storage(), &sizes, y, epilogue))
+            }
+            Own::Transposed(own) => {
+                tensor(sizes.input(), |y| own.transposed(x.storage(), &sizes, y, epilogue))
+            }
+        };
         match rectifier {
             // What the kernel can't fuse is applied afterwards.
             Some(rectifier) if fused.is_none() => backprop::apply::<Self>(y, rectifier),
@@ -104,8 +127,16 @@ impl Kernels for Flex {
                 }
             }
         }
-        let sizes = plan.sizes(batch, size);
-        tensor(sizes.input(), |gradient| own.input_gradient(cotangent.storage(), &sizes, gradient, gate))
+        let sizes = plan.sizes(batch, plan.transposed.unwrap_or(size));
+        let cotangent = cotangent.storage();
+        match own {
+            Own::Convolution(own) => {
+                tensor(sizes.input(), |gradient| own.input_gradient(cotangent, &sizes, gradient, gate))
+            }
+            Own::Transposed(own) => {
+                tensor(sizes.output(), |gradient| own.transposed_gradient(cotangent, &sizes, gradient, gate))
+            }
+        }
     }
 
     fn pool(x: FlexTensor) -> (FlexTensor, Winners) {
@@ -152,9 +183,10 @@ fn all_alive(y: &[f32], cotangent: &[f32], batch: usize, rectifier: Rectifier) -
 ///
 /// # Panics
 /// If there is not so much memory.
-fn tensor(shape: [usize; 4], write: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let memory = Workspace::new(shape.iter().product());
+pub(super) fn tensor(shape: impl Into<Shape>, write: impl FnOnce(&mut [f32])) -> FlexTensor {
+    let shape = shape.into();
+    let memory = Workspace::new(shape.num_elements());
     let mut memory = memory.unwrap_or_else(|error| panic!("a result of the shape {shape:?}: {error}"));
     write(memory.numbers_mut());
-    FlexTensor::new(pooled::bytes(memory), Layout::contiguous(Shape::from(shape)), DType::F32)
+    FlexTensor::new(pooled::bytes(memory), Layout::contiguous(shape), DType::F32)
 }

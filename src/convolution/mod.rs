@@ -8,7 +8,7 @@
 //! - Bias and rectifier are part of the convolution, and so is the backward rule of the rectifier: fewer passes over
 //!   memory.
 //! - On the CPU (`flex`) there are kernels of our own: the crate `vis-kernels`. Their results lie in memory that is used
-//!   again (`pooled`).
+//!   again (`pooled`). Activations, pooling and products with frozen matrices have them as well (`unary`).
 //!
 //! Each is an operation of our own whose default is the ordinary one of the backend.
 
@@ -19,6 +19,11 @@
 mod flex;
 #[cfg(feature = "flex")]
 mod pooled;
+#[cfg(feature = "flex")]
+mod unary;
+
+#[cfg(feature = "flex")]
+pub(crate) use unary::{Unary, apply, is_own};
 
 use std::fmt;
 
@@ -64,7 +69,10 @@ pub(crate) struct Plan {
     filters: Filters,
     rectifier: Option<(Rectifier, Rule)>,
     #[cfg(feature = "flex")]
-    own: Option<std::sync::Arc<vis_kernels::Convolution>>,
+    own: Option<flex::Own>,
+    /// Height and width of the result, of a transposed convolution: then the filters are those of the convolution that it
+    /// is the transpose of.
+    transposed: Option<[usize; 2]>,
 }
 
 impl FrozenConvolution {
@@ -83,12 +91,15 @@ impl FrozenConvolution {
             rectifier: None,
             #[cfg(feature = "flex")]
             own: flex::own(weight, &filters),
+            transposed: None,
         };
         let flipped = if plan.is_own() {
             weight.clone()
         } else {
             let [vertical, horizontal] = filters.symmetric_padding()?;
-            if filters.stride() != 1 || vertical >= height || horizontal >= width {
+            let [down, right] = filters.dilation();
+            let fits = vertical <= (height - 1) * down && horizontal <= (width - 1) * right;
+            if filters.stride() != [1, 1] || !fits {
                 return None;
             }
             let groups = filters.groups();
@@ -102,6 +113,33 @@ impl FrozenConvolution {
         Some(Self { weight: weight.clone(), bias, flipped, plan })
     }
 
+    /// Prepares a transposed convolution with weights `[in, out / groups, height, width]` and a bias `[out]`, if there is a
+    /// kernel of our own for it. `filters` are those of the convolution that it is the transpose of.
+    pub(crate) fn transposed(weight: &Tensor<4>, bias: Option<&Tensor<1>>, filters: Filters) -> Option<Self> {
+        let bias = match bias {
+            Some(bias) => bias.clone(),
+            None => Tensor::zeros([filters.inputs()], (&weight.device(), weight.dtype())),
+        };
+        let plan = Plan {
+            filters,
+            rectifier: None,
+            #[cfg(feature = "flex")]
+            own: flex::own_transposed(weight, &filters),
+            transposed: None,
+        };
+        plan.is_own().then(|| Self { weight: weight.clone(), bias, flipped: weight.clone(), plan })
+    }
+
+    /// The transposed convolution, to images of this height and width.
+    pub(crate) fn spread(
+        &self,
+        x: Tensor<4>,
+        size: [usize; 2],
+        rectifier: Option<(Rectifier, Rule)>,
+    ) -> Tensor<4> {
+        self.run(x, Plan { rectifier, transposed: Some(size), ..self.plan.clone() })
+    }
+
     /// What it was prepared for.
     pub(crate) fn filters(&self) -> &Filters {
         &self.plan.filters
@@ -109,7 +147,10 @@ impl FrozenConvolution {
 
     /// `f(weight ∗ x + bias)`, where `f` is the rectifier, under a backward rule.
     pub(crate) fn forward(&self, x: Tensor<4>, rectifier: Option<(Rectifier, Rule)>) -> Tensor<4> {
-        let plan = Plan { rectifier, ..self.plan.clone() };
+        self.run(x, Plan { rectifier, ..self.plan.clone() })
+    }
+
+    fn run(&self, x: Tensor<4>, plan: Plan) -> Tensor<4> {
         Tensor::from_dispatch(<Dispatch as ConvolutionOps>::convolve(
             x.into_dispatch(),
             self.weight.clone().into_dispatch(),
@@ -175,7 +216,7 @@ fn ordinary<B: Backend>(
     plan: &Plan,
 ) -> FloatTensor<B> {
     let padding = plan.filters.symmetric_padding().expect("checked when it was prepared");
-    let options = ConvOptions::new([1, 1], padding, [1, 1], plan.filters.groups());
+    let options = ConvOptions::new([1, 1], padding, plan.filters.dilation(), plan.filters.groups());
     let y = B::conv2d(x, weight, Some(bias), options);
     match plan.rectifier {
         Some((rectifier, _)) => backprop::apply::<B>(y, rectifier),
@@ -195,9 +236,9 @@ fn ordinary_backward<B: Backend>(
         _ => cotangent,
     };
     let padding = plan.filters.symmetric_padding().expect("checked when it was prepared");
-    let kernel = plan.filters.kernel();
-    let padding = [kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1]];
-    B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, [1, 1], plan.filters.groups()))
+    let (kernel, dilation) = (plan.filters.kernel(), plan.filters.dilation());
+    let padding = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] - padding[axis]);
+    B::conv2d(cotangent, flipped, None, ConvOptions::new([1, 1], padding, dilation, plan.filters.groups()))
 }
 
 /// The input of a max pooling and the indices of the maxima in it.

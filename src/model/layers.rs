@@ -27,7 +27,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, module};
-use vis_kernels::{Filters, Geometry};
+use vis_kernels::{Filters, Geometry, Mismatch};
 
 use super::Taps;
 use crate::backprop::{self, Rectifier};
@@ -45,7 +45,8 @@ pub use vis_kernels::Padding;
 pub struct Convolution {
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
-    stride: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
     padding: Padding,
     /// The channels of its images, if they are known: weights alone leave the number of groups open.
     channels: Option<usize>,
@@ -73,7 +74,8 @@ impl Convolution {
         Self {
             weight,
             bias,
-            stride: 1,
+            stride: [1, 1],
+            dilation: [1, 1],
             padding: Padding::Pixels(0),
             channels: None,
             arithmetic: Arithmetic::Fast,
@@ -91,8 +93,13 @@ impl Convolution {
     /// let x = sum.forward(Tensor::ones([1, 1, 8, 6], &device), &mut Taps::new());
     /// assert_eq!(x.dims(), [1, 1, 4, 3]);
     /// ```
-    pub fn with_stride(mut self, stride: usize) -> Self {
-        self.stride = stride;
+    pub fn with_stride(self, stride: usize) -> Self {
+        self.spaced([stride; 2], [1, 1])
+    }
+
+    /// Sets the stride down and to the right, and how far apart the weights of a filter are.
+    pub(crate) fn spaced(mut self, stride: [usize; 2], dilation: [usize; 2]) -> Self {
+        (self.stride, self.dilation) = (stride, dilation);
         self.frozen = OnceLock::new();
         self
     }
@@ -235,9 +242,14 @@ impl Convolution {
             let got = (bias.dtype(), bias.device().inner());
             check("a bias", &bias.dims(), got, bias.dims() == [weight[0]]);
         }
-        Filters::new(weight, channels, self.stride, self.padding)
+        self.filters(channels)
             .and_then(|filters| filters.on(batch, [height, width]))
             .unwrap_or_else(|mismatch| panic!("{mismatch}"))
+    }
+
+    /// The filters, for images of so many channels.
+    pub(crate) fn filters(&self, channels: usize) -> Result<Filters, Mismatch> {
+        Filters::new(self.weight.dims(), channels, 1, self.padding)?.spaced(self.stride, self.dilation)
     }
 
     /// The prepared convolution, where there is one for these sizes.
@@ -267,9 +279,10 @@ impl Convolution {
         // A stride that leaves the image is as good as one that just does; Burn counts with it.
         let padded =
             [height, width].into_iter().zip(around).map(|(size, (before, after))| before + size + after);
-        let stride = padded.fold(1, usize::max).min(self.stride);
+        let most = padded.fold(1, usize::max);
+        let stride = self.stride.map(|stride| stride.min(most));
         let groups = sizes.filters().groups();
-        let options = ConvOptions::new_with_padding([stride; 2], around, [1, 1], groups);
+        let options = ConvOptions::new_with_padding(stride, around, self.dilation, groups);
         module::conv2d(x, self.weight.clone(), self.bias.clone(), options)
     }
 }

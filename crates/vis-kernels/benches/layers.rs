@@ -1,16 +1,17 @@
-//! How long the layers of VGG16 and EfficientNet-Lite0 take, forward and back: the least time of many runs.
+//! How long the layers of VGG16, EfficientNet-Lite0 and others take, forward and back: the least time of many runs.
 //!
 //! ```sh
 //! cargo bench -p vis-kernels --profile dev                 # all
 //! cargo bench -p vis-kernels --profile dev -- depthwise    # those with this in their name
+//! COMPARE=1 cargo bench -p vis-kernels --profile dev       # by each kernel that can
 //! SECONDS_EACH=1 cargo bench -p vis-kernels --profile dev  # longer
 //! ```
 
 use std::time::{Duration, Instant};
 
 use vis_kernels::{
-    Convolution, Epilogue, Filters, Gate, Geometry, Padding, Rectifier, Rule, instruction_set, max_pool,
-    max_pool_gradient,
+    Convolution, Direct, Epilogue, Filters, Gate, General, Geometry, Padding, Rectifier, Rule,
+    instruction_set, max_pool, max_pool_gradient,
 };
 
 /// Weight, channels of the image, stride, batch, height and width.
@@ -38,6 +39,31 @@ const LAYERS: [(&str, Shape); 21] = [
     ("Lite0 pointwise 1152 to 320", ([320, 1152, 1, 1], 1152, 1, 1, 7)),
     ("Lite0 pointwise 320 to 1280", ([1280, 320, 1, 1], 320, 1, 1, 7)),
     ("Lite0 pointwise 320 to 1280, batch of 8", ([1280, 320, 1, 1], 320, 1, 8, 7)),
+];
+
+/// What other networks have: weight, channels, strides, dilation, padding, side.
+type Other = ([usize; 4], usize, [usize; 2], usize, [usize; 2], usize);
+
+const OTHERS: [(&str, Other); 19] = [
+    ("7×7 / 2, 3 to 64", ([64, 3, 7, 7], 3, [2, 2], 1, [3, 3], 224)),
+    ("3×3 / 2, 128", ([128, 128, 3, 3], 128, [2, 2], 1, [1, 1], 56)),
+    ("3×3 / 2, 512", ([512, 512, 3, 3], 512, [2, 2], 1, [1, 1], 14)),
+    ("1×1 / 2, 256 to 512", ([512, 256, 1, 1], 256, [2, 2], 1, [0, 0], 56)),
+    ("1×1, 256 to 64", ([64, 256, 1, 1], 256, [1, 1], 1, [0, 0], 56)),
+    ("1×1, 512 to 2048", ([2048, 512, 1, 1], 512, [1, 1], 1, [0, 0], 7)),
+    ("3×3, 32 groups of 4", ([128, 4, 3, 3], 128, [1, 1], 1, [1, 1], 56)),
+    ("3×3 / 2, 32 groups of 4", ([128, 4, 3, 3], 128, [2, 2], 1, [1, 1], 56)),
+    ("3×3, 32 groups of 8", ([256, 8, 3, 3], 256, [1, 1], 1, [1, 1], 28)),
+    ("3×3 / 2, 32 groups of 8", ([256, 8, 3, 3], 256, [2, 2], 1, [1, 1], 56)),
+    ("3×3, 32 groups of 16", ([512, 16, 3, 3], 512, [1, 1], 1, [1, 1], 14)),
+    ("7×7 depthwise, 96", ([96, 1, 7, 7], 96, [1, 1], 1, [3, 3], 56)),
+    ("patches 4×4 / 4", ([96, 3, 4, 4], 3, [4, 4], 1, [0, 0], 224)),
+    ("patches 16×16 / 16", ([384, 3, 16, 16], 3, [16, 16], 1, [0, 0], 224)),
+    ("2×2 / 2, 96 to 192", ([192, 96, 2, 2], 96, [2, 2], 1, [0, 0], 56)),
+    ("3×3 dilated by 2, 256", ([256, 256, 3, 3], 256, [1, 1], 2, [2, 2], 28)),
+    ("1×7, 192", ([192, 192, 1, 7], 192, [1, 1], 1, [0, 3], 17)),
+    ("5×5, 48 to 64", ([64, 48, 5, 5], 48, [1, 1], 1, [2, 2], 28)),
+    ("3×3 depthwise dilated by 2, 96", ([96, 1, 3, 3], 96, [1, 1], 2, [2, 2], 56)),
 ];
 
 /// Numbers in -0.5..0.5 that look random.
@@ -100,7 +126,7 @@ fn main() {
         }
         let filters = Filters::new(weight, channels, stride, Padding::Same).expect("filters");
         let sizes = filters.on(batch, [side, side]).expect("sizes");
-        let convolution = Convolution::new(&noise(weight.iter().product()), &filters).expect("a kernel");
+        let convolution = Convolution::new(&noise(weight.iter().product()), &filters);
         let mut layer = Layer {
             convolution,
             sizes,
@@ -112,6 +138,37 @@ fn main() {
         };
         show(name, least(|| layer.forward()), least(|| layer.backward()));
         all.push(layer);
+    }
+    for (name, (weight, channels, stride, dilation, [down, right], side)) in OTHERS {
+        if !name.contains(&wanted) {
+            continue;
+        }
+        let padding = Padding::Around([[down; 2], [right; 2]]);
+        let filters = Filters::new(weight, channels, 1, padding).expect("filters");
+        let filters = filters.spaced(stride, [dilation; 2]).expect("filters");
+        let sizes = filters.on(1, [side, side]).expect("sizes");
+        let weights = noise(weight.iter().product());
+        let mut kernels = vec![(name.to_owned(), Convolution::new(&weights, &filters))];
+        if std::env::var_os("COMPARE").is_some() {
+            if Direct::suits(&filters) {
+                kernels
+                    .push((format!("{name}, direct"), Convolution::Direct(Direct::new(&weights, &filters))));
+            }
+            kernels
+                .push((format!("{name}, general"), Convolution::General(General::new(&weights, &filters))));
+        }
+        for (name, convolution) in kernels {
+            let mut layer = Layer {
+                convolution,
+                sizes,
+                bias: noise(weight[0]),
+                input: noise(sizes.input_length()),
+                output: noise(sizes.output_length()),
+                cotangent: noise(sizes.output_length()),
+                gradient: noise(sizes.input_length()),
+            };
+            show(&name, least(|| layer.forward()), least(|| layer.backward()));
+        }
     }
     if "2×2 max pooling".contains(&wanted) {
         let shape = [64, 224, 224];

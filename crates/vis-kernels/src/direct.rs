@@ -44,9 +44,10 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// Whether these filters are what it computes: the stride is at most height and width of the filter.
+    /// Whether these filters are what it computes: one stride, at most height and width of the filter, and no dilation.
     pub fn suits(filters: &Filters) -> bool {
-        filters.kernel().iter().all(|size| filters.stride() <= *size)
+        let [down, right] = filters.stride();
+        down == right && filters.dilation() == [1, 1] && filters.kernel().iter().all(|size| down <= *size)
     }
 
     /// Takes weights `[groups * outputs, inputs, height, width]`.
@@ -56,7 +57,7 @@ impl Direct {
     pub fn new(weights: &[f32], filters: &Filters) -> Self {
         assert!(
             Self::suits(filters),
-            "filters whose stride is at most their height and width, not {filters:?}"
+            "filters of one stride, at most their height and width, and no dilation, not {filters:?}"
         );
         let count: usize = filters.weight().iter().product();
         assert_eq!(weights.len(), count, "weights of the shape {:?}", filters.weight());
@@ -67,7 +68,7 @@ impl Direct {
             inputs,
             outputs,
             kernel: filters.kernel(),
-            stride: filters.stride(),
+            stride: filters.stride()[0],
             weights: weights.to_vec(),
         }
     }

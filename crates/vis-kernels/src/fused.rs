@@ -11,6 +11,16 @@ pub enum Rectifier {
     Relu6,
 }
 
+impl Rectifier {
+    /// What it makes of a number.
+    pub(crate) fn of(self, value: f32) -> f32 {
+        match self {
+            Self::Relu => value.max(0.0),
+            Self::Relu6 => value.clamp(0.0, 6.0),
+        }
+    }
+}
+
 /// How the cotangent of a rectified output passes back through the rectifier.
 ///
 /// The derivative `f′` is 1 where the rectifier is open, 0 elsewhere; `g` is the cotangent.

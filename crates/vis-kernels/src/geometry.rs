@@ -11,19 +11,23 @@ use std::fmt;
 pub enum Padding {
     /// As many pixels on every side.
     Pixels(usize),
+    /// So many above and below, and to the left and right: `[[above, below], [left, right]]`.
+    Around([[usize; 2]; 2]),
     /// What makes the output as large as the input divided by the stride, rounded up; where that is an odd
     /// number of pixels, the odd one goes below and to the right. TensorFlow's `SAME`.
     Same,
 }
 
 impl Padding {
-    /// The zeros before and after an axis of `size` pixels; none if their number is beyond all bounds.
-    fn around(self, size: usize, kernel: usize, stride: usize) -> Option<[usize; 2]> {
+    /// The zeros before and after an axis of `size` pixels, which a filter covers `reach` of at a time; none if their
+    /// number is beyond all bounds.
+    fn around(self, axis: usize, size: usize, reach: usize, stride: usize) -> Option<[usize; 2]> {
         match self {
             Self::Pixels(pixels) => Some([pixels; 2]),
+            Self::Around(zeros) => Some(zeros[axis]),
             Self::Same => {
                 let positions = size.div_ceil(stride).max(1);
-                let reach = (positions - 1).checked_mul(stride)?.checked_add(kernel)?;
+                let reach = (positions - 1).checked_mul(stride)?.checked_add(reach)?;
                 let total = reach.saturating_sub(size);
                 Some([total / 2, total - total / 2])
             }
@@ -40,7 +44,8 @@ pub struct Filters {
     /// Input channels of a group.
     inputs: usize,
     kernel: [usize; 2],
-    stride: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
     padding: Padding,
 }
 
@@ -59,11 +64,13 @@ impl Filters {
         padding: Padding,
     ) -> Result<Self, Mismatch> {
         let [outputs, inputs, height, width] = weight;
-        let mismatch = |reason| Mismatch { weight, image: [1, channels, 0, 0], stride, padding, reason };
+        let (stride, dilation) = ([stride; 2], [1; 2]);
+        let mismatch =
+            |reason| Mismatch { weight, image: [1, channels, 0, 0], stride, dilation, padding, reason };
         if weight.contains(&0) {
             return Err(mismatch(Reason::NoWeights));
         }
-        if stride == 0 {
+        if stride.contains(&0) {
             return Err(mismatch(Reason::NoStride));
         }
         if length(&weight).is_none() {
@@ -73,7 +80,31 @@ impl Filters {
         if groups == 0 || !channels.is_multiple_of(inputs) || !outputs.is_multiple_of(groups) {
             return Err(mismatch(Reason::Channels));
         }
-        Ok(Self { groups, outputs: outputs / groups, inputs, kernel: [height, width], stride, padding })
+        let kernel = [height, width];
+        Ok(Self { groups, outputs: outputs / groups, inputs, kernel, stride, dilation, padding })
+    }
+
+    /// The same filters at other distances: `stride` between two positions of a filter, `dilation` between two of its
+    /// weights, down and to the right.
+    ///
+    /// # Errors
+    /// [`Mismatch`] if one of them is 0, or a filter reaches further than can be addressed.
+    pub fn spaced(self, stride: [usize; 2], dilation: [usize; 2]) -> Result<Self, Mismatch> {
+        let spaced = Self { stride, dilation, ..self };
+        let mismatch = |reason| spaced.mismatch([1, self.inputs(), 0, 0], reason);
+        if stride.contains(&0) || dilation.contains(&0) {
+            return Err(mismatch(Reason::NoStride));
+        }
+        let reach = |axis: usize| (self.kernel[axis] - 1).checked_mul(dilation[axis])?.checked_add(1);
+        match (reach(0), reach(1)) {
+            (Some(height), Some(width)) if length(&[height, width]).is_some() => Ok(spaced),
+            _ => Err(mismatch(Reason::TooLarge)),
+        }
+    }
+
+    fn mismatch(&self, image: [usize; 4], reason: Reason) -> Mismatch {
+        let Self { stride, dilation, padding, .. } = *self;
+        Mismatch { weight: self.weight(), image, stride, dilation, padding, reason }
     }
 
     /// The shape of the weights, `[outputs, inputs / groups, height, width]`.
@@ -106,9 +137,19 @@ impl Filters {
         self.kernel
     }
 
-    /// How far apart two neighbouring positions of a filter are.
-    pub fn stride(&self) -> usize {
+    /// How far apart two neighbouring positions of a filter are, down and to the right.
+    pub fn stride(&self) -> [usize; 2] {
         self.stride
+    }
+
+    /// How far apart two neighbouring weights of a filter are, down and to the right; 1 for ordinary filters.
+    pub fn dilation(&self) -> [usize; 2] {
+        self.dilation
+    }
+
+    /// How many pixels a filter spans, down and to the right.
+    pub(crate) fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
     }
 
     /// The zeros around the images.
@@ -118,12 +159,16 @@ impl Filters {
 
     /// The zeros above and below, and to the left and right, if they are as many on both sides for images of every size.
     pub fn symmetric_padding(&self) -> Option<[usize; 2]> {
-        let [height, width] = self.kernel;
+        let [height, width] = self.reach();
         match self.padding {
             Padding::Pixels(pixels) => Some([pixels; 2]),
+            Padding::Around(zeros) => {
+                zeros.iter().all(|[before, after]| before == after).then_some(zeros.map(|[before, _]| before))
+            }
             // For stride 1 the padding does not depend on the size of the image.
             Padding::Same => {
-                (self.stride == 1 && height % 2 == 1 && width % 2 == 1).then_some([height / 2, width / 2])
+                let odd = height % 2 == 1 && width % 2 == 1;
+                (self.stride == [1, 1] && odd).then_some([height / 2, width / 2])
             }
         }
     }
@@ -145,24 +190,19 @@ impl Filters {
     /// ```
     pub fn on(&self, batch: usize, size: [usize; 2]) -> Result<Geometry, Mismatch> {
         let image = [batch, self.inputs(), size[0], size[1]];
-        let mismatch = |reason| Mismatch {
-            weight: self.weight(),
-            image,
-            stride: self.stride,
-            padding: self.padding,
-            reason,
-        };
+        let mismatch = |reason| self.mismatch(image, reason);
+        let reach = self.reach();
         if size.contains(&0) {
             return Err(mismatch(Reason::TooSmall));
         }
         let (mut before, mut padded, mut output) = ([0; 2], [0; 2], [0; 2]);
         for axis in 0..2 {
-            let around = self.padding.around(size[axis], self.kernel[axis], self.stride);
+            let around = self.padding.around(axis, size[axis], reach[axis], self.stride[axis]);
             let [first, last] = around.ok_or_else(|| mismatch(Reason::TooLarge))?;
             let all = first.checked_add(last).and_then(|around| around.checked_add(size[axis]));
             padded[axis] = all.ok_or_else(|| mismatch(Reason::TooLarge))?;
-            let room = padded[axis].checked_sub(self.kernel[axis]);
-            output[axis] = room.ok_or_else(|| mismatch(Reason::TooSmall))? / self.stride + 1;
+            let room = padded[axis].checked_sub(reach[axis]);
+            output[axis] = room.ok_or_else(|| mismatch(Reason::TooSmall))? / self.stride[axis] + 1;
             before[axis] = first;
         }
         // The last two are never made: they bound what a kernel counts with on its way.
@@ -243,8 +283,9 @@ impl Geometry {
 
     /// The zeros above and below, and to the left and right.
     pub fn zeros_around(&self) -> [[usize; 2]; 2] {
-        let Filters { kernel, stride, padding, .. } = self.filters;
-        [0, 1].map(|axis| padding.around(self.size[axis], kernel[axis], stride).unwrap_or([0; 2]))
+        let Filters { stride, padding, .. } = self.filters;
+        let reach = self.filters.reach();
+        [0, 1].map(|axis| padding.around(axis, self.size[axis], reach[axis], stride[axis]).unwrap_or([0; 2]))
     }
 
     /// Checks the lengths of what a call reads and writes.
@@ -260,7 +301,8 @@ impl Geometry {
 pub struct Mismatch {
     weight: [usize; 4],
     image: [usize; 4],
-    stride: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
     padding: Padding,
     reason: Reason,
 }
@@ -276,13 +318,21 @@ enum Reason {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { weight, image, stride, padding, reason } = self;
+        let Self { weight, image, stride, dilation, padding, reason } = self;
         let [outputs, inputs, kernel_height, kernel_width] = weight;
         let [_, channels, height, width] = image;
-        write!(f, "a convolution with weights {weight:?}, stride {stride} and padding {padding:?} ")?;
+        write!(f, "a convolution with weights {weight:?}, ")?;
+        match stride {
+            [down, right] if down == right => write!(f, "stride {down} ")?,
+            _ => write!(f, "strides {stride:?} ")?,
+        }
+        if *dilation != [1, 1] {
+            write!(f, "dilations {dilation:?} ")?;
+        }
+        write!(f, "and padding {padding:?} ")?;
         match reason {
             Reason::NoWeights => f.write_str("has an extent of 0, so there is nothing to multiply by"),
-            Reason::NoStride => f.write_str("would never move: the stride is at least 1"),
+            Reason::NoStride => f.write_str("would never move: strides and dilations are at least 1"),
             Reason::Channels => write!(
                 f,
                 "can't take images of {channels} channels: they must be a multiple of {inputs}, and the {outputs} \

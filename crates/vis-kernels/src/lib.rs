@@ -8,8 +8,12 @@
 //! | --- | --- |
 //! | 3×3, stride 1, padding 1, one group | [`Winograd`]: a quarter of the multiplications |
 //! | 1×1, stride 1, one group | [`Pointwise`]: a product of matrices |
-//! | any whose stride is at most its height and width; fast for up to 4 input channels a group | [`Direct`]: the sum as it is defined |
+//! | one stride, at most height and width of the filter, no dilation; fast for few channels a group | [`Direct`]: the sum as it is defined |
+//! | any other, and transposed ones | [`General`]: a product of matrices whose right side is gathered |
 //! | 2×2 max pooling | [`max_pool`], [`max_pool_gradient`] |
+//! | maxima and means of any windows | [`Windows`] |
+//! | a product with a frozen matrix | [`Dense`] |
+//! | an activation | [`apply`], [`pull_back`] with a [`Function`] |
 //!
 //! [`Convolution`] picks one. [`Filters`] and [`Geometry`] hold the sizes, checked; a [`Mismatch`] says what does not fit.
 //! [`Epilogue`] is bias and rectifier, which the forward pass applies before it writes; [`Gate`] the backward rule of that
@@ -35,12 +39,16 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod convolution;
+mod dense;
 mod direct;
+mod functions;
 mod fused;
+mod general;
 mod geometry;
 #[cfg(all(test, loom))]
 mod model;
 mod multiply;
+mod panels;
 mod pointwise;
 mod pool;
 mod processor;
@@ -50,16 +58,21 @@ mod sync;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod threads;
+mod windows;
 mod winograd;
 #[cfg_attr(unpooled, allow(dead_code, reason = "the pool"))]
 mod workspace;
 
 pub use convolution::Convolution;
+pub use dense::Dense;
 pub use direct::Direct;
+pub use functions::{Function, apply, pull_back};
 pub use fused::{Epilogue, Gate, Rectifier, Rule};
+pub use general::General;
 pub use geometry::{Filters, Geometry, Mismatch, Padding};
 pub use pointwise::Pointwise;
 pub use pool::{max_pool, max_pool_gradient};
 pub use simd::instruction_set;
+pub use windows::Windows;
 pub use winograd::Winograd;
 pub use workspace::{OutOfMemory, Workspace, release_memory};

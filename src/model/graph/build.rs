@@ -21,7 +21,7 @@ const FOLDED_ON_HOST: usize = 1 << 22;
 pub(super) struct Builder {
     device: Device,
     limits: Limits,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     constants: Vec<Option<Value>>,
     /// Whether a value depends on the image.
     live: Vec<bool>,
@@ -156,7 +156,7 @@ impl Builder {
             .map(|place| if place == 0 { name.clone() } else { format!("{name}:{place}") })
             .collect();
         let operation = self.fix(operation, &inputs);
-        nodes.push(Node { names, operation, inputs, outputs, parameters, live });
+        nodes.push(Node { names, operation, inputs, outputs, parameters, live, fused: None });
         if nodes.len() > self.limits.nodes {
             return Err(Error::invalid(
                 "the number of nodes",
@@ -168,8 +168,11 @@ impl Builder {
     }
 
     fn fix(&self, mut operation: Operation, inputs: &[Option<usize>]) -> Operation {
-        if let Operation::Convolution(conv) = &mut operation {
-            conv.fixed = inputs.iter().skip(1).flatten().all(|value| self.constants[*value].is_some());
+        let fixed = inputs.iter().skip(1).flatten().all(|value| self.constants[*value].is_some());
+        match &mut operation {
+            Operation::Convolution(conv) => conv.fixed = fixed,
+            Operation::TransposedConvolution(conv) => conv.fixed = fixed,
+            _ => {}
         }
         operation
     }
@@ -226,6 +229,7 @@ impl Builder {
             outputs,
             parameters: 0,
             live,
+            fused: None,
         });
         Ok(())
     }
@@ -243,6 +247,7 @@ impl Builder {
         self.last(&outputs);
         self.unique_names();
         self.fold_after_convolutions(&outputs)?;
+        self.fuse(&outputs);
         let layers = self
             .nodes
             .iter()

@@ -11,6 +11,7 @@
 mod build;
 #[cfg(feature = "capture")]
 pub(super) mod capture;
+mod fuse;
 #[cfg(feature = "onnx")]
 pub(super) mod onnx;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "captured modules need fewer operations"))]
@@ -62,6 +63,16 @@ struct Node {
     parameters: usize,
     /// Whether it depends on the image.
     live: bool,
+    /// What it is computed as where nothing between is wanted.
+    fused: Option<Fused>,
+}
+
+/// An operation that gives what a node and some after it give together.
+struct Fused {
+    operation: Operation,
+    inputs: Vec<Option<usize>>,
+    /// The nodes that follow, whose last gives the result; none if the node itself does.
+    nodes: Vec<usize>,
 }
 
 /// The nodes of one of two ways.

@@ -8,7 +8,7 @@ use burn::tensor::{Slice, Tensor};
 
 use super::operations::{Operation, Scope};
 use super::value::{Real, Value};
-use super::{Block, Graph, Layout, Node, failure};
+use super::{Block, Fused, Graph, Layout, Node, failure};
 use crate::model::taps::Wants;
 use crate::model::taps::tokens::CLASS;
 use crate::model::{Stop, Taps};
@@ -251,12 +251,14 @@ impl Graph {
                 continue;
             }
             let node = &self.nodes[index];
-            match run.folded(node, &needed) {
-                Some(rest) => {
-                    run.node_with(node, rest, taps)?;
-                    rest.iter().for_each(|index| done[*index] = true);
-                }
-                None => run.node(node, taps)?,
+            if let Some(rest) = run.folded(node, &needed) {
+                run.node_with(node, rest, taps)?;
+                rest.iter().for_each(|index| done[*index] = true);
+            } else if let Some(fused) = run.fused(node, &needed) {
+                run.node_as(node, fused, taps)?;
+                fused.nodes.iter().for_each(|index| done[*index] = true);
+            } else {
+                run.node(node, taps)?;
             }
         }
         Ok(run)
@@ -268,11 +270,36 @@ impl<'a> Run<'a> {
     fn folded(&self, node: &'a Node, needed: &[bool]) -> Option<&'a [usize]> {
         let Operation::Convolution(conv) = &node.operation else { return None };
         let nodes = &conv.folded.as_ref()?.nodes;
-        let wanted = self.wanted.as_ref()?;
-        let (_, between) = nodes.split_last()?;
+        self.hides(node, nodes, needed).then_some(nodes)
+    }
+
+    /// What a node and those after it are computed as, if nothing between them is wanted.
+    fn fused(&self, node: &'a Node, needed: &[bool]) -> Option<&'a Fused> {
+        let fused = node.fused.as_ref()?;
+        (fused.nodes.is_empty() || self.hides(node, &fused.nodes, needed)).then_some(fused)
+    }
+
+    /// Whether the last of some nodes is needed and nobody wants to see the others and the one before them.
+    fn hides(&self, node: &Node, nodes: &[usize], needed: &[bool]) -> bool {
+        let (Some(wanted), Some((_, between))) = (&self.wanted, nodes.split_last()) else { return false };
         let mut hidden = between.iter().map(|index| &self.graph.nodes[*index]).chain([node]);
-        let all_needed = nodes.iter().all(|index| needed[*index]);
-        (all_needed && !hidden.any(|node| wanted.contains(&node.names[0]))).then_some(nodes)
+        nodes.iter().all(|index| needed[*index]) && !hidden.any(|node| wanted.contains(&node.names[0]))
+    }
+
+    /// A node and those after it, as one operation.
+    fn node_as(&mut self, node: &'a Node, fused: &'a Fused, taps: &mut Taps) -> Result<(), Halt> {
+        let outputs =
+            self.compute(node, &fused.inputs, taps, |inputs, scope| fused.operation.run(inputs, scope))?;
+        let mut last = node;
+        for index in &fused.nodes {
+            taps.pass(&last.names[0]);
+            last = &self.graph.nodes[*index];
+        }
+        self.release(node);
+        for index in &fused.nodes {
+            self.release(&self.graph.nodes[*index]);
+        }
+        self.keep(last, outputs, taps)
     }
 
     /// A convolution and the nodes after it, in one.
@@ -287,7 +314,7 @@ impl<'a> Run<'a> {
             taps.pass(&self.graph.nodes[*index].names[0]);
         }
         let last = &self.graph.nodes[*last];
-        let outputs = self.compute(node, taps, |inputs, scope| {
+        let outputs = self.compute(node, &node.inputs, taps, |inputs, scope| {
             let inputs = super::operations::Inputs::new(inputs, &self.graph.device);
             conv.run_folded(folded, inputs, scope).map(|value| vec![value])
         })?;
@@ -318,7 +345,9 @@ impl<'a> Run<'a> {
                 let block = if conditions[0] { &branches.yes } else { &branches.no };
                 self.block(block, node, taps)?
             }
-            operation => self.compute(node, taps, |inputs, scope| operation.run(inputs, scope))?,
+            operation => {
+                self.compute(node, &node.inputs, taps, |inputs, scope| operation.run(inputs, scope))?
+            }
         };
         self.release(node);
         self.keep(node, outputs, taps)
@@ -344,12 +373,13 @@ impl<'a> Run<'a> {
     fn compute(
         &self,
         node: &Node,
+        values: &[Option<usize>],
         taps: &mut Taps,
         operation: impl Fn(&[Option<Value>], &mut Scope) -> Result<Vec<Value>, String>,
     ) -> Result<Vec<Slot>, Halt> {
         let graph = self.graph;
-        let mut inputs = Vec::with_capacity(node.inputs.len());
-        for input in &node.inputs {
+        let mut inputs = Vec::with_capacity(values.len());
+        for input in values {
             inputs.push(match input {
                 Some(value) => match &self.slots[*value] {
                     Some(slot) => Some(slot),

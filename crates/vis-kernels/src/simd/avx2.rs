@@ -166,6 +166,34 @@ impl Lanes for Registers {
         Registers(has!([_mm256_min_ps(other.0[0], self.0[0]), _mm256_min_ps(other.0[1], self.0[1])]))
     }
     #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Registers(has!([_mm256_div_ps(self.0[0], other.0[0]), _mm256_div_ps(self.0[1], other.0[1])]))
+    }
+    #[inline(always)]
+    fn where_below(self, limit: Self, then: Self, otherwise: Self) -> Self {
+        has!({
+            let mut out = then.0;
+            for half in 0..2 {
+                let below = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[half], limit.0[half]);
+                out[half] = _mm256_blendv_ps(otherwise.0[half], then.0[half], below);
+            }
+            Registers(out)
+        })
+    }
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        has!({
+            let mut out = self.0;
+            for half in 0..2 {
+                // The number 2ⁿ: its exponent and nothing else.
+                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.0[half]), _mm256_set1_epi32(127));
+                let power = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent));
+                out[half] = _mm256_mul_ps(out[half], power);
+            }
+            Registers(out)
+        })
+    }
+    #[inline(always)]
     fn zero_where_at_most(self, value: Self, limit: Self) -> Self {
         let [[a, b], [c, d], [e, f]] = [self.0, value.0, limit.0];
         has!({

@@ -115,6 +115,21 @@ impl Lanes for Register {
         Register(has!(_mm512_min_ps(other.0, self.0)))
     }
     #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Register(has!(_mm512_div_ps(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn where_below(self, limit: Self, then: Self, otherwise: Self) -> Self {
+        has!({
+            let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, limit.0);
+            Register(_mm512_mask_blend_ps(below, otherwise.0, then.0))
+        })
+    }
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        Register(has!(_mm512_scalef_ps(self.0, n.0)))
+    }
+    #[inline(always)]
     fn zero_where_at_most(self, value: Self, limit: Self) -> Self {
         has!({
             let keep = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(value.0, limit.0);

@@ -96,6 +96,11 @@ pub(crate) trait Lanes: Copy + 'static {
     fn max(self, other: Self) -> Self;
     /// The smaller; NaN in `self` stays NaN.
     fn min(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// `then` where `self < limit`, `otherwise` elsewhere, as where one is NaN.
+    fn where_below(self, limit: Self, then: Self, otherwise: Self) -> Self;
+    /// `self · 2ⁿ` for whole numbers `n` from -126 to 127.
+    fn times_two_to(self, n: Self) -> Self;
     /// `self`, but zero where `value <= limit`.
     fn zero_where_at_most(self, value: Self, limit: Self) -> Self;
     /// Lane `i` becomes lane `i + 1`; the last lane is unspecified.

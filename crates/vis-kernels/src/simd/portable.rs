@@ -99,6 +99,19 @@ impl Lanes for Array {
         self.zip(other, |a, b| if b < a { b } else { a })
     }
     #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn where_below(self, limit: Self, then: Self, otherwise: Self) -> Self {
+        Array(std::array::from_fn(|i| if self.0[i] < limit.0[i] { then.0[i] } else { otherwise.0[i] }))
+    }
+    #[inline(always)]
+    fn times_two_to(self, n: Self) -> Self {
+        // The number 2ⁿ: its exponent and nothing else.
+        self.zip(n, |a, n| a * f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
     fn zero_where_at_most(self, value: Self, limit: Self) -> Self {
         Array(std::array::from_fn(|i| if value.0[i] <= limit.0[i] { 0.0 } else { self.0[i] }))
     }

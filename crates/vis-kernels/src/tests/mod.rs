@@ -3,6 +3,7 @@
 
 mod convolution;
 mod direct;
+mod functions;
 mod pointwise;
 mod pool;
 mod properties;

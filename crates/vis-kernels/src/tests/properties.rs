@@ -7,13 +7,16 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 use super::reference::{convolved, gated, noise, pulled_back};
-use super::sets::with_every_instruction_set;
+use super::sets::{one_instruction_set, with_every_instruction_set};
 use crate::convolution::Convolution;
+use crate::dense::Dense;
 use crate::direct::Direct;
 use crate::fused::{Epilogue, Gate, Rectifier, Rule};
+use crate::general::General;
 use crate::geometry::{Filters, Geometry, Padding};
 use crate::pointwise::Pointwise;
 use crate::pool::{max_pool, max_pool_gradient};
+use crate::windows::Windows;
 use crate::winograd::Winograd;
 use crate::workspace::Workspace;
 
@@ -138,6 +141,84 @@ fn direct_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
         .unwrap();
 }
 
+/// Any sizes that there is a convolution of, with strides and dilations of their own along each axis.
+fn spaced() -> impl Strategy<Value = Geometry> {
+    let channels = (1usize..=3, 1usize..=18, 1usize..=5);
+    let around = [[0usize..=5, 0usize..=5], [0usize..=5, 0usize..=5]].prop_map(Padding::Around);
+    let filter = ([1usize..=5, 1usize..=5], prop_oneof![padding(9), around]);
+    let spaces = ([1usize..=4, 1usize..=4], [1usize..=3, 1usize..=3]);
+    let images = (0usize..=3, [1usize..=20, 1usize..=70]);
+    (channels, filter, spaces, images).prop_filter_map(
+        "a filter that fits",
+        |((groups, outputs, inputs), ([height, width], padding), (stride, dilation), (batch, size))| {
+            let weight = [groups * outputs, inputs, height, width];
+            let filters = Filters::new(weight, groups * inputs, 1, padding).ok()?;
+            filters.spaced(stride, dilation).ok()?.on(batch, size).ok()
+        },
+    )
+}
+
+#[test]
+fn general_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
+    TestRunner::new(cases(200))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            check(&sizes, (rectifier, rule), seed, |weights, filters| {
+                Convolution::General(General::new(weights, filters))
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn whichever_kernel_is_chosen_it_is_the_sum_that_it_is_defined_as() {
+    TestRunner::new(cases(100))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            check(&sizes, (rectifier, rule), seed, Convolution::new);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn transposed_convolutions_are_the_transposes_of_convolutions() {
+    TestRunner::new(cases(60))
+        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            let weights = noise(sizes.filters().weight().iter().product(), seed);
+            let kernel = General::new(&weights, sizes.filters());
+            let (from, to) = (sizes.output_length(), sizes.input_length());
+            let (x, g) = (noise(from, seed + 1), noise(to, seed + 2));
+            let channels = sizes.filters().inputs();
+            let bias = noise(channels, seed + 3);
+            let pixels = (sizes.input()[2] * sizes.input()[3]).max(1);
+            let plain = pulled_back(&sizes, &x, &weights);
+            let highest = if rectifier == Rectifier::Relu6 { 6.0 } else { f64::INFINITY };
+            let expected: Vec<f64> = plain
+                .iter()
+                .enumerate()
+                .map(|(at, sum)| (sum + f64::from(bias[at / pixels % channels])).clamp(0.0, highest))
+                .collect();
+            let output: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
+            let gate = Gate { output: &output, rectifier, rule };
+            let none = vec![0.0; sizes.filters().outputs()];
+            let backward = convolved(&sizes, &gated(&g, &gate), &weights, &none);
+            with_every_instruction_set(|name| {
+                let mut y = marked(to);
+                let epilogue = Epilogue { bias: Some(&bias), rectifier: Some(rectifier) };
+                kernel.transposed(&x, &sizes, y.numbers_mut(), epilogue);
+                let mut gradient = marked(from);
+                kernel.transposed_gradient(&g, &sizes, gradient.numbers_mut(), Some(gate));
+                let close = |a: &[f32], b: &[f64]| {
+                    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 5e-5)
+                };
+                assert!(close(y.numbers(), &expected), "{name} {sizes:?}");
+                assert!(close(gradient.numbers(), &backward), "{name} {sizes:?}");
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn winograd_convolutions_of_any_shape_are_the_sums_that_they_are_defined_as() {
     TestRunner::new(cases(50))
@@ -169,10 +250,7 @@ fn the_input_gradient_is_the_adjoint_of_the_forward_pass_for_whatever_kernel_is_
     TestRunner::new(cases(200))
         .run(&(any, 1u64..1000), |(sizes, seed)| {
             let weights = noise(sizes.filters().weight().iter().product(), seed);
-            let Some(convolution) = Convolution::new(&weights, sizes.filters()) else {
-                prop_assert!(!Convolution::suits(sizes.filters()));
-                return Ok(());
-            };
+            let convolution = Convolution::new(&weights, sizes.filters());
             let (x, y) = (noise(sizes.input_length(), seed + 1), noise(sizes.output_length(), seed + 2));
             let (mut forward, mut backward) = (vec![f32::NAN; y.len()], vec![f32::NAN; x.len()]);
             convolution.forward(&x, &sizes, &mut forward, Epilogue::NONE);
@@ -278,7 +356,7 @@ fn slices_of_another_length_and_sizes_of_other_filters_are_refused_before_anythi
         let sizes = geometry(weight, channels, Padding::Same).unwrap();
         let other = geometry(weight, channels, Padding::Pixels(7)).unwrap();
         let weights = noise(weight.iter().product(), 1);
-        let convolution = Convolution::new(&weights, sizes.filters()).unwrap();
+        let convolution = Convolution::new(&weights, sizes.filters());
         assert!(catch_unwind(|| Convolution::new(&weights[1..], sizes.filters())).is_err());
         let (input, output) = (sizes.input_length(), sizes.output_length());
         let biases = [weight[0], weight[0] - 1];
@@ -318,5 +396,141 @@ fn slices_of_another_length_and_sizes_of_other_filters_are_refused_before_anythi
         let mut winners = vec![0; places];
         let call = AssertUnwindSafe(|| max_pool(&[0.0; 16], shape, &mut output, &mut winners));
         assert!(catch_unwind(call).is_err());
+    }
+}
+
+#[test]
+fn products_with_a_frozen_matrix_are_the_sums_that_they_are_defined_as() {
+    let extents = (0usize..=40, 1usize..=90, 1usize..=70);
+    TestRunner::new(cases(60))
+        .run(&(extents, any::<bool>(), 1u64..1000), |((rows, inputs, outputs), transposed, seed)| {
+            let (matrix, bias) = (noise(inputs * outputs, seed), noise(outputs, seed + 1));
+            let (x, g) = (noise(rows * inputs, seed + 2), noise(rows * outputs, seed + 3));
+            let at = |i: usize, o: usize| {
+                f64::from(matrix[if transposed { o * inputs + i } else { i * outputs + o }])
+            };
+            let sum = |terms: &dyn Fn(usize) -> f64, count: usize| (0..count).map(terms).sum::<f64>();
+            let forward: Vec<f64> = (0..rows * outputs)
+                .map(|at_| {
+                    let (row, o) = (at_ / outputs, at_ % outputs);
+                    f64::from(bias[o]) + sum(&|i| f64::from(x[row * inputs + i]) * at(i, o), inputs)
+                })
+                .collect();
+            let backward: Vec<f64> = (0..rows * inputs)
+                .map(|at_| {
+                    let (row, i) = (at_ / inputs, at_ % inputs);
+                    sum(&|o| f64::from(g[row * outputs + o]) * at(i, o), outputs)
+                })
+                .collect();
+            let dense = Dense::new(&matrix, [inputs, outputs], transposed);
+            with_every_instruction_set(|name| {
+                let (mut y, mut gradient) = (marked(rows * outputs), marked(rows * inputs));
+                dense.forward(rows, &x, Some(&bias), y.numbers_mut());
+                dense.input_gradient(rows, &g, gradient.numbers_mut());
+                for (actual, expected) in [(y.numbers(), &forward), (gradient.numbers(), &backward)] {
+                    let close = |(a, e): (&f32, &f64)| (f64::from(*a) - e).abs() < 1e-5;
+                    assert!(actual.iter().zip(expected).all(close), "{name} {rows} {inputs} {outputs}");
+                }
+                // A row is what it is alone.
+                if rows > 1 {
+                    let mut alone = marked(outputs);
+                    dense.forward(1, &x[inputs..2 * inputs], Some(&bias), alone.numbers_mut());
+                    assert_eq!(alone.numbers(), &y.numbers()[outputs..2 * outputs]);
+                }
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Any windows of which each has a pixel.
+fn windows() -> impl Strategy<Value = Windows> {
+    let pair = |from: usize, to: usize| [from..=to, from..=to];
+    (pair(1, 40), pair(1, 5), pair(1, 4), pair(1, 3), pair(0, 6), pair(0, 4)).prop_filter_map(
+        "windows that fit",
+        |(size, kernel, stride, dilation, before, over)| {
+            let mut count = [0; 2];
+            for axis in 0..2 {
+                let reach = (kernel[axis] - 1) * dilation[axis] + 1;
+                count[axis] = (size[axis] + before[axis] + over[axis]).checked_sub(reach)? / stride[axis] + 1;
+            }
+            Some(Windows { size, kernel, stride, dilation, before, count })
+        },
+    )
+}
+
+#[test]
+fn pooling_by_any_windows_and_back_is_what_it_is_defined_as() {
+    TestRunner::new(cases(200))
+        .run(&(windows(), 0usize..=5, 1u64..1000), |(windows, planes, seed)| {
+            let Windows { size, kernel, stride, dilation, before, count } = windows;
+            let (pixels, places) = (size[0] * size[1], count[0] * count[1]);
+            let (x, g) = (noise(planes * pixels, seed), noise(planes * places, seed + 1));
+            let shares = [noise(count[0], seed + 2), noise(count[1], seed + 3)];
+            let (mut largest, mut winners) = (Vec::new(), Vec::new());
+            let (mut means, mut spread, mut sent) = (Vec::new(), vec![0f64; x.len()], vec![0f64; x.len()]);
+            for (plane, row, column) in
+                (0..planes * places).map(|at| (at / places, at % places / count[1], at % count[1]))
+            {
+                let g = f64::from(g[plane * places + row * count[1] + column]);
+                let share = f64::from(shares[0][row] * shares[1][column]);
+                let (mut best, mut sum): (Option<(f32, usize, usize)>, _) = (None, 0.0);
+                for (ky, kx) in (0..kernel[0]).flat_map(|ky| (0..kernel[1]).map(move |kx| (ky, kx))) {
+                    let at = |axis: usize, window: usize, k: usize| {
+                        let at = window * stride[axis] + k * dilation[axis];
+                        at.checked_sub(before[axis]).filter(|at| *at < size[axis])
+                    };
+                    let (Some(y), Some(x_)) = (at(0, row, ky), at(1, column, kx)) else { continue };
+                    let place = plane * pixels + y * size[1] + x_;
+                    sum += f64::from(x[place]);
+                    spread[place] += g * share;
+                    if best.is_none_or(|(value, ..)| x[place] > value) {
+                        best = Some((x[place], place, ky * kernel[1] + kx));
+                    }
+                }
+                means.push(sum * share);
+                largest.push(best.map_or(f32::NEG_INFINITY, |(value, ..)| value));
+                winners.push(best.map_or(255, |(.., k)| k as u8));
+                if let Some((_, place, _)) = best {
+                    sent[place] += g;
+                }
+            }
+            with_every_instruction_set(|name| {
+                let (mut y, mut found) = (marked(g.len()), vec![7; g.len()]);
+                windows.max(planes, &x, y.numbers_mut(), &mut found);
+                assert_eq!((y.numbers(), &found), (&largest[..], &winners), "{name} {windows:?}");
+                let close = |actual: &[f32], expected: &[f64]| {
+                    let close = |(a, e): (&f32, &f64)| (f64::from(*a) - e).abs() < 1e-5;
+                    assert!(actual.iter().zip(expected).all(close), "{name} {windows:?}");
+                };
+                let mut gradient = marked(x.len());
+                windows.max_gradient(planes, &g, &found, gradient.numbers_mut());
+                close(gradient.numbers(), &sent);
+                let shares = [&shares[0][..], &shares[1][..]];
+                windows.mean(planes, &x, shares, y.numbers_mut());
+                close(y.numbers(), &means);
+                let mut gradient = marked(x.len());
+                windows.mean_gradient(planes, &g, shares, gradient.numbers_mut());
+                close(gradient.numbers(), &spread);
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn deep_sums_are_those_of_a_single_panel_to_the_last_bit() {
+    // Of several panels the sums are taken part by part, of one they are not.
+    let _turn = one_instruction_set();
+    let filters = Filters::new([20, 600, 3, 3], 600, 1, Padding::Around([[1, 1], [0, 0]])).unwrap();
+    let (wide, narrow) = (filters.on(1, [10, 34]).unwrap(), filters.on(1, [3, 34]).unwrap());
+    let kernel = General::new(&noise(20 * 600 * 9, 1), &filters);
+    let x = noise(wide.input_length(), 2);
+    let rows: Vec<f32> = x.chunks(340).flat_map(|plane| &plane[..102]).copied().collect();
+    let (mut y, mut few) = (vec![0.0; wide.output_length()], vec![0.0; narrow.output_length()]);
+    kernel.forward(&x, &wide, &mut y, Epilogue::NONE);
+    kernel.forward(&rows, &narrow, &mut few, Epilogue::NONE);
+    for (whole, part) in y.chunks(320).zip(few.chunks(96)) {
+        assert_eq!(whole[..64], part[..64]); // the last row of the part lacks the row below it
     }
 }

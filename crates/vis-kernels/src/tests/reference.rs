@@ -88,8 +88,8 @@ pub(super) fn wide(numbers: &[f32]) -> Vec<f64> {
 /// Calls `visit` with the indices of output, weight and input of every product of a convolution.
 fn products(sizes: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
     let filters = sizes.filters();
-    let ([inputs, outputs], [kh, kw], stride) =
-        (filters.channels_of_a_group(), filters.kernel(), filters.stride());
+    let ([inputs, outputs], [kh, kw]) = (filters.channels_of_a_group(), filters.kernel());
+    let ([down, right], [apart_y, apart_x]) = (filters.stride(), filters.dilation());
     let ([batch, _, height, width], [_, _, rows, columns]) = (sizes.input(), sizes.output());
     let ([top, left], groups) = (sizes.zeros_before(), filters.groups());
     for (n, g) in (0..batch).flat_map(|n| (0..groups).map(move |g| (n, g))) {
@@ -97,11 +97,12 @@ fn products(sizes: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
             for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
                 let weight = ((o * inputs + i) * kh + ky) * kw + kx;
                 for y in 0..rows {
-                    let Some(v) = (y * stride + ky).checked_sub(top).filter(|v| *v < height) else {
+                    let Some(v) = (y * down + ky * apart_y).checked_sub(top).filter(|v| *v < height) else {
                         continue;
                     };
                     for x in 0..columns {
-                        let Some(u) = (x * stride + kx).checked_sub(left).filter(|u| *u < width) else {
+                        let Some(u) = (x * right + kx * apart_x).checked_sub(left).filter(|u| *u < width)
+                        else {
                             continue;
                         };
                         let output = ((n * groups * outputs + o) * rows + y) * columns + x;

@@ -81,7 +81,8 @@ impl Winograd {
     pub fn suits(filters: &Filters) -> bool {
         filters.groups() == 1
             && filters.kernel() == [3, 3]
-            && filters.stride() == 1
+            && filters.stride() == [1, 1]
+            && filters.dilation() == [1, 1]
             && filters.symmetric_padding() == Some([1, 1])
     }
 

@@ -8,7 +8,7 @@ use burn::backend::ir::{
 
 use super::super::operations::{
     Activation, Attention, Binary, Border, Comparison, Conv, Coordinates, Geometry, Interpolation, Norm,
-    Operation, PadMode, Pool, Pooling, Reduction, Resize, Rounding, Unary,
+    Operation, PadMode, Pool, Pooling, Reduction, Resize, Rounding, Transposed, Unary,
 };
 use super::super::value::{Array, Data};
 use super::Recording;
@@ -328,7 +328,7 @@ impl Recording {
                 let mut geometry = geometry(&options.stride, &padding, &options.dilation, options.groups);
                 geometry.extra = options.padding_out.to_vec();
                 let inputs = vec![self.value(&op.x)?, self.value(&op.weight)?, optional(self, &op.bias)?];
-                (Operation::TransposedConvolution(geometry), inputs, vec![&op.out])
+                (Operation::TransposedConvolution(Box::new(Transposed::new(geometry))), inputs, vec![&op.out])
             }
             OfModule::MaxPool1d(op) => {
                 let operation = pool(

@@ -6,7 +6,7 @@ use super::super::build::Builder;
 use super::super::operations::{
     Activation, Attention, Binary, Border, Cell, Comparison, Conv, Coordinates, Direction, Gemm, Geometry,
     GridSample, Interpolation, Kernel, Kind, Logic, Norm, Operation, Outside, PadMode, Pool, Pooling,
-    Product, Quantized, Recurrent, Reduction, Resize, RoiAlign, Rounding, Unary, Update, Winners,
+    Product, Quantized, Recurrent, Reduction, Resize, RoiAlign, Rounding, Transposed, Unary, Update, Winners,
 };
 use super::super::value::{Array, Data, Value};
 use super::attributes::Attributes;
@@ -167,7 +167,9 @@ impl Operator<'_> {
                 geometry(attributes)?,
                 attributes.sizes("kernel_shape")?,
             ))),
-            "ConvTranspose" => Operation::TransposedConvolution(geometry(attributes)?),
+            "ConvTranspose" => {
+                Operation::TransposedConvolution(Box::new(Transposed::new(geometry(attributes)?)))
+            }
             "MaxPool" | "AveragePool" | "LpPool" => {
                 let pooling = match kind {
                     "MaxPool" => Pooling::Max,

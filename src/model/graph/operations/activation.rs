@@ -7,6 +7,8 @@ use burn::tensor::Tensor;
 use super::super::value::{Array, Data, Real, Value};
 use super::{Inputs, Outcome, Scope, axis};
 use crate::backprop::{self, Rectifier, Rule};
+#[cfg(feature = "flex")]
+use crate::convolution;
 
 /// An activation function.
 ///
@@ -109,11 +111,57 @@ impl Activation {
         }
         // Sigmoid and tanh are gates as often as activations: they keep their derivative.
         if let Self::Sigmoid | Self::Tanh | Self::HardSigmoid { .. } | Self::Softplus = self {
-            return Ok(x.map(|x| self.function(x)).into());
+            return self.plain(inputs);
         }
         let rule = scope.taps.meet_rectifier();
+        if let Some(y) = self.by_kernel(&x, rule) {
+            return Ok(y.into());
+        }
         let y = x.map(|x| self.function(x));
         under(rule, &x, y).map(Value::from)
+    }
+
+    /// With its derivative under every rule.
+    pub(super) fn plain(self, inputs: Inputs) -> Outcome<Value> {
+        let x = inputs.real(0)?;
+        Ok(self.by_kernel(&x, Rule::Plain).unwrap_or_else(|| x.map(|x| self.function(x))).into())
+    }
+
+    /// By a kernel of our own, where there is one.
+    pub(super) fn by_kernel(self, x: &Real, rule: Rule) -> Option<Real> {
+        #[cfg(feature = "flex")]
+        {
+            use vis_kernels::Function;
+            let function = match self {
+                Self::Elu(alpha) => Function::Elu(alpha),
+                Self::Selu { alpha, gamma } => Function::Selu { alpha, gamma },
+                Self::Celu(alpha) => Function::Celu(alpha),
+                Self::Gelu { tanh: false } => Function::Gelu,
+                Self::Gelu { tanh: true } => Function::GeluTanh,
+                Self::Sigmoid => Function::Sigmoid,
+                Self::HardSigmoid { alpha, beta } => Function::HardSigmoid { alpha, beta },
+                Self::HardSwish => Function::HardSwish,
+                Self::Swish(alpha) => Function::Swish(alpha),
+                Self::Mish => Function::Mish,
+                Self::Softplus => Function::Softplus,
+                Self::Softsign => Function::Softsign,
+                Self::Tanh => Function::Tanh,
+                _ => return None,
+            };
+            // What is redirected passes these as it is.
+            let rule = match rule {
+                Rule::Plain | Rule::Redirected => vis_kernels::Rule::Plain,
+                Rule::Guided => vis_kernels::Rule::Guided,
+                Rule::Deconvolution => vis_kernels::Rule::Deconvolution,
+            };
+            let operation = convolution::Unary::Function(function, rule);
+            convolution::is_own(&x.stored()).then(|| x.map(|x| convolution::apply(x, operation)))
+        }
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (x, rule);
+            None
+        }
     }
 
     /// The rectifier that it is.

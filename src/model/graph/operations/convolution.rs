@@ -6,10 +6,12 @@ use burn::backend::Dispatch;
 use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 use burn::tensor::{Tensor, module};
+use vis_kernels::Filters;
 
 use super::super::value::{Real, Value};
 use super::{Inputs, Outcome, Scope};
 use crate::backprop::Rectifier;
+use crate::convolution::FrozenConvolution;
 use crate::model::Taps;
 use crate::model::layers::{Convolution, Padding};
 
@@ -116,7 +118,7 @@ pub(in super::super) struct Conv {
     /// Whether the weights and the bias are constants.
     pub(in super::super) fixed: bool,
     /// Made at the first run, of fixed weights.
-    pub(in super::super) ready: OnceLock<Option<(Convolution, Padding)>>,
+    pub(in super::super) ready: OnceLock<Option<Convolution>>,
     /// With what follows it.
     pub(in super::super) folded: Option<Folded>,
 }
@@ -128,7 +130,7 @@ pub(in super::super) struct Folded {
     pub(in super::super) rectifier: Option<Rectifier>,
     /// The nodes that follow, whose last gives the result.
     pub(in super::super) nodes: Vec<usize>,
-    pub(in super::super) ready: OnceLock<Option<(Convolution, Padding)>>,
+    pub(in super::super) ready: OnceLock<Option<Convolution>>,
 }
 
 impl Conv {
@@ -160,7 +162,7 @@ impl Conv {
         weight: &Real,
         bias: Option<&Real>,
         rectifier: Option<Rectifier>,
-        ready: &OnceLock<Option<(Convolution, Padding)>>,
+        ready: &OnceLock<Option<Convolution>>,
         scope: &mut Scope,
     ) -> Outcome<Value> {
         let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
@@ -219,25 +221,26 @@ impl Conv {
         let pair = |list: &[usize]| [list[0], list.get(1).copied().unwrap_or(1)];
         let (stride, dilation) = (pair(&geometry.stride), pair(&geometry.dilation));
         let image: Tensor<4> = image.ranked();
+        let around = [0, 1].map(|axis| <[usize; 2]>::from(padding[axis]));
         let make = || {
-            let padding = as_padding(&padding, stride[0], image.dims(), weight.shape())?;
-            // A stride along an axis of one pixel is as good as any other.
-            let square = stride[0] == stride[1] || size.len() == 1;
-            let fits = square && dilation == [1, 1];
+            let padding = match &geometry.border {
+                Border::Same { odd_before: false } => Padding::Same,
+                _ => Padding::Around(around),
+            };
             let bias = bias.map(Real::ranked::<1>);
-            let convolution =
-                || Convolution::new(weight.ranked(), bias).with_stride(stride[0]).with_padding(padding);
-            fits.then(|| (convolution(), padding))
+            let convolution = Convolution::new(weight.ranked(), bias).with_padding(padding);
+            let convolution = convolution.spaced(stride, dilation);
+            convolution.filters(image.dims()[1]).is_ok().then_some(convolution)
         };
         let made = if self.fixed { ready.get_or_init(make).as_ref() } else { None };
-        let fits = |made: &&(Convolution, Padding)| {
-            (0..2).all(|axis| {
-                around(made.1, image.dims()[2 + axis], kernel_of(&weight, axis), stride[0])
-                    == Some(padding[axis])
-            })
+        // The padding may be another for an image of another size.
+        let fits = |made: &&Convolution| {
+            let [batch, channels, height, width] = image.dims();
+            let sizes = made.filters(channels).and_then(|filters| filters.on(batch, [height, width]));
+            sizes.is_ok_and(|sizes| sizes.zeros_around() == around)
         };
         let y = match made.filter(fits) {
-            Some((convolution, _)) => match rectifier {
+            Some(convolution) => match rectifier {
                 Some(rectifier) => convolution.rectified(image, scope.taps, rectifier),
                 None => convolution.forward(image, scope.taps),
             },
@@ -252,39 +255,6 @@ impl Conv {
         };
         Ok(Real::new(y.into_dispatch(), vec![output[0], output[1], 1, 1]).reshaped_as(&output)?.into())
     }
-}
-
-/// The padding as the layer knows it, if it can say it.
-fn as_padding(
-    padding: &[(usize, usize)],
-    stride: usize,
-    image: [usize; 4],
-    weight: &[usize],
-) -> Option<Padding> {
-    let (vertical, horizontal) = (padding[0], padding[1]);
-    if vertical.0 == vertical.1 && vertical == horizontal {
-        return Some(Padding::Pixels(vertical.0));
-    }
-    let same =
-        |axis: usize| around(Padding::Same, image[2 + axis], weight[2 + axis], stride) == Some(padding[axis]);
-    (same(0) && same(1)).then_some(Padding::Same)
-}
-
-/// The zeros before and after an axis that a padding means.
-fn around(padding: Padding, size: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
-    match padding {
-        Padding::Pixels(pixels) => Some((pixels, pixels)),
-        Padding::Same => {
-            let total = ((size.div_ceil(stride).max(1) - 1) * stride + kernel).saturating_sub(size);
-            Some((total / 2, total - total / 2))
-        }
-        #[allow(unreachable_patterns, reason = "more may come")]
-        _ => None,
-    }
-}
-
-fn kernel_of(weight: &Real, axis: usize) -> usize {
-    weight.shape()[2 + axis]
 }
 
 fn rectified<const D: usize>(y: Tensor<D>, rectifier: Option<Rectifier>, scope: &mut Scope) -> Tensor<D> {
@@ -316,108 +286,176 @@ fn volume(
     Ok(Tensor::from_dispatch(Dispatch::conv3d(x, weight.tensor(), bias, options)))
 }
 
-/// A transposed convolution of one or two axes.
-pub(in super::super) fn transposed(inputs: Inputs, geometry: &Geometry, scope: &mut Scope) -> Outcome<Value> {
-    let (x, weight, bias) = (inputs.real(0)?, inputs.real(1)?, inputs.optional_real(2)?);
-    let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
-    if shape.len() < 3 || shape.len() > 5 || kernel.len() != shape.len() || kernel.contains(&0) {
-        return Err(format!(
-            "an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"
-        ));
-    }
-    let axes = shape.len() - 2;
-    let geometry = geometry.checked(axes)?;
-    if kernel[0] != shape[1] || !shape[1].is_multiple_of(geometry.groups) {
-        return Err(format!(
-            "an input of {} channels, weights of shape {kernel:?} and {} groups don't go together",
-            shape[1], geometry.groups
-        ));
-    }
-    let channels = kernel[1].checked_mul(geometry.groups).ok_or("too many channels")?;
-    if let Some(bias) = &bias
-        && bias.shape() != [channels]
-    {
-        return Err(format!("a bias of shape {:?} for {channels} channels", bias.shape()));
-    }
-    // The whole of what the windows reach, then what the padding takes away.
-    let full: Vec<usize> = (0..axes)
-        .map(|axis| {
-            let reach = (kernel[2 + axis] - 1).checked_mul(geometry.dilation[axis])?.checked_add(1)?;
-            (shape[2 + axis] - 1).checked_mul(geometry.stride[axis])?.checked_add(reach)
-        })
-        .collect::<Option<_>>()
-        .ok_or("the output is too large")?;
-    let cut: Vec<(i64, i64)> = (0..axes)
-        .map(|axis| {
-            let (full, extra, stride) =
-                (full[axis] as i64, geometry.extra[axis] as i64, geometry.stride[axis]);
-            let total = match (&geometry.output, &geometry.border) {
-                (Some(output), _) => {
-                    let size = *output.get(axis).ok_or("the output shape lacks an axis")?;
-                    full + extra - size as i64
-                }
-                (None, Border::Zeros(zeros)) => {
-                    return Ok((zeros[axis] as i64, zeros[axes + axis] as i64 - extra));
-                }
-                (None, Border::Same { .. }) => full + extra - (shape[2 + axis] * stride) as i64,
-            };
-            let odd_before = !matches!(geometry.border, Border::Same { odd_before: false });
-            // What is asked for beyond the reach of the windows comes after.
-            let before = if total < 0 {
-                0
-            } else if odd_before {
-                total - total / 2
-            } else {
-                total / 2
-            };
-            Ok::<_, String>((before, total - before - extra))
-        })
-        .collect::<Outcome<_>>()?;
-    let mut output = vec![shape[0], channels];
-    for (full, (before, after)) in full.iter().zip(&cut) {
-        output.push(usize::try_from(*full as i64 - before - after).map_err(|_| "its output would be empty")?);
-    }
-    scope.fits(&output)?;
-    let mut whole = vec![shape[0], channels];
-    whole.extend(&full);
-    scope.fits(&whole)?;
-    scope.takes(&[&shape[..], &kernel[1..]].concat())?;
+/// A transposed convolution of one to three axes.
+pub(in super::super) struct Transposed {
+    pub(in super::super) geometry: Geometry,
+    /// Whether the weights and the bias are constants.
+    pub(in super::super) fixed: bool,
+    /// Made at the first run, of fixed weights.
+    ready: OnceLock<Option<FrozenConvolution>>,
+}
 
-    let bias = bias.map(|bias| bias.tensor());
-    let y = match axes {
-        3 => {
-            let three = |list: &[usize]| [list[0], list[1], list[2]];
-            let options = ConvTransposeOptions::new(
-                three(&geometry.stride),
-                [0; 3],
-                [0; 3],
-                three(&geometry.dilation),
-                geometry.groups,
-            );
-            Dispatch::conv_transpose3d(x.tensor(), weight.tensor(), bias, options)
+impl Transposed {
+    pub(in super::super) fn new(geometry: Geometry) -> Self {
+        Self { geometry, fixed: false, ready: OnceLock::new() }
+    }
+
+    /// By a kernel of our own, if there is one that cuts so much off the whole.
+    fn by_kernel(
+        &self,
+        geometry: &Geometry,
+        (x, weight, bias): (&Real, &Real, Option<&Real>),
+        cut: &[(i64, i64)],
+        output: &[usize],
+    ) -> Option<Outcome<Value>> {
+        let pad = |real: &Real| {
+            let mut shape = real.shape().to_vec();
+            shape.resize(4, 1);
+            real.reshape(&shape)
+        };
+        if !self.fixed || cut.len() > 2 {
+            return None;
         }
-        _ => {
-            let flat = |real: &Real| {
-                let mut shape = real.shape().to_vec();
-                shape.resize(4, 1);
-                real.reshape(&shape)
-            };
-            let pair = |list: &[usize]| [list[0], list.get(1).copied().unwrap_or(1)];
-            let options = ConvTransposeOptions::new(
-                pair(&geometry.stride),
-                [0; 2],
-                [0; 2],
-                pair(&geometry.dilation),
-                geometry.groups,
-            );
-            Dispatch::conv_transpose2d(flat(&x)?.tensor(), flat(&weight)?.tensor(), bias, options)
+        let mut zeros = [[0; 2]; 2];
+        let (mut stride, mut dilation) = ([1; 2], [1; 2]);
+        for (axis, (before, after)) in cut.iter().enumerate() {
+            // What is added after the last window is less than a stride: the convolution back leaves it out.
+            if *before < 0 || -after >= geometry.stride[axis] as i64 {
+                return None;
+            }
+            zeros[axis] = [*before as usize, (*after).max(0) as usize];
+            (stride[axis], dilation[axis]) = (geometry.stride[axis], geometry.dilation[axis]);
         }
-    };
-    let y = Real::new(y, vec![]).reshaped_as(&whole)?;
-    super::slice::crop_or_pad(&y, &{
-        let mut around = vec![(0, 0), (0, 0)];
-        around.extend(cut.iter().map(|(before, after)| (-before, -after)));
-        around
-    })
-    .map(Value::from)
+        let (image, weight) = (pad(x).ok()?, pad(weight).ok()?);
+        let weight: Tensor<4> = weight.ranked();
+        let channels = output[1];
+        let filters = Filters::new(weight.dims(), channels, 1, Padding::Around(zeros)).ok()?;
+        let filters = filters.spaced(stride, dilation).ok()?;
+        let made = self.ready.get_or_init(|| {
+            let bias = bias.map(Real::ranked::<1>);
+            FrozenConvolution::transposed(&weight, bias.as_ref(), filters)
+        });
+        let made = made.as_ref().filter(|made| *made.filters() == filters)?;
+        let image: Tensor<4> = image.ranked();
+        let [batch, _, height, width] = image.dims();
+        let size = [output[2], output.get(3).copied().unwrap_or(1)];
+        // The convolution that this is the transpose of leads back to the image.
+        let back = filters.on(batch, size).ok()?.output();
+        if back != [batch, x.shape()[1], height, width] {
+            return None;
+        }
+        let y = made.spread(image, size, None);
+        Some(Real::from_tensor(y).reshaped_as(output).map(Value::from))
+    }
+
+    pub(super) fn run(&self, inputs: Inputs, scope: &mut Scope) -> Outcome<Value> {
+        let geometry = &self.geometry;
+        let (x, weight, bias) = (inputs.real(0)?, inputs.real(1)?, inputs.optional_real(2)?);
+        let (shape, kernel) = (x.shape().to_vec(), weight.shape().to_vec());
+        if shape.len() < 3 || shape.len() > 5 || kernel.len() != shape.len() || kernel.contains(&0) {
+            return Err(format!(
+                "an input of shape {shape:?} and weights of shape {kernel:?} make no convolution"
+            ));
+        }
+        let axes = shape.len() - 2;
+        let geometry = geometry.checked(axes)?;
+        if kernel[0] != shape[1] || !shape[1].is_multiple_of(geometry.groups) {
+            return Err(format!(
+                "an input of {} channels, weights of shape {kernel:?} and {} groups don't go together",
+                shape[1], geometry.groups
+            ));
+        }
+        let channels = kernel[1].checked_mul(geometry.groups).ok_or("too many channels")?;
+        if let Some(bias) = &bias
+            && bias.shape() != [channels]
+        {
+            return Err(format!("a bias of shape {:?} for {channels} channels", bias.shape()));
+        }
+        // The whole of what the windows reach, then what the padding takes away.
+        let full: Vec<usize> = (0..axes)
+            .map(|axis| {
+                let reach = (kernel[2 + axis] - 1).checked_mul(geometry.dilation[axis])?.checked_add(1)?;
+                (shape[2 + axis] - 1).checked_mul(geometry.stride[axis])?.checked_add(reach)
+            })
+            .collect::<Option<_>>()
+            .ok_or("the output is too large")?;
+        let cut: Vec<(i64, i64)> = (0..axes)
+            .map(|axis| {
+                let (full, extra, stride) =
+                    (full[axis] as i64, geometry.extra[axis] as i64, geometry.stride[axis]);
+                let total = match (&geometry.output, &geometry.border) {
+                    (Some(output), _) => {
+                        let size = *output.get(axis).ok_or("the output shape lacks an axis")?;
+                        full + extra - size as i64
+                    }
+                    (None, Border::Zeros(zeros)) => {
+                        return Ok((zeros[axis] as i64, zeros[axes + axis] as i64 - extra));
+                    }
+                    (None, Border::Same { .. }) => full + extra - (shape[2 + axis] * stride) as i64,
+                };
+                let odd_before = !matches!(geometry.border, Border::Same { odd_before: false });
+                // What is asked for beyond the reach of the windows comes after.
+                let before = if total < 0 {
+                    0
+                } else if odd_before {
+                    total - total / 2
+                } else {
+                    total / 2
+                };
+                Ok::<_, String>((before, total - before - extra))
+            })
+            .collect::<Outcome<_>>()?;
+        let mut output = vec![shape[0], channels];
+        for (full, (before, after)) in full.iter().zip(&cut) {
+            output.push(
+                usize::try_from(*full as i64 - before - after).map_err(|_| "its output would be empty")?,
+            );
+        }
+        scope.fits(&output)?;
+        let mut whole = vec![shape[0], channels];
+        whole.extend(&full);
+        scope.fits(&whole)?;
+        scope.takes(&[&shape[..], &kernel[1..]].concat())?;
+
+        if let Some(y) = self.by_kernel(&geometry, (&x, &weight, bias.as_ref()), &cut, &output) {
+            return y;
+        }
+        let bias = bias.map(|bias| bias.tensor());
+        let y = match axes {
+            3 => {
+                let three = |list: &[usize]| [list[0], list[1], list[2]];
+                let options = ConvTransposeOptions::new(
+                    three(&geometry.stride),
+                    [0; 3],
+                    [0; 3],
+                    three(&geometry.dilation),
+                    geometry.groups,
+                );
+                Dispatch::conv_transpose3d(x.tensor(), weight.tensor(), bias, options)
+            }
+            _ => {
+                let flat = |real: &Real| {
+                    let mut shape = real.shape().to_vec();
+                    shape.resize(4, 1);
+                    real.reshape(&shape)
+                };
+                let pair = |list: &[usize]| [list[0], list.get(1).copied().unwrap_or(1)];
+                let options = ConvTransposeOptions::new(
+                    pair(&geometry.stride),
+                    [0; 2],
+                    [0; 2],
+                    pair(&geometry.dilation),
+                    geometry.groups,
+                );
+                Dispatch::conv_transpose2d(flat(&x)?.tensor(), flat(&weight)?.tensor(), bias, options)
+            }
+        };
+        let y = Real::new(y, vec![]).reshaped_as(&whole)?;
+        super::slice::crop_or_pad(&y, &{
+            let mut around = vec![(0, 0), (0, 0)];
+            around.extend(cut.iter().map(|(before, after)| (-before, -after)));
+            around
+        })
+        .map(Value::from)
+    }
 }

@@ -41,6 +41,81 @@ impl Gemm {
     }
 }
 
+/// The product of the last axis with a matrix that is known, and a bias; packed at the first run where there is a kernel
+/// of our own.
+pub(in super::super) struct Frozen {
+    transposed: bool,
+    scale: f32,
+    /// Whether the axes of the result are kept in the order of those of the input.
+    pub(super) keeps_axes: bool,
+    #[cfg(feature = "flex")]
+    ready: std::sync::OnceLock<std::sync::Arc<(vis_kernels::Dense, Option<Vec<f32>>)>>,
+}
+
+impl Frozen {
+    /// `scale · x · matrix`, or its transpose.
+    pub(in super::super) fn new(transposed: bool, scale: f32, keeps_axes: bool) -> Self {
+        Self {
+            transposed,
+            scale,
+            keeps_axes,
+            #[cfg(feature = "flex")]
+            ready: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(super) fn run(&self, inputs: Inputs, scope: &Scope) -> Outcome<Value> {
+        let (x, matrix, bias) = (inputs.real(0)?, inputs.real(1)?, inputs.optional_real(2)?);
+        #[cfg(feature = "flex")]
+        if let Some(y) = self.by_kernel(&x, &matrix, bias.as_ref(), scope) {
+            return y.map(Value::from);
+        }
+        let matrix = if self.transposed { matrix.transpose(&[1, 0]) } else { matrix };
+        let mut y = product(&x, &matrix, scope)?;
+        if self.scale != 1.0 {
+            y = y.map(|y| Dispatch::float_mul_scalar(y, self.scale.into()));
+        }
+        Ok(match bias {
+            Some(bias) => y.zip(&bias, Dispatch::float_add)?.into(),
+            None => y.into(),
+        })
+    }
+
+    #[cfg(feature = "flex")]
+    fn by_kernel(
+        &self,
+        x: &Real,
+        matrix: &Real,
+        bias: Option<&Real>,
+        scope: &Scope,
+    ) -> Option<Outcome<Real>> {
+        use crate::convolution::{Unary, apply, is_own};
+        let [rows, columns] = *matrix.shape() else { return None };
+        let [depth, width] = if self.transposed { [columns, rows] } else { [rows, columns] };
+        let mut shape = x.shape().to_vec();
+        if shape.len() < 2 || shape.contains(&0) || depth == 0 || width == 0 {
+            return None;
+        }
+        let last = shape.last_mut().filter(|last| **last == depth)?;
+        *last = width;
+        if let Err(reason) = scope.fits(&shape).and_then(|_| scope.takes(&[&shape[..], &[depth]].concat())) {
+            return Some(Err(reason));
+        }
+        let tensor = x.tensor();
+        is_own(&tensor).then(|| {
+            let ready = self.ready.get_or_init(|| {
+                let mut numbers = matrix.to_floats();
+                if self.scale != 1.0 {
+                    numbers.iter_mut().for_each(|number| *number *= self.scale);
+                }
+                let dense = vis_kernels::Dense::new(&numbers, [depth, width], self.transposed);
+                (dense, bias.map(Real::to_floats)).into()
+            });
+            Ok(Real::new(apply(tensor, Unary::Dense(ready.clone())), shape))
+        })
+    }
+}
+
 pub(super) fn matmul(inputs: Inputs, scope: &Scope) -> Outcome<Value> {
     product(&inputs.real(0)?, &inputs.real(1)?, scope).map(Value::from)
 }

@@ -30,11 +30,11 @@ use crate::model::Taps;
 pub(super) use activation::Activation;
 pub(super) use arithmetic::{Binary, Comparison, Logic, Unary};
 pub(super) use attention::Attention;
-pub(super) use convolution::{Border, Conv, Folded, Geometry, transposed};
+pub(super) use convolution::{Border, Conv, Folded, Geometry, Transposed};
 pub(super) use detection::RoiAlign;
 pub(super) use grid_sample::{GridSample, Kernel, Outside};
 pub(super) use indexing::Update;
-pub(super) use linear::Gemm;
+pub(super) use linear::{Frozen, Gemm};
 pub(super) use normalization::{Norm, affine};
 pub(super) use pooling::{Pool, Pooling, Winners};
 pub(super) use quantization::{Product, Quantized};
@@ -73,6 +73,8 @@ pub(super) enum Operation {
     /// To the type of the second input.
     CastLike,
     Activation(Activation),
+    /// An activation that keeps its derivative under every backward rule, as the parts do that files write it in.
+    Plain(Activation),
     Softmax {
         axis: i64,
         logarithm: bool,
@@ -82,7 +84,7 @@ pub(super) enum Operation {
         axis: i64,
     },
     Convolution(Box<Conv>),
-    TransposedConvolution(Geometry),
+    TransposedConvolution(Box<Transposed>),
     Pool(Pool),
     GlobalPool(Pooling),
     Normalize(Norm),
@@ -91,6 +93,8 @@ pub(super) enum Operation {
     #[cfg_attr(not(feature = "capture"), allow(dead_code, reason = "only captured modules have it"))]
     Dense,
     Gemm(Gemm),
+    /// A product with a matrix that is known.
+    Frozen(Box<Frozen>),
     Attention(Attention),
     Recurrent(Recurrent),
     Reduce {
@@ -344,14 +348,14 @@ impl Operation {
             Self::Compare(_) | Self::Logic(_) | Self::Not => "logic",
             Self::Where => "choice",
             Self::Cast(_) | Self::CastLike => "cast",
-            Self::Activation(activation) => activation.name(),
+            Self::Activation(activation) | Self::Plain(activation) => activation.name(),
             Self::Softmax { logarithm: false, .. } | Self::Hardmax { .. } => "softmax",
             Self::Softmax { logarithm: true, .. } => "log softmax",
             Self::Convolution(_) => "convolution",
             Self::TransposedConvolution(_) => "transposed convolution",
             Self::Pool(Pool { pooling, .. }) | Self::GlobalPool(pooling) => pooling.name(),
             Self::Normalize(norm) => norm.name(),
-            Self::MatMul | Self::Dense | Self::Gemm(_) => "dense",
+            Self::MatMul | Self::Dense | Self::Gemm(_) | Self::Frozen(_) => "dense",
             Self::Attention(_) => "attention",
             Self::Recurrent(_) => "recurrent",
             Self::Reduce { reduction, .. } => reduction.name(),
@@ -392,6 +396,9 @@ impl Operation {
 
     /// Whether axis `i` of the output means what axis `i` of the first input meant, so that it is kept in the same order.
     fn keeps_axes(&self) -> bool {
+        if let Self::Frozen(product) = self {
+            return product.keeps_axes;
+        }
         matches!(
             self,
             Self::Where
@@ -453,12 +460,14 @@ impl Operation {
             Self::Cast(kind) => one(arithmetic::cast(inputs.get(0)?, *kind)),
             Self::CastLike => one(arithmetic::cast_like(inputs)),
             Self::Activation(activation) => one(activation.run(inputs, scope)),
+            Self::Plain(activation) => one(activation.plain(inputs)),
+            Self::Frozen(product) => one(product.run(inputs, scope)),
             Self::Softmax { axis, logarithm, flattened } => {
                 one(activation::softmax(inputs, *axis, *logarithm, *flattened))
             }
             Self::Hardmax { axis } => one(reduction::hardmax(inputs, *axis, scope)),
             Self::Convolution(conv) => one(conv.run(inputs, scope)),
-            Self::TransposedConvolution(geometry) => one(transposed(inputs, geometry, scope)),
+            Self::TransposedConvolution(transposed) => one(transposed.run(inputs, scope)),
             Self::Pool(pool) => pool.run(inputs, scope),
             Self::GlobalPool(pooling) => one(pooling.everywhere(inputs)),
             Self::Normalize(norm) => norm.run(inputs),

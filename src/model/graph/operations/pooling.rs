@@ -8,6 +8,8 @@ use super::super::value::{Real, Value, strides};
 use super::convolution::Geometry;
 use super::slice::padded;
 use super::{Inputs, Outcome, Scope};
+#[cfg(feature = "flex")]
+use crate::convolution;
 use crate::model::layers;
 
 /// What is made of a window.
@@ -131,6 +133,12 @@ impl Pool {
             return Ok(outputs);
         }
         let winners = self.winners(&x, &geometry, &padding, &output);
+        #[cfg(feature = "flex")]
+        if let Some(y) = self.by_kernel(&x, &geometry, &padding, &output) {
+            let mut outputs = vec![y?.into()];
+            outputs.extend(winners);
+            return Ok(outputs);
+        }
         let filler = if self.pooling == Pooling::Max { f32::NEG_INFINITY } else { 0.0 };
         let mut around = vec![(0, 0), (0, 0)];
         around.extend(padding.iter().zip(&over).map(|((before, after), over)| (*before, after + over)));
@@ -172,21 +180,10 @@ impl Pool {
             Pooling::Average { with_border } if !plain => {
                 // The mean counts the places that are there.
                 for axis in 0..size.len() {
-                    let (before, after) = padding[axis];
-                    let counted = if with_border {
-                        0..size[axis] + before + after
-                    } else {
-                        before..before + size[axis]
-                    };
-                    let factors: Vec<f32> = (0..places[axis])
-                        .map(|place| {
-                            let start = place * geometry.stride[axis];
-                            let inside = (0..self.kernel[axis])
-                                .filter(|k| counted.contains(&(start + k * geometry.dilation[axis])))
-                                .count();
-                            self.kernel[axis] as f32 / inside.max(1) as f32
-                        })
-                        .collect();
+                    let counts =
+                        self.counts(&geometry, axis, (size[axis], padding[axis]), with_border, places[axis]);
+                    let factors: Vec<f32> =
+                        counts.iter().map(|count| self.kernel[axis] as f32 / *count as f32).collect();
                     let mut shape = vec![1; output.len()];
                     shape[2 + axis] = places[axis];
                     let factors = Real::from_host(shape, factors, scope.device)?;
@@ -198,6 +195,78 @@ impl Pool {
         let mut outputs = vec![y.into()];
         outputs.extend(winners);
         Ok(outputs)
+    }
+
+    /// How many places of each window count, along an axis.
+    fn counts(
+        &self,
+        geometry: &Geometry,
+        axis: usize,
+        (size, (before, after)): (usize, (usize, usize)),
+        with_border: bool,
+        places: usize,
+    ) -> Vec<usize> {
+        let counted = if with_border { 0..size + before + after } else { before..before + size };
+        let inside = |place: usize| {
+            let start = place * geometry.stride[axis];
+            let counts = |k: &usize| counted.contains(&(start + k * geometry.dilation[axis]));
+            (0..self.kernel[axis]).filter(counts).count().max(1)
+        };
+        (0..places).map(inside).collect()
+    }
+
+    /// By a kernel of our own, where there is one: one or two axes, and windows that are not too large.
+    #[cfg(feature = "flex")]
+    fn by_kernel(
+        &self,
+        x: &Real,
+        geometry: &Geometry,
+        padding: &[(usize, usize)],
+        output: &[usize],
+    ) -> Option<Outcome<Real>> {
+        let shape = x.shape();
+        let axes = shape.len() - 2;
+        if axes > 2 || matches!(self.pooling, Pooling::Norm(_)) {
+            return None;
+        }
+        // One axis is a row.
+        let two = |list: &[usize], filler: usize| match list {
+            [one] => [filler, *one],
+            list => pair(list),
+        };
+        let before: Vec<usize> = padding.iter().map(|(before, _)| *before).collect();
+        let windows = vis_kernels::Windows {
+            size: two(&shape[2..], 1),
+            kernel: two(&self.kernel, 1),
+            stride: two(&geometry.stride, 1),
+            dilation: two(&geometry.dilation, 1),
+            before: two(&before, 0),
+            count: two(&output[2..], 1),
+        };
+        if !windows.suits() {
+            return None;
+        }
+        let operation = match self.pooling {
+            Pooling::Average { with_border } => {
+                let shares = |axis: usize| -> Vec<f32> {
+                    let around = (shape[2 + axis], padding[axis]);
+                    let counts = self.counts(geometry, axis, around, with_border, output[2 + axis]);
+                    counts.iter().map(|count| 1.0 / *count as f32).collect()
+                };
+                let shares = if axes == 1 { [vec![1.0], shares(0)] } else { [shares(0), shares(1)] };
+                convolution::Unary::Mean(windows, shares.into())
+            }
+            _ => convolution::Unary::Max(windows),
+        };
+        let planes = x.reshape(&[shape[0], shape[1], windows.size[0], windows.size[1]]);
+        let planes = match planes {
+            Ok(planes) => planes.tensor(),
+            Err(reason) => return Some(Err(reason)),
+        };
+        convolution::is_own(&planes).then(|| {
+            let y = convolution::apply(planes, operation);
+            Real::new(y, vec![shape[0], shape[1], windows.count[0], windows.count[1]]).reshaped_as(output)
+        })
     }
 
     /// The places of the maxima, if they are wanted.
