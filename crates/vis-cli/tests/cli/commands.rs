@@ -56,10 +56,12 @@ fn csv(path: &Path) -> (Vec<String>, Vec<Vec<f32>>) {
 fn models_and_layers_are_listed() {
     let place = Place::new();
     let text = place.succeed("models");
-    for name in ["vgg16", "vgg19", "efficientnet-lite0", "digits", "devices: "] {
+    for name in
+        ["vgg16", "vgg19", "resnet50", "mobilenet-v2", "vit", "efficientnet-lite0", "digits", "devices: "]
+    {
         assert!(text.contains(name), "{text}");
     }
-    assert_eq!(json(&place.succeed("models --json"))["models"].as_array().unwrap().len(), 4);
+    assert_eq!(json(&place.succeed("models --json"))["models"].as_array().unwrap().len(), 9);
 
     let summary = json(&place.succeed("layers --model digits --json"));
     let layers = digits().layers().unwrap();
