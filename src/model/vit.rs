@@ -211,7 +211,7 @@ impl VisionTransformer {
     /// ```
     pub fn with_heads(mut self, heads: usize) -> Result<Self> {
         let channels = self.positions.dims()[2];
-        if heads == 0 || channels % heads != 0 {
+        if heads == 0 || !channels.is_multiple_of(heads) {
             let expected = format!("a number that divides the {channels} channels of a token");
             return Err(Error::invalid("the number of heads", expected, heads));
         }
@@ -291,7 +291,7 @@ impl Block {
         let hidden = torch::outputs(parameters, &format!("{fc1}.bias"), HIDDEN * channels);
         let weight = parameters.tensor(&weight, [3 * channels, channels])?;
         let bias = parameters.tensor(&bias, [3 * channels])?;
-        let heads = if channels % OF_A_HEAD == 0 { channels / OF_A_HEAD } else { 1 };
+        let heads = if channels.is_multiple_of(OF_A_HEAD) { channels / OF_A_HEAD } else { 1 };
         Ok(Self {
             norm1: LayerNorm::load(parameters, &norm1, channels, EPSILON)?,
             qkv: Dense::new(weight, bias),

@@ -232,7 +232,12 @@ impl Named {
         match self {
             Self::Vgg16 => cfg!(feature = "bundled-vgg16"),
             Self::EfficientnetLite0 | Self::Digits => cfg!(feature = "bundled"),
-            _ => false,
+            Self::Vgg19
+            | Self::Resnet18
+            | Self::Resnet34
+            | Self::Resnet50
+            | Self::MobilenetV2
+            | Self::Vit => false,
         }
     }
 

@@ -40,7 +40,7 @@ impl TryFrom<&Conv2d> for Convolution {
             let expected = format!("[outputs, inputs / groups, {:?}]", conv.kernel_size);
             return refused("the weight of the convolution", expected, format!("{:?}", weight.dims()));
         }
-        if conv.groups == 0 || outputs % conv.groups != 0 {
+        if !outputs.is_multiple_of(conv.groups) {
             let expected = format!("a number that divides the {outputs} outputs");
             return refused("the number of groups", expected, conv.groups.to_string());
         }

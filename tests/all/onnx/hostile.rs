@@ -205,3 +205,66 @@ fn every_byte_of_a_small_file_may_be_wrong() {
     }
     assert!(refused > 100, "{refused}");
 }
+
+/// The models of the official tests, between one and ten operators each.
+fn official_models() -> Vec<Vec<u8>> {
+    let packed = include_bytes!("../../reference/onnx/official.bin");
+    // Each file of a case stands as its name and its bytes, either after its length.
+    let name = b"\x0a\0\0\0model.onnx";
+    let starts = packed.windows(name.len()).enumerate().filter(|(_, window)| window == name);
+    starts
+        .map(|(start, _)| {
+            let (length, rest) = packed[start + name.len()..].split_at(4);
+            let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+            rest[..length].to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn mutants_of_files_with_every_operator_end_in_an_error_or_in_layers() {
+    use rand::{Rng, SeedableRng};
+    // Longer with `VIS_MUTATE_SECONDS`, from another seed with `VIS_MUTATE_SEED`.
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let end = Instant::now() + Duration::from_secs(number("VIS_MUTATE_SECONDS").unwrap_or(2));
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(number("VIS_MUTATE_SEED").unwrap_or(0));
+    let seeds = official_models();
+    assert!(seeds.len() > 800);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let (mut tries, mut run, mut slowest) = (0, 0, Duration::ZERO);
+    while Instant::now() < end {
+        let mut bytes = seeds[random.random_range(0..seeds.len())].clone();
+        for _ in 0..random.random_range(1..6) {
+            let place = random.random_range(0..bytes.len());
+            match random.random_range(0..4) {
+                0 => bytes[place] = random.random(),
+                1 => bytes[place] ^= 1 << random.random_range(0..8),
+                2 => drop(bytes.drain(place..(place + random.random_range(1..9)).min(bytes.len()))),
+                _ => {
+                    let from = random.random_range(0..bytes.len());
+                    let piece = bytes[from..(from + random.random_range(1..17)).min(bytes.len())].to_vec();
+                    bytes.splice(place..place, piece);
+                }
+            }
+            if bytes.is_empty() {
+                bytes.push(0);
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let start = Instant::now();
+        let outcome = std::panic::catch_unwind(|| tried(&path).is_ok());
+        slowest = slowest.max(start.elapsed());
+        match outcome {
+            Ok(ok) => run += usize::from(ok),
+            Err(_) => {
+                let kept = std::env::temp_dir().join("vis-mutant.onnx");
+                std::fs::write(&kept, &bytes).unwrap();
+                panic!("mutant {tries} panics; it is kept as {}", kept.display());
+            }
+        }
+        tries += 1;
+    }
+    println!("{tries} mutants, of which {run} run; the slowest took {slowest:.1?}");
+    assert!(tries > 10 && slowest < Duration::from_secs(20), "{tries} {slowest:?}");
+}

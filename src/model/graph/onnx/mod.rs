@@ -53,7 +53,11 @@ const OPSETS: std::ops::RangeInclusive<i64> = 6..=28;
 /// `f64`, all computed in `f32`; quantised networks are computed in floats, rounded where the file rounds. Layers are named
 /// as the author of the network knows them: by module path for files from PyTorch, by scope for those from Keras and
 /// TensorFlow. Values of other ranks than 2 to 4, and those whose first axis is not the batch, are computed but are no
-/// layers.
+/// layers. Functions that the file defines take the place of the nodes that call them.
+///
+/// A value `[batch, tokens, channels]` is shown as a map where the tokens are those of a map before, as in a vision
+/// transformer: `[batch, channels, rows, columns]`, with the tokens before the grid as a layer apart, `name.class`. A softmax
+/// over square maps is an attention map, which [`AttentionRollout`](crate::attribution::AttentionRollout) reads.
 ///
 #[doc = include_str!("operators.md")]
 #[derive(Debug, Clone)]
@@ -175,7 +179,7 @@ impl Onnx {
             functions: Rc::new(functions),
             calls: 0,
             called: 0,
-            most_called: self.limits.nodes / 10,
+            most_called: self.limits.nodes / 32,
             scopes: vec![HashMap::new()],
             zero_types: HashMap::new(),
             bytes: self.limits.bytes,
