@@ -20,7 +20,7 @@ import time
 
 LAYERS = {
     "vgg16": ["block3_conv3", "block4_conv3", "block5_conv3"],
-    "efficientnet-lite0": ["block3_2_project", "block5_2_project", "head"],
+    "efficientnet-lite0": ["blocks.5", "blocks.10", "head"],
 }
 TOP = 9
 
@@ -59,7 +59,7 @@ def pytorch(folder, name, layout, batch, threads):
         run = lambda x: model(x - mean)
     else:
         model = scope["frozen"](scope["EfficientNetLite0"]())
-        modules = [model.features[5], model.features[11], model.features[17]]
+        modules = [model.features[6], model.features[11], model.features[17]]
         run = lambda x: model.features((x - 127) / 128)
     outputs, kept = {}, {}
     for place, module in enumerate(modules):
@@ -98,18 +98,21 @@ def child(*arguments):
 
 
 def survey(vis, folder, name, threads):
+    """The rate from some images on, as the loop's: what a survey does once, whatever their number, is in both times."""
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
-    with tempfile.TemporaryDirectory() as out:
-        command = [vis, "survey", "--model", name, "--images", folder, "--out", f"{out}/s", "--layers", *LAYERS[name]]
-        # What a survey does once, whatever the number of images, is taken off: a survey that is done already does it.
-        begun = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, env=environment)
-        whole = time.perf_counter() - begun
-        begun = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, env=environment)
-        again = time.perf_counter() - begun
-    images = sum(path.suffix in (".png", ".jpg") for path in pathlib.Path(folder).rglob("*"))
-    return images / (whole - again), images / whole
+    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.suffix in (".png", ".jpg"))
+    times, counts = [], (len(files) // 4, len(files))
+    with tempfile.TemporaryDirectory(dir=pathlib.Path(folder).resolve().parent) as place:
+        for count in counts:
+            images = pathlib.Path(place, str(count))
+            images.mkdir()
+            for index, file in enumerate(files[:: len(files) // count][:count]):
+                os.link(file, images / f"{index}{file.suffix}")
+            command = [vis, "survey", "--model", name, "--images", str(images), "--out", f"{place}/s{count}", "--layers", *LAYERS[name]]
+            begun = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True, env=environment)
+            times.append(time.perf_counter() - begun)
+    return (counts[1] - counts[0]) / (times[1] - times[0]), counts[1] / times[1]
 
 
 def main():

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::noise;
+use super::pass::noise;
 use crate::gradient::Gradient;
 use crate::losses::Losses;
 use crate::model::Layer;

@@ -244,11 +244,14 @@ impl Pages<'_, '_> {
             fact("Silent in", format!("{} of images", percent(found.silence()))),
         ];
         let is_map = shelf.layer.shape()[1] * shelf.layer.shape()[2] > 1;
+        let (field_height, field_width) = shelf.layer.field().size();
+        let is_part = (field_height as usize, field_width as usize) != self.site.model.input().size();
         let mut groups = vec![json!({
             "id": "largest", "title": "Images that excite it most",
-            "note": match is_map {
-                true => "By its largest activation at one place. The crop is what the unit depends on there; the frame shows where it lies.",
-                false => "By its activation.",
+            "note": match (is_map, is_part) {
+                (true, true) => "By its largest activation at one place. The crop is what the unit depends on there; the frame shows where it lies.",
+                (true, false) => "By its largest activation at one place, which depends on all of the image.",
+                (false, _) => "By its activation.",
             },
             "examples": self.examples(place, unit, found.by_maximum(), is_map),
         })];
