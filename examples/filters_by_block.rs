@@ -10,25 +10,23 @@ mod common;
 use vis::model::Vgg16;
 use vis::visualize_activation;
 
-/// Layer, side of the pictures, and the weight of total variation: shallow filters see few pixels and fire little, so
-/// they need small pictures and a light hand.
-const LAYERS: [(&str, usize, f32); 5] = [
-    ("block1_conv2", 64, 0.1),
-    ("block2_conv2", 64, 1.0),
-    ("block3_conv3", 96, 10.0),
-    ("block4_conv3", 128, 10.0),
-    ("block5_conv3", 128, 10.0),
+/// Layer and side of the pictures: shallow filters see few pixels.
+const LAYERS: [(&str, usize); 5] = [
+    ("block1_conv2", 64),
+    ("block2_conv2", 64),
+    ("block3_conv3", 96),
+    ("block4_conv3", 128),
+    ("block5_conv3", 128),
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args().nth(1).map_or(Ok(16), |count| count.parse())?;
     let model = Vgg16::bundled(&Default::default())?;
     let (mut tenfold, mut all) = (0, 0);
-    for (layer, side, tv_weight) in LAYERS {
+    for (layer, side) in LAYERS {
         let pictures = visualize_activation(&model, layer)
             .filter_indices(0..count)
             .size(side, side)
-            .tv_weight(tv_weight)
             .progress(common::told(layer))
             .run()?;
         let of_layer = pictures.iter().filter(|picture| picture.gain() >= 10.0).count();

@@ -8,7 +8,7 @@
 
 mod common;
 
-use vis::model::Vgg16;
+use vis::model::{Preset, Vgg16};
 use vis::picture::Grid;
 use vis::visualize_activation;
 
@@ -18,6 +18,7 @@ fn main() -> vis::Result<()> {
     for layer in ["block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"] {
         let made = visualize_activation(&model, layer)
             .filter_indices(0..6)
+            .preset(Preset { warm_up: 16, ..Preset::keras_vis() })
             .tv_weight(0.0)
             .size(128, 128)
             .progress(common::told(layer))

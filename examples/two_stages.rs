@@ -8,7 +8,7 @@
 mod common;
 
 use common::host::tensor4;
-use vis::model::Vgg16;
+use vis::model::{Preset, Vgg16};
 use vis::picture::panel;
 use vis::{Model, visualize_activation};
 
@@ -16,6 +16,7 @@ fn main() -> vis::Result<()> {
     let model = Vgg16::bundled(&Default::default())?;
     let run = |what| {
         let filter = visualize_activation(&model, "block5_conv3").filter_indices([67]).size(160, 160);
+        let filter = filter.preset(Preset { warm_up: 16, ..Preset::keras_vis() });
         filter.progress(common::told(what))
     };
 
