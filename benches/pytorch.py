@@ -174,6 +174,18 @@ def integrated_gradients():
     return run
 
 
+def ascent(x, wanted):
+    """The normalised gradient of what is wanted and keras-vis's regularizers, the loss, and the image."""
+    count = x[0].numel()
+    norm = x.abs().flatten(1).norm(6, dim=1) / count
+    here = x[:, :, :-1, :-1]
+    variation = (x[:, :, 1:, :-1] - here).square() + (x[:, :, :-1, 1:] - here).square()
+    loss = wanted + 10 * norm + 10 * variation.sum((1, 2, 3)) / count
+    g = gradient(loss, x)
+    with torch.no_grad():
+        return g / (g.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-7), loss.detach(), x.detach()
+
+
 def activation():
     """keras-vis's run: an L6 norm, total variation, RMSprop on normalised gradients, the best image kept."""
     model = frozen(vgg16("block3_conv3"))
@@ -183,18 +195,10 @@ def activation():
         x = noise(batch)
         squares = torch.zeros_like(x)
         best, best_loss = x, torch.full((batch,), torch.inf)
-        count = x[0].numel()
         for _ in range(10):
             x = x.requires_grad_()
-            wanted = -model(vgg_input(x))[index, index].mean((1, 2))
-            norm = x.abs().flatten(1).norm(6, dim=1) / count
-            here = x[:, :, :-1, :-1]
-            variation = (x[:, :, 1:, :-1] - here).square() + (x[:, :, :-1, 1:] - here).square()
-            loss = wanted + 10 * norm + 10 * variation.sum((1, 2, 3)) / count
-            g = gradient(loss, x)
+            g, loss, x = ascent(x, -model(vgg_input(x))[index, index].mean((1, 2)))
             with torch.no_grad():
-                loss, x = loss.detach(), x.detach()
-                g = g / (g.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-7)
                 better = loss < best_loss
                 best = torch.where(better.view(-1, 1, 1, 1), x, best)
                 best_loss = torch.where(better, loss, best_loss)
@@ -221,6 +225,68 @@ def dream():
     return run
 
 
+def network_case(name, kind):
+    import networks
+    model, side, layer = networks.network(name)
+    model, image = model.to(memory_format=LAYOUT), torch.rand(batch, 3, side, side).to(memory_format=LAYOUT)
+
+    def saliency():
+        x = image.clone().requires_grad_()
+        check(gradient(model(x)[:, 285], x))
+
+    def grad_cam():
+        found = []
+
+        def keep(_module, _inputs, output):
+            # Nothing before the layer needs a gradient.
+            found.append(output.detach().requires_grad_())
+            return found[0]
+        handle = model.get_submodule(layer).register_forward_hook(keep)
+        score = model(image)[:, 285]
+        handle.remove()
+        features, cotangent = found[0], gradient(score, found[0])
+        if features.dim() == 3:
+            check((cotangent.mean(1, keepdim=True) * features.detach()).sum(2).relu())
+        else:
+            places, channels = ((1, 2), 3) if name == "swin_t" else ((2, 3), 1)
+            check((cotangent.mean(places, keepdim=True) * features.detach()).sum(channels).relu())
+
+    def activation():
+        x = image
+        squares, best, best_loss = torch.zeros_like(x), x, torch.full((batch,), torch.inf)
+        for _ in range(3):
+            x = x.requires_grad_()
+            g, loss, x = ascent(x, -model(x)[:, 285])
+            with torch.no_grad():
+                better = loss < best_loss
+                best = torch.where(better.view(-1, 1, 1, 1), x, best)
+                best_loss = torch.where(better, loss, best_loss)
+                squares = squares.mul_(0.95).add_(g.square(), alpha=0.05)
+                x = x - g / (squares + 1e-7).sqrt()
+                loss.tolist()
+        with torch.inference_mode():
+            model(best)
+        check(best)
+    return {"gradient": saliency, "grad-cam": grad_cam, "activation": activation}[kind]
+
+
+def operation_case(name, kind):
+    import networks
+    module, shape = networks.operation(name)
+    x = torch.rand(batch, *shape) - 0.5
+    if len(shape) == 3:
+        module, x = module.to(memory_format=LAYOUT), x.to(memory_format=LAYOUT)
+
+    def forward():
+        with torch.inference_mode():
+            module(x)
+
+    def backward():
+        leaf = x.detach().requires_grad_()
+        gradient(module(leaf), leaf)
+    return {"forward": forward, "backward": backward}[kind]
+
+
 CASES = {
     "vgg16 block1_conv2": lambda: step_case("block1_conv2"),
     "vgg16 block3_conv3": lambda: step_case("block3_conv3"),
@@ -233,12 +299,17 @@ CASES = {
     "deep dream": dream,
 }
 
-run = CASES[case]()
+what, _, rest = case.partition(": ")
+name, _, kind = rest.rpartition(", ")
+run = {"network": network_case, "operation": operation_case}[what](name, kind) if rest else CASES[case]()
 run()
 run()
 print("ready", flush=True)
 for _ in sys.stdin:
+    # What is short is run several times, so that what it costs to begin is no part of it.
+    times = 20 if what == "operation" else 1
     start = time.perf_counter()
-    run()
-    print(time.perf_counter() - start, flush=True)
+    for _ in range(times):
+        run()
+    print((time.perf_counter() - start) / times, flush=True)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)

@@ -1,10 +1,12 @@
 //! PyTorch and vis side by side: time and peak memory of the things one does with this crate.
 //!
-//! `PYTHON=/path/to/python cargo bench --bench pytorch [-- CASE]` with a Python that has PyTorch. Each side of a case
+//! `PYTHON=/path/to/python cargo bench --bench pytorch [-- CASE]` with a Python that has PyTorch, and torchvision, timm and
+//! onnx for the networks from files and the single operations (`-- network`, `-- operation`). Each side of a case
 //! is a process of its own (PyTorch once in each memory layout) that waits while the others run; they run in turn,
 //! A B C A B C …, because machines are noisy. Prints a Markdown table of medians.
 //!
-//! `ROUNDS` sets the number of rounds (9), `THREADS` that of threads (2).
+//! `ROUNDS` sets the number of rounds (9), `THREADS` that of threads (2), `NETWORKS` the folder of ONNX files
+//! (`target/networks`), which are made where they are missing.
 
 mod common;
 
@@ -17,11 +19,11 @@ use burn::tensor::{Device, Tensor};
 use vis::Target;
 use vis::attribution::{Cam, Formula, IntegratedGradients};
 use vis::gradient::Gradient;
-use vis::losses::ActivationMaximization;
-use vis::model::{EfficientNetLite0, Vgg16};
+use vis::losses::{ActivationMaximization, LPNorm, TotalVariation};
+use vis::model::{EfficientNetLite0, Onnx, Preprocessing, Taps, Vgg16, run};
 use vis::random::noise;
 use vis::visualization::deep_dream;
-use vis::{Model, Rule, visualize_activation};
+use vis::{Model, Optimizer, Rule, losses, visualize_activation};
 
 /// Name, batch, and what it is.
 const CASES: [(&str, usize, &str); 12] = [
@@ -38,6 +40,85 @@ const CASES: [(&str, usize, &str); 12] = [
     ("visualize_activation", 16, "VGG16, `visualize_activation`, 16 filters of `block3_conv3`, 10 steps"),
     ("deep dream", 1, "VGG16, deep dream of 1024×768 on `block4_conv3`, 1 octave, 3 steps"),
 ];
+
+/// The networks of `networks.py`, each from the same file.
+const NETWORKS: [(&str, &str); 9] = [
+    ("resnet50", "ResNet-50"),
+    ("mobilenet_v2", "MobileNetV2"),
+    ("mobilenet_v3_small", "MobileNetV3-small"),
+    ("efficientnet_b0", "EfficientNet-B0"),
+    ("densenet121", "DenseNet-121"),
+    ("inception_v3", "Inception-v3"),
+    ("convnext_tiny", "ConvNeXt-tiny"),
+    ("vit_small", "ViT-S/16"),
+    ("swin_t", "Swin-tiny"),
+];
+
+/// What is done with each of them.
+const USES: [(&str, usize, &str); 4] = [
+    ("gradient", 1, "gradient of a class (saliency)"),
+    ("gradient", 8, "the same, batch of 8"),
+    ("grad-cam", 1, "Grad-CAM"),
+    ("activation", 1, "activation maximisation, 3 steps"),
+];
+
+/// The operations of `networks.py`.
+const OPERATIONS: [&str; 22] = [
+    "7x7/2 stem, 3 to 64 at 224",
+    "3x3, 64 at 56",
+    "3x3/2, 128 at 56",
+    "3x3/2, 512 at 14",
+    "1x1/2, 256 to 512 at 56",
+    "1x1, 256 to 64 at 56",
+    "1x1, 512 to 2048 at 7",
+    "5x5, 48 to 64 at 28",
+    "3x3 in 32 groups, 128 at 56",
+    "3x3/2 in 32 groups, 256 at 56",
+    "7x7 depthwise, 96 at 56",
+    "3x3 dilated by 2, 256 at 28",
+    "1x7, 192 at 17",
+    "patches 4x4/4, 3 to 96 at 224",
+    "patches 16x16/16, 3 to 384 at 224",
+    "patches 2x2/2, 96 to 192 at 56",
+    "transposed 2x2/2, 256 to 128 at 28",
+    "max pool 3x3/2, 64 at 112",
+    "SiLU, 64 at 112",
+    "product 384 to 1536 of 197, and GELU",
+    "attention, 6 heads of 197 by 64",
+    "layer norm over channels, 96 at 56",
+];
+
+/// All cases: name, batch, and what it is.
+fn cases() -> Vec<(String, usize, String)> {
+    let mut cases: Vec<_> =
+        CASES.iter().map(|(case, batch, what)| ((*case).to_owned(), *batch, (*what).to_owned())).collect();
+    for (name, title) in NETWORKS {
+        for (kind, batch, what) in USES {
+            cases.push((format!("network: {name}, {kind}"), batch, format!("{title}, {what}")));
+        }
+    }
+    for name in OPERATIONS {
+        for (kind, what) in [("forward", "forward"), ("backward", "forward and back to the input")] {
+            cases.push((format!("operation: {name}, {kind}"), 1, format!("{name}: {what}")));
+        }
+    }
+    cases
+}
+
+/// What a case is made of, if it is of `networks.py`: the name in it, and what is done with it.
+fn made(case: &str) -> Option<(&str, &str)> {
+    let (_, rest) = case.split_once(": ")?;
+    rest.rsplit_once(", ")
+}
+
+/// The file of a network or an operation.
+fn file(name: &str) -> std::path::PathBuf {
+    let folder = std::env::var("NETWORKS")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/networks").into());
+    std::fs::create_dir_all(&folder).unwrap();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    std::path::Path::new(&folder).join(name).with_extension("onnx")
+}
 
 /// After a step PyTorch's threads spin for a while.
 const REST: Duration = Duration::from_millis(250);
@@ -56,19 +137,26 @@ fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pytorch.py");
     println!("| what | PyTorch, s (MB) | vis, s (MB) | time ratio | memory ratio |");
     println!("| --- | --- | --- | --- | --- |");
-    for (case, batch, what) in CASES {
+    for (case, batch, what) in cases() {
         if arguments.get(1).is_some_and(|wanted| !case.contains(wanted.as_str())) {
             continue;
+        }
+        if let Some((name, _)) = made(&case)
+            && !file(name).exists()
+        {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/networks.py");
+            let made = Command::new(&python).arg(script).arg(name).arg(file(name)).output().unwrap();
+            assert!(made.status.success(), "{name}: {}", String::from_utf8_lossy(&made.stderr));
         }
         let batch = batch.to_string();
         let mut commands = Vec::new();
         for layout in ["contiguous", "channels_last"] {
             let mut command = Command::new(&python);
-            command.args([script, case, &batch, layout, &threads.to_string()]);
+            command.args([script, &case, &batch, layout, &threads.to_string()]);
             commands.push(command);
         }
         let mut command = Command::new(&arguments[0]);
-        command.args(["child", case, &batch]).env("RAYON_NUM_THREADS", threads.to_string());
+        command.args(["child", &case, &batch]).env("RAYON_NUM_THREADS", threads.to_string());
         commands.push(command);
         let mut sides: Vec<Side> = commands.into_iter().map(Side::start).collect();
         for _ in 0..rounds {
@@ -82,7 +170,7 @@ fn main() {
         let torch_memory = if measured[0].0 <= measured[1].0 { measured[0].1 } else { measured[1].1 };
         let vis_memory = measured[2].1;
         println!(
-            "| {what} | {torch:.3} ({torch_memory:.0}) | {vis:.3} ({vis_memory:.0}) | {:.2} | {:.2} |",
+            "| {what} | {torch:.4} ({torch_memory:.0}) | {vis:.4} ({vis_memory:.0}) | {:.2} | {:.2} |",
             vis / torch,
             vis_memory / torch_memory
         );
@@ -137,15 +225,62 @@ fn child(case: &str, batch: usize) {
     run();
     run();
     println!("ready");
+    // What is short is run several times, so that what it costs to begin is no part of it.
+    let times = if case.starts_with("operation") { 20 } else { 1 };
     for _ in std::io::stdin().lines() {
         let start = Instant::now();
-        run();
-        println!("{}", start.elapsed().as_secs_f64());
+        (0..times).for_each(|_| run());
+        println!("{}", start.elapsed().as_secs_f64() / f64::from(times));
     }
     println!("{}", common::peak_memory_in_mb());
 }
 
+/// What is done with a network or an operation of `networks.py`.
+fn prepare_made(name: &str, kind: &str, batch: usize) -> Box<dyn Fn()> {
+    let model = Onnx::open(file(name), Preprocessing::none()).unwrap();
+    let [channels, height, width] = model.input().shape();
+    let shape = [batch, channels, height, width];
+    let image = noise(shape, (0.0, 1.0), 0, 0, &model.device());
+    match kind {
+        "gradient" => {
+            let losses = ActivationMaximization::of(&model, Target::class(285)).unwrap().into();
+            Box::new(move || check(Gradient::new(&model, &losses).evaluate(image.clone()).unwrap().gradient))
+        }
+        "grad-cam" => {
+            let cam = Cam::new(Formula::GradCam);
+            Box::new(move || {
+                check(cam.map(&model, image.clone(), &Target::class(285)).unwrap().rectified().map);
+            })
+        }
+        "activation" => Box::new(move || {
+            let losses = losses![
+                (ActivationMaximization::of(&model, Target::class(285)).unwrap(), 1.0),
+                (LPNorm::default(), 10.0),
+                (TotalVariation::default(), 10.0),
+            ];
+            check(
+                Optimizer::new(&model, losses).seed_img(image.clone()).max_iter(3).minimize().unwrap().image,
+            );
+        }),
+        "forward" => Box::new(move || {
+            let mut taps = Taps::new().record_last();
+            run(&model, image.clone(), &mut taps).unwrap();
+            assert!(taps.last().is_ok());
+        }),
+        _ => Box::new(move || {
+            let leaf = Tensor::from_inner(image.clone()).require_grad();
+            let mut taps = Taps::new().record_last();
+            run(&model, leaf.clone(), &mut taps).unwrap();
+            let gradients = taps.last().unwrap().sum().backward();
+            assert!(leaf.grad(&gradients).is_some());
+        }),
+    }
+}
+
 fn prepare(case: &str, batch: usize) -> Box<dyn Fn()> {
+    if let Some((name, kind)) = made(case) {
+        return prepare_made(name, kind, batch);
+    }
     let device = Device::default();
     let vgg = || Vgg16::bundled(&device).unwrap();
     let lite = || EfficientNetLite0::with_random_weights(0, &device).unwrap();

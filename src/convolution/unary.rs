@@ -19,7 +19,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchTensor, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 use burn_flex::FlexTensor;
-use vis_kernels::{Dense, Function, Rule, Windows};
+use vis_kernels::{Dense, Function, RowFunction, Rule, Windows};
 
 use super::flex::tensor;
 
@@ -34,6 +34,10 @@ pub(crate) enum Unary {
     Mean(Windows, Arc<[Vec<f32>; 2]>),
     /// The product of the last axis with a matrix, and a bias.
     Dense(Arc<(Dense, Option<Vec<f32>>)>),
+    /// Softmax of the last axis.
+    Softmax,
+    /// Layer normalisation of the last axis, with a factor and a summand for each of its places.
+    LayerNorm { epsilon: f32, affine: Arc<[Option<Vec<f32>>; 2]> },
 }
 
 /// Whether there are kernels of our own for such a tensor.
@@ -50,6 +54,7 @@ pub(crate) fn apply(x: DispatchTensor, operation: Unary) -> DispatchTensor {
 /// What the way back needs.
 #[derive(Clone, Debug)]
 enum Kept {
+    /// The input, or the output of softmax.
     Input(FlexTensor),
     /// The place of each maximum in its window, and the shape of the input.
     Winners(Arc<Vec<u8>>, Vec<usize>),
@@ -57,6 +62,19 @@ enum Kept {
 }
 
 impl Unary {
+    /// The function of rows that it is.
+    fn of_rows(&self) -> Option<RowFunction<'_>> {
+        match self {
+            Self::Softmax => Some(RowFunction::Softmax),
+            Self::LayerNorm { epsilon, affine } => Some(RowFunction::LayerNorm {
+                epsilon: *epsilon,
+                factor: affine[0].as_deref(),
+                summand: affine[1].as_deref(),
+            }),
+            _ => None,
+        }
+    }
+
     fn forward(&self, x: FlexTensor) -> (FlexTensor, Kept) {
         let x = x.to_contiguous();
         let shape: Vec<usize> = x.layout().shape().to_vec();
@@ -66,7 +84,14 @@ impl Unary {
             pooled[rank - 2..].copy_from_slice(&windows.count);
             (shape[..rank - 2].iter().product::<usize>(), pooled)
         };
+        if let Some(function) = self.of_rows() {
+            let width = shape.last().copied().unwrap_or(1);
+            let y = tensor(shape, |y| function.apply(width, x.storage(), y));
+            let kept = if let Self::Softmax = self { y.clone() } else { x };
+            return (y, Kept::Input(kept));
+        }
         match self {
+            Self::Softmax | Self::LayerNorm { .. } => unreachable!("functions of rows"),
             Self::Function(function, _) => {
                 let y = tensor(shape, |y| vis_kernels::apply(*function, x.storage(), y));
                 (y, Kept::Input(x))
@@ -100,6 +125,11 @@ impl Unary {
         let cotangent = cotangent.to_contiguous();
         let g = cotangent.storage();
         let planes = |shape: &[usize]| shape[..shape.len() - 2].iter().product::<usize>();
+        if let (Some(function), Kept::Input(kept)) = (self.of_rows(), &kept) {
+            let shape = kept.layout().shape().clone();
+            let width = shape.last().copied().unwrap_or(1);
+            return tensor(shape, |gradient| function.pull_back(width, kept.storage(), g, gradient));
+        }
         match (self, kept) {
             (Self::Function(function, rule), Kept::Input(x)) => {
                 tensor(x.layout().shape().clone(), |gradient| {

@@ -13,6 +13,7 @@
 //! | 2×2 max pooling | [`max_pool`], [`max_pool_gradient`] |
 //! | maxima and means of any windows | [`Windows`] |
 //! | a product with a frozen matrix | [`Dense`] |
+//! | softmax and layer normalisation | [`RowFunction`] |
 //! | an activation | [`apply`], [`pull_back`] with a [`Function`] |
 //!
 //! [`Convolution`] picks one. [`Filters`] and [`Geometry`] hold the sizes, checked; a [`Mismatch`] says what does not fit.
@@ -52,6 +53,7 @@ mod panels;
 mod pointwise;
 mod pool;
 mod processor;
+mod rows;
 #[allow(clippy::use_self, reason = "the names of the registers say more")]
 mod simd;
 mod sync;
@@ -72,6 +74,7 @@ pub use general::General;
 pub use geometry::{Filters, Geometry, Mismatch, Padding};
 pub use pointwise::Pointwise;
 pub use pool::{max_pool, max_pool_gradient};
+pub use rows::RowFunction;
 pub use simd::instruction_set;
 pub use windows::Windows;
 pub use winograd::Winograd;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::build::Builder;
-use super::operations::{Activation, Binary, Frozen, Operation, Unary};
+use super::operations::{Activation, Binary, Frozen, FrozenNorm, Norm, Operation, Unary};
 use super::value::Value;
 use super::{Fused, Node};
 
@@ -94,6 +94,15 @@ impl Builder {
                     operation,
                     inputs: vec![Some(input)],
                     nodes: vec![erf, sum, product, last],
+                })
+            }
+            // The mean and the deviation that it may give as well are not computed.
+            Operation::Normalize(norm @ Norm::Layer { .. }) => {
+                let known = node.inputs[1..].iter().flatten().all(|value| self.known(*value).is_some());
+                (known && node.outputs.len() == 1).then(|| Fused {
+                    operation: Operation::FrozenNorm(Box::new(FrozenNorm::new(norm.clone()))),
+                    inputs: node.inputs.clone(),
+                    nodes: Vec::new(),
                 })
             }
             Operation::MatMul | Operation::Dense | Operation::Gemm(_) => self.product(readers, index, input),

@@ -240,3 +240,147 @@ fn weights_in_other_floats_are_read() {
         assert_close(&host::values(graph.classify(image).unwrap()), &[1.0, -6.0], 0.0);
     }
 }
+
+/// Every layer of a network, all apart and each alone, and the gradient of the output by differences.
+fn alike_and_differentiable(graph: &Graph) {
+    let [channels, height, width] = graph.input().shape();
+    let image = vis::random::noise([1, channels, height, width], (-1.0, 1.0), 9, 0, &device());
+    let mut apart = Taps::new().record_all();
+    run(graph, image.clone(), &mut apart).unwrap();
+    let names: Vec<String> = graph.layers().unwrap().into_iter().map(|layer| layer.name).collect();
+    for name in &names {
+        let alone = host::values(graph.activation(image.clone(), name).unwrap());
+        let together = host::values(apart.activation(name).unwrap());
+        assert!(distance(&alone, &together) < 1e-5, "{name} of {names:?}");
+    }
+    let output = host::values(graph.activation(image.clone(), names.last().unwrap()).unwrap());
+    let cotangent: Vec<f32> = (0..output.len()).map(|k| ((k * 7 % 11) as f32 - 5.0) / 5.0).collect();
+    let numbers = host::values(image);
+    let gradient = pulled_back(graph, &numbers, &cotangent, Rule::Plain);
+    // Along a direction, so that what rounds one number off hides in many.
+    let direction: Vec<f32> = (0..numbers.len()).map(|k| ((k * 5 % 13) as f32 - 6.0) / 6.0).collect();
+    let at = |step: f32| -> f64 {
+        let moved: Vec<f32> = numbers.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+        let moved = Tensor::<1>::from_floats(&moved[..], &device()).reshape([1, channels, height, width]);
+        let output = host::values(graph.activation(moved, names.last().unwrap()).unwrap());
+        output.iter().zip(&cotangent).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum()
+    };
+    let step = 2e-3;
+    let slope = (at(step) - at(-step)) / f64::from(2.0 * step);
+    let along: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+    let size = gradient.iter().zip(&direction).map(|(g, d)| f64::from((g * d).abs())).sum::<f64>();
+    assert!((slope - along).abs() < 2e-3 * size.max(1e-3), "{slope} by differences, {along} of {size}");
+}
+
+#[test]
+fn parts_of_activations_and_products_are_computed_in_one_unless_a_part_is_wanted() {
+    let noise = |length: usize, seed: u64| {
+        host::values(vis::random::noise([1, 1, 1, length], (-1.0, 1.0), seed, 0, &device()))
+    };
+    let weights = vec![
+        weight("root", &[], vec![std::f32::consts::SQRT_2]),
+        weight("one", &[], vec![1.0]),
+        weight("half", &[], vec![0.5]),
+        weight("w", &[5, 7], noise(35, 1)),
+        weight("b", &[7], noise(7, 2)),
+        weight("gamma", &[7], noise(7, 3)),
+        weight("beta", &[7], noise(7, 4)),
+    ];
+    let nodes = vec![
+        node("MatMul", &["x", "w"], &["product"], Vec::new()),
+        node("Add", &["b", "product"], &["dense"], Vec::new()),
+        node("LayerNormalization", &["dense", "gamma", "beta"], &["norm"], Vec::new()),
+        node("Div", &["norm", "root"], &["scaled"], Vec::new()),
+        node("Erf", &["scaled"], &["erf"], Vec::new()),
+        node("Add", &["erf", "one"], &["sum"], Vec::new()),
+        node("Mul", &["norm", "sum"], &["twice"], Vec::new()),
+        node("Mul", &["twice", "half"], &["gelu"], Vec::new()),
+        node("Sigmoid", &["gelu"], &["gate"], Vec::new()),
+        node("Mul", &["gelu", "gate"], &["silu"], Vec::new()),
+        node("Softmax", &["silu"], &["soft"], Vec::new()),
+        node("Add", &["soft", "silu"], &["y"], Vec::new()),
+    ];
+    alike_and_differentiable(&loaded(&model(&[1, 2, 6, 5], nodes, weights)).unwrap());
+}
+
+#[test]
+fn convolutions_and_windows_of_every_kind_have_the_gradient_of_differences() {
+    let noise = |length: usize, seed: u64| {
+        host::values(vis::random::noise([1, 1, 1, length], (-0.3, 0.3), seed, 0, &device()))
+    };
+    let weights = vec![
+        weight("a", &[6, 4, 5, 3], noise(360, 1)),
+        weight("b", &[6], noise(6, 2)),
+        weight("c", &[6, 10, 3, 2], noise(360, 3)),
+        weight("d", &[20], noise(20, 4)),
+        weight("e", &[8, 20, 1, 1], noise(160, 5)),
+    ];
+    let nodes = vec![
+        node(
+            "Conv",
+            &["x", "a", "b"],
+            &["conv"],
+            vec![
+                integers("pads", &[3, 1, 2, 0]),
+                integers("strides", &[1, 2]),
+                integers("dilations", &[2, 1]),
+            ],
+        ),
+        node(
+            "ConvTranspose",
+            &["conv", "c", "d"],
+            &["transposed"],
+            vec![
+                integers("pads", &[1, 0, 0, 1]),
+                integers("strides", &[2, 3]),
+                integers("output_padding", &[1, 2]),
+                AttributeProto { i: Some(2), ..attribute("group", AttributeType::INT) },
+            ],
+        ),
+        node("Sigmoid", &["transposed"], &["bounded"], Vec::new()),
+        node(
+            "MaxPool",
+            &["bounded"],
+            &["max"],
+            vec![
+                integers("kernel_shape", &[3, 3]),
+                integers("strides", &[2, 2]),
+                integers("pads", &[1, 1, 1, 1]),
+                AttributeProto { i: Some(1), ..attribute("ceil_mode", AttributeType::INT) },
+            ],
+        ),
+        node(
+            "AveragePool",
+            &["max"],
+            &["mean"],
+            vec![
+                integers("kernel_shape", &[3, 2]),
+                integers("strides", &[1, 2]),
+                integers("pads", &[1, 0, 1, 1]),
+            ],
+        ),
+        node("Conv", &["mean", "e"], &["y"], vec![integers("strides", &[2, 1])]),
+    ];
+    alike_and_differentiable(&loaded(&model(&[1, 4, 13, 11], nodes, weights)).unwrap());
+}
+
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: Some(name.into()), r#type: Some(kind), ..Default::default() }
+}
+
+#[test]
+fn the_parts_of_an_activation_keep_their_derivative_under_every_rule() {
+    let nodes =
+        vec![node("Sigmoid", &["x"], &["gate"], Vec::new()), node("Mul", &["gate", "x"], &["y"], Vec::new())];
+    let graph = loaded(&model(&[1, 1, 2, 2], nodes, Vec::new())).unwrap();
+    let (image, cotangent) = ([-1.0f32, 0.5, 3.0, 9.0], [2.0, -3.0, 5.0, 7.0]);
+    // (x s(x))′ = s (1 + x (1 − s))
+    let slope = |x: f32| {
+        let s = 1.0 / (1.0 + (-x).exp());
+        s * (1.0 + x * (1.0 - s))
+    };
+    let expected = [0, 1, 2, 3].map(|k| cotangent[k] * slope(image[k]));
+    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution] {
+        assert_close(&pulled_back(&graph, &image, &cotangent, rule), &expected, 1e-5);
+    }
+}

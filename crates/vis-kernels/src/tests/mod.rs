@@ -8,6 +8,7 @@ mod pointwise;
 mod pool;
 mod properties;
 mod reference;
+mod rows;
 pub(crate) mod sets;
 mod threads;
 mod trunk;

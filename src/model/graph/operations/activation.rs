@@ -320,6 +320,14 @@ pub(super) fn softmax(inputs: Inputs, along: i64, logarithm: bool, flattened: bo
         return Err("a scalar has no axis".into());
     }
     let dim = if flattened && along == x.rank() as i64 { x.rank() } else { axis(along, x.rank())? };
+    #[cfg(feature = "flex")]
+    if !logarithm && !flattened && dim + 1 == x.rank() && !x.shape().contains(&0) {
+        let tensor = x.tensor();
+        if convolution::is_own(&tensor) {
+            let y = convolution::apply(tensor, convolution::Unary::Softmax);
+            return Ok(Real::new(y, x.shape().to_vec()).into());
+        }
+    }
     let function = |x: DispatchTensor, dim: usize| {
         if logarithm { Dispatch::log_softmax(x, dim) } else { Dispatch::softmax(x, dim) }
     };

@@ -35,7 +35,7 @@ pub(super) use detection::RoiAlign;
 pub(super) use grid_sample::{GridSample, Kernel, Outside};
 pub(super) use indexing::Update;
 pub(super) use linear::{Frozen, Gemm};
-pub(super) use normalization::{Norm, affine};
+pub(super) use normalization::{FrozenNorm, Norm, affine};
 pub(super) use pooling::{Pool, Pooling, Winners};
 pub(super) use quantization::{Product, Quantized};
 pub(super) use recurrent::{Cell, Direction, Recurrent};
@@ -88,6 +88,8 @@ pub(super) enum Operation {
     Pool(Pool),
     GlobalPool(Pooling),
     Normalize(Norm),
+    /// A normalisation by what a file holds.
+    FrozenNorm(Box<FrozenNorm>),
     MatMul,
     /// `x W + b`, with the weights `[in, out]`.
     #[cfg_attr(not(feature = "capture"), allow(dead_code, reason = "only captured modules have it"))]
@@ -355,6 +357,7 @@ impl Operation {
             Self::TransposedConvolution(_) => "transposed convolution",
             Self::Pool(Pool { pooling, .. }) | Self::GlobalPool(pooling) => pooling.name(),
             Self::Normalize(norm) => norm.name(),
+            Self::FrozenNorm(frozen) => frozen.norm.name(),
             Self::MatMul | Self::Dense | Self::Gemm(_) | Self::Frozen(_) => "dense",
             Self::Attention(_) => "attention",
             Self::Recurrent(_) => "recurrent",
@@ -404,6 +407,7 @@ impl Operation {
             Self::Where
                 | Self::Softmax { .. }
                 | Self::Normalize(_)
+                | Self::FrozenNorm(_)
                 | Self::MatMul
                 | Self::Reduce { keep: true, .. }
                 | Self::Concat { .. }
@@ -471,6 +475,7 @@ impl Operation {
             Self::Pool(pool) => pool.run(inputs, scope),
             Self::GlobalPool(pooling) => one(pooling.everywhere(inputs)),
             Self::Normalize(norm) => norm.run(inputs),
+            Self::FrozenNorm(frozen) => frozen.run(inputs),
             Self::MatMul => one(linear::matmul(inputs, scope)),
             Self::Dense => one(linear::dense(inputs, scope)),
             Self::Gemm(gemm) => one(gemm.run(inputs, scope)),

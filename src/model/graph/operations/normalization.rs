@@ -214,6 +214,52 @@ impl Norm {
     }
 }
 
+/// Layer normalisation by what a file holds.
+pub(in super::super) struct FrozenNorm {
+    pub(in super::super) norm: Norm,
+    /// Packed at the first run where there is a kernel of our own.
+    #[cfg(feature = "flex")]
+    ready: std::sync::OnceLock<std::sync::Arc<[Option<Vec<f32>>; 2]>>,
+}
+
+impl FrozenNorm {
+    pub(in super::super) fn new(norm: Norm) -> Self {
+        Self {
+            norm,
+            #[cfg(feature = "flex")]
+            ready: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(super) fn run(&self, inputs: Inputs) -> Outcome {
+        #[cfg(feature = "flex")]
+        if let Some(y) = self.by_kernel(inputs)? {
+            return Ok(vec![y.into()]);
+        }
+        self.norm.run(inputs)
+    }
+
+    #[cfg(feature = "flex")]
+    fn by_kernel(&self, inputs: Inputs) -> Outcome<Option<Real>> {
+        use crate::convolution::{Unary, apply, is_own};
+        let x = inputs.real(0)?;
+        let Norm::Layer { axis: along, epsilon } = self.norm else { return Ok(None) };
+        let (Some(width), false) = (x.shape().last().copied(), x.shape().contains(&0)) else {
+            return Ok(None);
+        };
+        let (factor, summand) = (inputs.optional_real(1)?, inputs.optional_real(2)?);
+        let fits = |real: &Option<Real>| real.as_ref().is_none_or(|real| real.shape() == [width]);
+        let tensor = x.tensor();
+        if axis(along, x.rank())? + 1 != x.rank() || !fits(&factor) || !fits(&summand) || !is_own(&tensor) {
+            return Ok(None);
+        }
+        let affine =
+            self.ready.get_or_init(|| [factor, summand].map(|real| real.map(|real| real.to_floats())).into());
+        let y = apply(tensor, Unary::LayerNorm { epsilon, affine: affine.clone() });
+        Ok(Some(Real::new(y, x.shape().to_vec())))
+    }
+}
+
 /// The factor and the summand that batch normalisation is: `γ / √(σ² + ε)` and `β − μ γ / √(σ² + ε)`.
 pub(in super::super) fn affine(
     gamma: &Real,
