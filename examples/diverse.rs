@@ -16,7 +16,8 @@ use vis::visualize_activation;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |at: usize, otherwise: usize| arguments.get(at).map_or(Ok(otherwise), |number| number.parse());
+    let number =
+        |at: usize, otherwise: usize| arguments.get(at).map_or(Ok(otherwise), |number| number.parse());
     let layer = arguments.first().map_or("block4_conv3", String::as_str);
     let (filter, count, side, steps) = (number(1, 9)?, number(2, 8)?, number(3, 112)?, number(4, 150)?);
 
@@ -32,7 +33,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let least = diverse.iter().map(|picture| picture.after).fold(f32::INFINITY, f32::min);
     println!("mean pairwise cosine of features: {alike:.3} by noise alone, {different:.3} diverse");
     println!("the ratio is {:.2}", different / alike);
-    println!("mean activation {mean:.2} by noise alone; the least of the diverse has {:.2} of it", least / mean);
+    println!(
+        "mean activation {mean:.2} by noise alone; the least of the diverse has {:.2} of it",
+        least / mean
+    );
 
     let mut pictures = Vec::new();
     for made in [&plain, &diverse] {
@@ -46,11 +50,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn likeness(model: &Vgg16, layer: &str, pictures: &Activations) -> vis::Result<f32> {
     let mut features = Vec::new();
     for picture in pictures.iter() {
-        let image = common::host::tensor4(picture.image.view().insert_axis(ndarray::Axis(0)), &model.device());
+        let image =
+            common::host::tensor4(picture.image.view().insert_axis(ndarray::Axis(0)), &model.device());
         features.push(common::host::values(model.activation(image, layer)?.mean_dims(&[2, 3])));
     }
     let channels = features[0].len();
-    let features = Array2::from_shape_vec((features.len(), channels), features.concat()).expect("one row a picture");
+    let features =
+        Array2::from_shape_vec((features.len(), channels), features.concat()).expect("one row a picture");
     let lengths: Vec<f32> = features.outer_iter().map(|row| row.dot(&row).sqrt()).collect();
     let products = features.dot(&features.t());
     let pairs = (0..lengths.len()).flat_map(|one| (0..one).map(move |two| (one, two)));

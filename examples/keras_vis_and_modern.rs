@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let side = arguments.next().map_or(Ok(112), |side| side.parse())?;
     let steps: usize = arguments.next().map_or(Ok(200), |steps| steps.parse())?;
-    let (vgg16, lite0) = (Vgg16::bundled(&Default::default())?, EfficientNetLite0::bundled(&Default::default())?);
+    let (vgg16, lite0) =
+        (Vgg16::bundled(&Default::default())?, EfficientNetLite0::bundled(&Default::default())?);
     let (vgg16, lite0): (&dyn Model, &dyn Model) = (&vgg16, &lite0);
     let layers = [
         (vgg16, "block3_conv3"),

@@ -66,7 +66,13 @@ impl Run<'_> {
     }
 
     /// Shows a value to `taps`, if it is one a layer can be.
-    pub(super) fn show(&mut self, node: &Node, place: usize, slot: Slot, taps: &mut Taps) -> Result<Slot, Halt> {
+    pub(super) fn show(
+        &mut self,
+        node: &Node,
+        place: usize,
+        slot: Slot,
+        taps: &mut Taps,
+    ) -> Result<Slot, Halt> {
         let name = &node.names[place];
         let first = slot.for_image(0);
         let Value::Real(real) = first else { return Ok(slot) };
