@@ -167,6 +167,7 @@ mod captured {
     #[derive(Module, Debug)]
     struct Plain {
         convolutions: Vec<Conv2d>,
+        #[module(skip)]
         pooled: Vec<bool>,
         dense: Vec<Linear>,
     }
@@ -339,7 +340,7 @@ mod captured {
     impl ResNet {
         fn load(parameters: &mut Parameters) -> Result<Self> {
             let padded = |by: usize| PaddingConfig2d::Explicit(by, by, by, by);
-            let mut stage = |parameters: &mut Parameters, stage: usize| {
+            let stage = |parameters: &mut Parameters, stage: usize| {
                 let block = |index: usize| {
                     let name = format!("layer{stage}.{index}");
                     let stride = if stage > 1 && index == 0 { 2 } else { 1 };
