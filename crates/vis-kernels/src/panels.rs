@@ -144,6 +144,9 @@ pub(crate) struct Product<'a, F> {
     /// Tasks write different columns or rows of it.
     pub(crate) target: Shared<'a>,
     pub(crate) grid: Grid,
+    /// Where the grid of each row begins, in the target of a unit of so many numbers; one plane after the other if there
+    /// is none.
+    pub(crate) places: Option<(usize, &'a [usize])>,
     /// One number for each row of each matrix.
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) rectifier: Option<Rectifier>,
@@ -286,7 +289,11 @@ impl<F: Source> Product<'_, F> {
         for row in 0..here {
             let channel = block * height + row;
             let bias = set.splat(self.bias.map_or(0.0, |bias| bias[group * rows + channel]));
-            let start = (unit * rows + channel) * plane + first;
+            let start = match self.places {
+                Some((all, places)) => unit * all + places[channel],
+                None => (unit * rows + channel) * plane,
+            };
+            let start = start + first;
             for piece in pieces.as_slice() {
                 let to = start + piece.row * step[0] + piece.place * step[1];
                 // SAFETY: the sums are there, and a register more; the places written are inside of the target, and of
