@@ -43,9 +43,9 @@ pub enum Convolution {
     /// One kernel forward, another one back.
     Split {
         /// For the output.
-        forward: Box<Convolution>,
+        forward: Box<Self>,
         /// For the gradient.
-        backward: Box<Convolution>,
+        backward: Box<Self>,
     },
 }
 

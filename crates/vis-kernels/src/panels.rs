@@ -264,7 +264,7 @@ impl<F: Source> Product<'_, F> {
         let (wide, add) = (self.columns - panel * GROUP > LANES, part.start > 0);
         // SAFETY: as vouched for by the caller.
         unsafe {
-            multiply(set, Factors { rows: here, depth: part.len(), left, right: from, sums, add, wide })
+            multiply(set, Factors { rows: here, depth: part.len(), left, right: from, sums, add, wide });
         };
     }
 
@@ -304,9 +304,9 @@ impl<F: Source> Product<'_, F> {
                     if step[1] == 1 {
                         let to = self.target.at(to);
                         if piece.count == LANES {
-                            value.store(to)
+                            value.store(to);
                         } else {
-                            value.store_first(to, piece.count)
+                            value.store_first(to, piece.count);
                         }
                     } else {
                         let mut line = [0f32; LANES];
@@ -418,7 +418,7 @@ impl<F: Source> Kernel for CopyRows<'_, F> {
     #[inline(always)]
     unsafe fn run<S: InstructionSet>(self, set: S) {
         // SAFETY: whoever made the task vouches for `to`, whoever runs the product for the source.
-        unsafe { self.product.source.copy(set, self.unit, self.panel, self.depth, self.to) }
+        unsafe { self.product.source.copy(set, self.unit, self.panel, self.depth, self.to) };
     }
 }
 
