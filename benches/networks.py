@@ -5,7 +5,11 @@ Usage: networks.py NAME FILE     writes one as an ONNX file
 Needs torchvision, and timm for the vision transformer.
 """
 
+import os
 import sys
+
+# What is imported below looks for a module called `pytorch`, which must not be the script beside this one.
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.path.dirname(os.path.abspath(__file__))]
 
 import torch
 import torch.nn.functional as F

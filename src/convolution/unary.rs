@@ -19,7 +19,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchTensor, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 use burn_flex::FlexTensor;
-use vis_kernels::{Dense, Function, RowFunction, Rule, Windows};
+use vis_kernels::{Dense, Function, RowFunction, Rule, Windows, scale_planes};
 
 use super::flex::tensor;
 
@@ -34,6 +34,8 @@ pub(crate) enum Unary {
     Mean(Windows, Arc<[Vec<f32>; 2]>),
     /// The product of the last axis with a matrix, and a bias.
     Dense(Arc<(Dense, Option<Vec<f32>>)>),
+    /// A factor and a summand for each channel, the second axis.
+    Scale(Arc<[Vec<f32>; 2]>),
     /// Softmax of the last axis.
     Softmax,
     /// Layer normalisation of the last axis, with a factor and a summand for each of its places.
@@ -107,6 +109,14 @@ impl Unary {
                 let shares = [&shares[0][..], &shares[1][..]];
                 (tensor(pooled, |y| windows.mean(planes, x.storage(), shares, y)), Kept::Shape(shape))
             }
+            Self::Scale(affine) => {
+                let plane = shape[2..].iter().product();
+                let [factors, summands] = &**affine;
+                let y = tensor(shape.clone(), |y| {
+                    scale_planes(factors, Some(summands), plane, x.storage(), y);
+                });
+                (y, Kept::Shape(shape))
+            }
             Self::Dense(dense) => {
                 let (dense, bias) = &**dense;
                 let [inputs, outputs] = dense.extents();
@@ -143,6 +153,10 @@ impl Unary {
             (Self::Mean(windows, shares), Kept::Shape(shape)) => {
                 let (planes, shares) = (planes(&shape), [&shares[0][..], &shares[1][..]]);
                 tensor(shape, |gradient| windows.mean_gradient(planes, g, shares, gradient))
+            }
+            (Self::Scale(affine), Kept::Shape(shape)) => {
+                let plane = shape[2..].iter().product();
+                tensor(shape, |gradient| scale_planes(&affine[0], None, plane, g, gradient))
             }
             (Self::Dense(dense), Kept::Shape(shape)) => {
                 let (dense, _) = &**dense;

@@ -43,9 +43,9 @@ pub enum Convolution {
     /// One kernel forward, another one back.
     Split {
         /// For the output.
-        forward: Box<Convolution>,
+        forward: Box<Self>,
         /// For the gradient.
-        backward: Box<Convolution>,
+        backward: Box<Self>,
     },
 }
 
@@ -99,7 +99,8 @@ impl Convolution {
                 Choice::General
             }
         };
-        [by(inputs, outputs, FEW_CHANNELS), by(outputs, inputs, few)]
+        let back = if General::has_patches(filters) { Choice::General } else { by(outputs, inputs, few) };
+        [by(inputs, outputs, FEW_CHANNELS), back]
     }
 
     /// `output = rectifier(weights ∗ input + bias)`.

@@ -137,7 +137,7 @@ impl Kernel for Forward<'_> {
                 }
             }};
         }
-        for_function!(function, set, run)
+        for_function!(function, set, run);
     }
 }
 
@@ -179,7 +179,7 @@ impl Kernel for Backward<'_> {
                 }
             }};
         }
-        for_function!(function, set, run)
+        for_function!(function, set, run);
     }
 }
 
@@ -275,7 +275,7 @@ fn normal<S: InstructionSet>(set: S, x: S::Lanes) -> (S::Lanes, S::Lanes) {
             -2.685_381_2e-2,
             1.128_358_5e-1,
             -3.761_262_6e-1,
-            1.128_379_2,
+            std::f32::consts::FRAC_2_SQRT_PI,
         ],
     );
     let near = near.mul(z).mul_add(half, half);
@@ -302,7 +302,7 @@ fn normal<S: InstructionSet>(set: S, x: S::Lanes) -> (S::Lanes, S::Lanes) {
         y,
         [
             -1.047_766_4e1,
-            1.297_719_96e1,
+            1.297_72e1,
             -7.495_518_7,
             2.921_019,
             -1.015_265_3,

@@ -20,6 +20,7 @@ use crate::fused::{Epilogue, Gate, Gated};
 use crate::geometry::{Filters, Geometry};
 use crate::multiply::GROUP;
 use crate::panels::{Grid, Matrix, Pieces, Product, Source};
+use crate::pointwise::Pixels;
 use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use crate::threads::for_each;
 use crate::workspace::{Shared, Workspace, length};
@@ -36,8 +37,10 @@ pub struct General {
     /// The phases of the input that taps read.
     phases: [Vec<usize>; 2],
     forward: Sum,
-    /// One for each phase of the gradient that has taps.
+    /// One for each phase of the gradient that has taps; none if there are patches.
     backward: Vec<Sum>,
+    /// Of filters that lie side by side: for each group a row for each weight of each input channel.
+    patches: Option<Vec<Matrix>>,
 }
 
 /// A sum over taps, for one phase of the target.
@@ -95,8 +98,16 @@ impl General {
             taps: taps.collect(),
             phase: [0, 0],
         };
+        let patches = Self::has_patches(filters).then(|| {
+            (0..filters.groups())
+                .map(|group| {
+                    Matrix::new(inputs * area, outputs, |row, o| weight(group, o, row / area, row % area))
+                })
+                .collect()
+        });
         let mut backward = Vec::new();
-        for (a, b) in phases[0].iter().flat_map(|a| phases[1].iter().map(move |b| (*a, *b))) {
+        let all = if patches.is_some() { [&[][..], &[]] } else { [&phases[0][..], &phases[1]] };
+        for (a, b) in all[0].iter().flat_map(|a| all[1].iter().map(move |b| (*a, *b))) {
             let met: Vec<usize> = (0..area).filter(|k| at(*k).map(|(phase, _)| phase) == [a, b]).collect();
             backward.push(Sum {
                 matrices: (0..filters.groups())
@@ -111,7 +122,14 @@ impl General {
                 phase: [a, b],
             });
         }
-        Self { filters: *filters, phases, forward, backward }
+        Self { filters: *filters, phases, forward, backward, patches }
+    }
+
+    /// Whether the positions of a filter lie side by side, with nothing around them: every pixel meets one weight.
+    pub(crate) fn has_patches(filters: &Filters) -> bool {
+        filters.stride() == filters.kernel()
+            && filters.dilation() == [1, 1]
+            && filters.symmetric_padding() == Some([0, 0])
     }
 
     /// How far the last weight reaches into its phase, along an axis.
@@ -203,6 +221,7 @@ impl General {
             columns: rows * columns,
             target: Shared::new(target),
             grid: Grid::dense(rows * columns),
+            places: None,
             bias: epilogue.bias,
             rectifier: epilogue.rectifier,
         };
@@ -217,7 +236,36 @@ impl General {
             return;
         }
         let (stride, before) = (self.filters.stride(), sizes.zeros_before());
-        let size = [height, width];
+        let (size, plane) = ([height, width], height * width);
+        if let Some(patches) = &self.patches {
+            let area = stride[0] * stride[1];
+            if height != rows * stride[0] || width != columns * stride[1] {
+                // What is left at the edges.
+                fill(target, plane, epilogue);
+            }
+            let first = |row: usize| row / area * plane + row % area / stride[1] * width + row % stride[1];
+            let inputs = channels / self.filters.groups();
+            let places: Vec<usize> = (0..inputs * area).map(first).collect();
+            let bias: Option<Vec<f32>> = epilogue
+                .bias
+                .map(|bias| bias.iter().flat_map(|bias| std::iter::repeat_n(*bias, area)).collect());
+            let product = Product {
+                matrices: patches,
+                source: Pixels {
+                    input: source,
+                    pixels: rows * columns,
+                    channels: outputs / self.filters.groups(),
+                },
+                columns: rows * columns,
+                target: Shared::new(target),
+                grid: Grid { width: columns, step: [stride[0] * width, stride[1]], first: 0, plane },
+                places: Some((inputs * plane, &places)),
+                bias: bias.as_deref(),
+                rectifier: epilogue.rectifier,
+            };
+            // SAFETY: the lengths have been checked; every place of a patch is inside of its image, and of one patch alone.
+            return unsafe { product.run(batch * self.filters.groups()) };
+        }
         // Positions of a phase are counted so that position `u` of phase `a` is pixel `s u + a - before`.
         let first = [0, 1].map(|axis| before[axis] / stride[axis]);
         let last = [0, 1].map(|axis| (before[axis] + size[axis] - 1) / stride[axis]);
@@ -231,14 +279,9 @@ impl General {
             extents: [0, 1].map(|axis| last[axis] - first[axis] + 1 + reach[axis]),
         };
         let staged = stage.run(batch * outputs);
-        let plane = height * width;
         if self.backward.len() < stride[0].saturating_mul(stride[1]) {
             // What no tap meets.
-            let units = channels.max(1);
-            for (index, plane) in target.chunks_exact_mut(plane).enumerate() {
-                let bias = epilogue.bias.map_or(0.0, |bias| bias[index % units]);
-                plane.fill(epilogue.rectifier.map_or(bias, |rectifier| rectifier.of(bias)));
-            }
+            fill(target, plane, epilogue);
         }
         let target = Shared::new(target);
         for sum in &self.backward {
@@ -285,6 +328,7 @@ impl General {
                         plane,
                     }
                 },
+                places: None,
                 bias: epilogue.bias,
                 rectifier: epilogue.rectifier,
             };
@@ -297,6 +341,14 @@ impl General {
 impl fmt::Debug for General {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("General").field("filters", &self.filters).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of pixels that no weight meets.
+fn fill(target: &mut [f32], plane: usize, epilogue: Epilogue<'_>) {
+    for (index, plane) in target.chunks_exact_mut(plane).enumerate() {
+        let bias = epilogue.bias.map_or(0.0, |bias| bias[index % bias.len()]);
+        plane.fill(epilogue.rectifier.map_or(bias, |rectifier| rectifier.of(bias)));
     }
 }
 

@@ -65,8 +65,13 @@ impl Filters {
     ) -> Result<Self, Mismatch> {
         let [outputs, inputs, height, width] = weight;
         let (stride, dilation) = ([stride; 2], [1; 2]);
-        let mismatch =
-            |reason| Mismatch { weight, image: [1, channels, 0, 0], stride, dilation, padding, reason };
+        let mismatch = |reason| Mismatch {
+            shapes: Box::new([weight, [1, channels, 0, 0]]),
+            stride,
+            dilation,
+            padding,
+            reason,
+        };
         if weight.contains(&0) {
             return Err(mismatch(Reason::NoWeights));
         }
@@ -104,7 +109,7 @@ impl Filters {
 
     fn mismatch(&self, image: [usize; 4], reason: Reason) -> Mismatch {
         let Self { stride, dilation, padding, .. } = *self;
-        Mismatch { weight: self.weight(), image, stride, dilation, padding, reason }
+        Mismatch { shapes: Box::new([self.weight(), image]), stride, dilation, padding, reason }
     }
 
     /// The shape of the weights, `[outputs, inputs / groups, height, width]`.
@@ -299,8 +304,8 @@ impl Geometry {
 /// Why there is no convolution of these images with these filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    weight: [usize; 4],
-    image: [usize; 4],
+    /// Of the weights and of the images.
+    shapes: Box<[[usize; 4]; 2]>,
     stride: [usize; 2],
     dilation: [usize; 2],
     padding: Padding,
@@ -318,7 +323,8 @@ enum Reason {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { weight, image, stride, dilation, padding, reason } = self;
+        let Self { shapes, stride, dilation, padding, reason } = self;
+        let [weight, image] = &**shapes;
         let [outputs, inputs, kernel_height, kernel_width] = weight;
         let [_, channels, height, width] = image;
         write!(f, "a convolution with weights {weight:?}, ")?;

@@ -13,6 +13,7 @@
 //! | 2×2 max pooling | [`max_pool`], [`max_pool_gradient`] |
 //! | maxima and means of any windows | [`Windows`] |
 //! | a product with a frozen matrix | [`Dense`] |
+//! | a factor and a summand for each channel | [`scale_planes`] |
 //! | softmax and layer normalisation | [`RowFunction`] |
 //! | an activation | [`apply`], [`pull_back`] with a [`Function`] |
 //!
@@ -50,6 +51,7 @@ mod geometry;
 mod model;
 mod multiply;
 mod panels;
+mod planes;
 mod pointwise;
 mod pool;
 mod processor;
@@ -72,6 +74,7 @@ pub use functions::{Function, apply, pull_back};
 pub use fused::{Epilogue, Gate, Rectifier, Rule};
 pub use general::General;
 pub use geometry::{Filters, Geometry, Mismatch, Padding};
+pub use planes::scale_planes;
 pub use pointwise::Pointwise;
 pub use pool::{max_pool, max_pool_gradient};
 pub use rows::RowFunction;

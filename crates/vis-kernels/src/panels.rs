@@ -144,6 +144,9 @@ pub(crate) struct Product<'a, F> {
     /// Tasks write different columns or rows of it.
     pub(crate) target: Shared<'a>,
     pub(crate) grid: Grid,
+    /// Where the grid of each row begins, in the target of a unit of so many numbers; one plane after the other if there
+    /// is none.
+    pub(crate) places: Option<(usize, &'a [usize])>,
     /// One number for each row of each matrix.
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) rectifier: Option<Rectifier>,
@@ -261,7 +264,7 @@ impl<F: Source> Product<'_, F> {
         let (wide, add) = (self.columns - panel * GROUP > LANES, part.start > 0);
         // SAFETY: as vouched for by the caller.
         unsafe {
-            multiply(set, Factors { rows: here, depth: part.len(), left, right: from, sums, add, wide })
+            multiply(set, Factors { rows: here, depth: part.len(), left, right: from, sums, add, wide });
         };
     }
 
@@ -286,7 +289,11 @@ impl<F: Source> Product<'_, F> {
         for row in 0..here {
             let channel = block * height + row;
             let bias = set.splat(self.bias.map_or(0.0, |bias| bias[group * rows + channel]));
-            let start = (unit * rows + channel) * plane + first;
+            let start = match self.places {
+                Some((all, places)) => unit * all + places[channel],
+                None => (unit * rows + channel) * plane,
+            };
+            let start = start + first;
             for piece in pieces.as_slice() {
                 let to = start + piece.row * step[0] + piece.place * step[1];
                 // SAFETY: the sums are there, and a register more; the places written are inside of the target, and of
@@ -297,9 +304,9 @@ impl<F: Source> Product<'_, F> {
                     if step[1] == 1 {
                         let to = self.target.at(to);
                         if piece.count == LANES {
-                            value.store(to)
+                            value.store(to);
                         } else {
-                            value.store_first(to, piece.count)
+                            value.store_first(to, piece.count);
                         }
                     } else {
                         let mut line = [0f32; LANES];
@@ -411,7 +418,7 @@ impl<F: Source> Kernel for CopyRows<'_, F> {
     #[inline(always)]
     unsafe fn run<S: InstructionSet>(self, set: S) {
         // SAFETY: whoever made the task vouches for `to`, whoever runs the product for the source.
-        unsafe { self.product.source.copy(set, self.unit, self.panel, self.depth, self.to) }
+        unsafe { self.product.source.copy(set, self.unit, self.panel, self.depth, self.to) };
     }
 }
 

@@ -92,6 +92,7 @@ fn run(matrix: &Matrix, input: Gated<'_>, sizes: &Geometry, output: &mut [f32], 
         columns: pixels,
         target: Shared::new(output),
         grid: Grid::dense(pixels),
+        places: None,
         bias: epilogue.bias,
         rectifier: epilogue.rectifier,
     };
@@ -101,10 +102,11 @@ fn run(matrix: &Matrix, input: Gated<'_>, sizes: &Geometry, output: &mut [f32], 
 
 /// The pixels of images, through the gate.
 #[derive(Clone, Copy)]
-struct Pixels<'a> {
-    input: Gated<'a>,
-    pixels: usize,
-    channels: usize,
+pub(crate) struct Pixels<'a> {
+    pub(crate) input: Gated<'a>,
+    pub(crate) pixels: usize,
+    /// Channels of a unit.
+    pub(crate) channels: usize,
 }
 
 impl Source for Pixels<'_> {

@@ -67,7 +67,7 @@ impl RowFunction<'_> {
             let (kept, cotangent) = (&kept[range.clone()], &cotangent[range]);
             // SAFETY: each task has a part of its own; the kernel has no pointers.
             unsafe {
-                dispatch(Backward { function: self, width, kept, cotangent, gradient: parts.get(task) })
+                dispatch(Backward { function: self, width, kept, cotangent, gradient: parts.get(task) });
             }
         });
     }

@@ -97,7 +97,7 @@ impl Builder {
                 })
             }
             // The mean and the deviation that it may give as well are not computed.
-            Operation::Normalize(norm @ Norm::Layer { .. }) => {
+            Operation::Normalize(norm @ (Norm::Layer { .. } | Norm::Batch { .. })) => {
                 let known = node.inputs[1..].iter().flatten().all(|value| self.known(*value).is_some());
                 (known && node.outputs.len() == 1).then(|| Fused {
                     operation: Operation::FrozenNorm(Box::new(FrozenNorm::new(norm.clone()))),

@@ -265,11 +265,11 @@ fn alike_and_differentiable(graph: &Graph) {
         let output = host::values(graph.activation(moved, names.last().unwrap()).unwrap());
         output.iter().zip(&cotangent).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum()
     };
-    let step = 2e-3;
+    let step = 1e-2;
     let slope = (at(step) - at(-step)) / f64::from(2.0 * step);
     let along: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
     let size = gradient.iter().zip(&direction).map(|(g, d)| f64::from((g * d).abs())).sum::<f64>();
-    assert!((slope - along).abs() < 2e-3 * size.max(1e-3), "{slope} by differences, {along} of {size}");
+    assert!((slope - along).abs() < 5e-3 * size.max(1e-3), "{slope} by differences, {along} of {size}");
 }
 
 #[test]
@@ -370,17 +370,24 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
 
 #[test]
 fn the_parts_of_an_activation_keep_their_derivative_under_every_rule() {
-    let nodes =
-        vec![node("Sigmoid", &["x"], &["gate"], Vec::new()), node("Mul", &["gate", "x"], &["y"], Vec::new())];
+    let nodes = vec![
+        node("Sigmoid", &["x"], &["gate"], Vec::new()),
+        node("Mul", &["gate", "x"], &["silu"], Vec::new()),
+        node("Relu", &["silu"], &["y"], Vec::new()),
+    ];
     let graph = loaded(&model(&[1, 1, 2, 2], nodes, Vec::new())).unwrap();
-    let (image, cotangent) = ([-1.0f32, 0.5, 3.0, 9.0], [2.0, -3.0, 5.0, 7.0]);
-    // (x s(x))′ = s (1 + x (1 − s))
+    let image = [-1.0f32, 0.5, 3.0, 9.0];
+    // (x s(x))′ = s (1 + x (1 − s)); the rectifier alone obeys the rule.
     let slope = |x: f32| {
         let s = 1.0 / (1.0 + (-x).exp());
         s * (1.0 + x * (1.0 - s))
     };
-    let expected = [0, 1, 2, 3].map(|k| cotangent[k] * slope(image[k]));
-    for rule in [Rule::Plain, Rule::Guided, Rule::Deconvolution] {
-        assert_close(&pulled_back(&graph, &image, &cotangent, rule), &expected, 1e-5);
+    for (rule, passed) in [
+        (Rule::Plain, [0.0, -3.0, 5.0, 7.0]),
+        (Rule::Guided, [0.0, 0.0, 5.0, 7.0]),
+        (Rule::Deconvolution, [2.0, 0.0, 5.0, 7.0]),
+    ] {
+        let expected = [0, 1, 2, 3].map(|k| passed[k] * slope(image[k]));
+        assert_close(&pulled_back(&graph, &image, &[2.0, -3.0, 5.0, 7.0], rule), &expected, 1e-5);
     }
 }

@@ -172,25 +172,25 @@ impl Lanes for Registers {
     #[inline(always)]
     fn where_below(self, limit: Self, then: Self, otherwise: Self) -> Self {
         has!({
-            let mut out = then.0;
-            for half in 0..2 {
-                let below = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[half], limit.0[half]);
-                out[half] = _mm256_blendv_ps(otherwise.0[half], then.0[half], below);
-            }
-            Registers(out)
+            let low = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[0], limit.0[0]);
+            let high = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[1], limit.0[1]);
+            Registers([
+                _mm256_blendv_ps(otherwise.0[0], then.0[0], low),
+                _mm256_blendv_ps(otherwise.0[1], then.0[1], high),
+            ])
         })
     }
     #[inline(always)]
     fn times_two_to(self, n: Self) -> Self {
         has!({
-            let mut out = self.0;
-            for half in 0..2 {
-                // The number 2ⁿ: its exponent and nothing else.
-                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.0[half]), _mm256_set1_epi32(127));
-                let power = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent));
-                out[half] = _mm256_mul_ps(out[half], power);
-            }
-            Registers(out)
+            // The numbers 2ⁿ: their exponents and nothing else.
+            let bias = _mm256_set1_epi32(127);
+            let low = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n.0[0]), bias));
+            let high = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n.0[1]), bias));
+            Registers([
+                _mm256_mul_ps(self.0[0], _mm256_castsi256_ps(low)),
+                _mm256_mul_ps(self.0[1], _mm256_castsi256_ps(high)),
+            ])
         })
     }
     #[inline(always)]

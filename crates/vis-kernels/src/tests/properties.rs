@@ -180,42 +180,74 @@ fn whichever_kernel_is_chosen_it_is_the_sum_that_it_is_defined_as() {
         .unwrap();
 }
 
+/// Filters as large as their strides.
+fn side_by_side() -> impl Strategy<Value = Geometry> {
+    let shapes = (
+        (1usize..=2, 1usize..=18, 1usize..=5),
+        [1usize..=5, 1usize..=5],
+        (0usize..=2, [1usize..=30, 1usize..=40]),
+    );
+    shapes.prop_filter_map(
+        "patches that fit",
+        |((groups, outputs, inputs), [height, width], (batch, size))| {
+            let weight = [groups * outputs, inputs, height, width];
+            let filters = Filters::new(weight, groups * inputs, 1, Padding::Pixels(0)).ok()?;
+            filters.spaced([height, width], [1, 1]).ok()?.on(batch, size).ok()
+        },
+    )
+}
+
 #[test]
-fn transposed_convolutions_are_the_transposes_of_convolutions() {
+fn patches_side_by_side_are_the_sums_that_they_are_defined_as() {
     TestRunner::new(cases(60))
-        .run(&(spaced(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
-            let weights = noise(sizes.filters().weight().iter().product(), seed);
-            let kernel = General::new(&weights, sizes.filters());
-            let (from, to) = (sizes.output_length(), sizes.input_length());
-            let (x, g) = (noise(from, seed + 1), noise(to, seed + 2));
-            let channels = sizes.filters().inputs();
-            let bias = noise(channels, seed + 3);
-            let pixels = (sizes.input()[2] * sizes.input()[3]).max(1);
-            let plain = pulled_back(&sizes, &x, &weights);
-            let highest = if rectifier == Rectifier::Relu6 { 6.0 } else { f64::INFINITY };
-            let expected: Vec<f64> = plain
-                .iter()
-                .enumerate()
-                .map(|(at, sum)| (sum + f64::from(bias[at / pixels % channels])).clamp(0.0, highest))
-                .collect();
-            let output: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
-            let gate = Gate { output: &output, rectifier, rule };
-            let none = vec![0.0; sizes.filters().outputs()];
-            let backward = convolved(&sizes, &gated(&g, &gate), &weights, &none);
-            with_every_instruction_set(|name| {
-                let mut y = marked(to);
-                let epilogue = Epilogue { bias: Some(&bias), rectifier: Some(rectifier) };
-                kernel.transposed(&x, &sizes, y.numbers_mut(), epilogue);
-                let mut gradient = marked(from);
-                kernel.transposed_gradient(&g, &sizes, gradient.numbers_mut(), Some(gate));
-                let close = |a: &[f32], b: &[f64]| {
-                    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 5e-5)
-                };
-                assert!(close(y.numbers(), &expected), "{name} {sizes:?}");
-                assert!(close(gradient.numbers(), &backward), "{name} {sizes:?}");
+        .run(&(side_by_side(), rectifier(), rule(), 1u64..1000), |(sizes, rectifier, rule, seed)| {
+            check(&sizes, (rectifier, rule), seed, |weights, filters| {
+                Convolution::General(General::new(weights, filters))
             });
             Ok(())
         })
+        .unwrap();
+}
+
+#[test]
+fn transposed_convolutions_are_the_transposes_of_convolutions() {
+    TestRunner::new(cases(60))
+        .run(
+            &(prop_oneof![spaced(), side_by_side()], rectifier(), rule(), 1u64..1000),
+            |(sizes, rectifier, rule, seed)| {
+                let weights = noise(sizes.filters().weight().iter().product(), seed);
+                let kernel = General::new(&weights, sizes.filters());
+                let (from, to) = (sizes.output_length(), sizes.input_length());
+                let (x, g) = (noise(from, seed + 1), noise(to, seed + 2));
+                let channels = sizes.filters().inputs();
+                let bias = noise(channels, seed + 3);
+                let pixels = (sizes.input()[2] * sizes.input()[3]).max(1);
+                let plain = pulled_back(&sizes, &x, &weights);
+                let highest = if rectifier == Rectifier::Relu6 { 6.0 } else { f64::INFINITY };
+                let expected: Vec<f64> = plain
+                    .iter()
+                    .enumerate()
+                    .map(|(at, sum)| (sum + f64::from(bias[at / pixels % channels])).clamp(0.0, highest))
+                    .collect();
+                let output: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
+                let gate = Gate { output: &output, rectifier, rule };
+                let none = vec![0.0; sizes.filters().outputs()];
+                let backward = convolved(&sizes, &gated(&g, &gate), &weights, &none);
+                with_every_instruction_set(|name| {
+                    let mut y = marked(to);
+                    let epilogue = Epilogue { bias: Some(&bias), rectifier: Some(rectifier) };
+                    kernel.transposed(&x, &sizes, y.numbers_mut(), epilogue);
+                    let mut gradient = marked(from);
+                    kernel.transposed_gradient(&g, &sizes, gradient.numbers_mut(), Some(gate));
+                    let close = |a: &[f32], b: &[f64]| {
+                        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 5e-5)
+                    };
+                    assert!(close(y.numbers(), &expected), "{name} {sizes:?}");
+                    assert!(close(gradient.numbers(), &backward), "{name} {sizes:?}");
+                });
+                Ok(())
+            },
+        )
         .unwrap();
 }
 

@@ -2,6 +2,7 @@
 
 use super::reference::noise;
 use super::sets::with_every_instruction_set;
+use crate::planes::scale_planes;
 use crate::rows::RowFunction;
 
 fn value(function: RowFunction<'_>, x: &[f64]) -> Vec<f64> {
@@ -78,4 +79,35 @@ fn rows_of_another_length_are_refused() {
         .is_err()
     };
     assert!(!refused(3, 6, 6) && refused(4, 6, 6) && refused(0, 6, 6) && refused(3, 6, 9));
+}
+
+#[test]
+fn planes_are_scaled_and_shifted_by_the_numbers_of_their_channel() {
+    for (batch, channels, plane) in [(1, 1, 1), (2, 3, 7), (3, 5, 16), (1, 4, 33), (2, 2, 20_000)] {
+        let (x, factors, summands) =
+            (noise(batch * channels * plane, 1), noise(channels, 2), noise(channels, 3));
+        for shifted in [false, true] {
+            let summands = shifted.then_some(&summands[..]);
+            with_every_instruction_set(|name| {
+                let mut y = vec![f32::NAN; x.len()];
+                scale_planes(&factors, summands, plane, &x, &mut y);
+                for (at, (x, y)) in x.iter().zip(&y).enumerate() {
+                    let channel = at / plane % channels;
+                    let summand = summands.map_or(0.0, |summands| f64::from(summands[channel]));
+                    let expected = f64::from(*x) * f64::from(factors[channel]) + summand;
+                    assert!(
+                        (f64::from(*y) - expected).abs() < 1e-6,
+                        "{name} {batch} {channels} {plane} {at}"
+                    );
+                }
+            });
+        }
+    }
+    let refused = |plane: usize, read: usize| {
+        std::panic::catch_unwind(|| {
+            scale_planes(&[1.0, 2.0], None, plane, &vec![0.0; read], &mut vec![0.0; read]);
+        })
+        .is_err()
+    };
+    assert!(!refused(3, 12) && refused(4, 12) && refused(0, 12) && refused(5, 12) && !refused(3, 0));
 }

@@ -214,12 +214,12 @@ impl Norm {
     }
 }
 
-/// Layer normalisation by what a file holds.
+/// A normalisation over the last axis, or by known statistics, whose numbers a file holds.
 pub(in super::super) struct FrozenNorm {
     pub(in super::super) norm: Norm,
-    /// Packed at the first run where there is a kernel of our own.
+    /// Made at the first run where there is a kernel of our own.
     #[cfg(feature = "flex")]
-    ready: std::sync::OnceLock<std::sync::Arc<[Option<Vec<f32>>; 2]>>,
+    ready: std::sync::OnceLock<crate::convolution::Unary>,
 }
 
 impl FrozenNorm {
@@ -243,20 +243,68 @@ impl FrozenNorm {
     fn by_kernel(&self, inputs: Inputs) -> Outcome<Option<Real>> {
         use crate::convolution::{Unary, apply, is_own};
         let x = inputs.real(0)?;
-        let Norm::Layer { axis: along, epsilon } = self.norm else { return Ok(None) };
-        let (Some(width), false) = (x.shape().last().copied(), x.shape().contains(&0)) else {
-            return Ok(None);
-        };
-        let (factor, summand) = (inputs.optional_real(1)?, inputs.optional_real(2)?);
-        let fits = |real: &Option<Real>| real.as_ref().is_none_or(|real| real.shape() == [width]);
+        let shape = x.shape();
         let tensor = x.tensor();
-        if axis(along, x.rank())? + 1 != x.rank() || !fits(&factor) || !fits(&summand) || !is_own(&tensor) {
+        if shape.contains(&0) || !is_own(&tensor) {
             return Ok(None);
         }
-        let affine =
-            self.ready.get_or_init(|| [factor, summand].map(|real| real.map(|real| real.to_floats())).into());
-        let y = apply(tensor, Unary::LayerNorm { epsilon, affine: affine.clone() });
-        Ok(Some(Real::new(y, x.shape().to_vec())))
+        let list = |index: usize, length: usize| -> Outcome<Option<Vec<f32>>> {
+            let real = inputs.real(index)?;
+            Ok((real.shape() == [length]).then(|| real.to_floats()))
+        };
+        let make = || -> Outcome<Option<Unary>> {
+            match (&self.norm, shape) {
+                (Norm::Layer { axis: along, epsilon }, [.., width]) => {
+                    if axis(*along, shape.len())? + 1 != shape.len() {
+                        return Ok(None);
+                    }
+                    let mut affine = [None, None];
+                    for (place, index) in affine.iter_mut().zip(1..) {
+                        if inputs.optional(index).is_some() {
+                            let Some(list) = list(index, *width)? else { return Ok(None) };
+                            *place = Some(list);
+                        }
+                    }
+                    Ok(Some(Unary::LayerNorm { epsilon: *epsilon, affine: affine.into() }))
+                }
+                (Norm::Batch { epsilon }, [_, channels, ..]) => {
+                    for index in 1..5 {
+                        if list(index, *channels)?.is_none() {
+                            return Ok(None);
+                        }
+                    }
+                    let (factor, offset) = affine(
+                        &inputs.real(1)?,
+                        &inputs.real(2)?,
+                        &inputs.real(3)?,
+                        &inputs.real(4)?,
+                        *epsilon,
+                    )?;
+                    Ok(Some(Unary::Scale([factor.to_floats(), offset.to_floats()].into())))
+                }
+                _ => Ok(None),
+            }
+        };
+        let ready = match self.ready.get() {
+            Some(ready) => ready,
+            None => match make()? {
+                Some(made) => self.ready.get_or_init(|| made),
+                None => return Ok(None),
+            },
+        };
+        // What was made for another shape does not fit this one.
+        let fits = match ready {
+            Unary::LayerNorm { affine, .. } => {
+                let width = shape.last().copied();
+                affine.iter().flatten().all(|list| Some(list.len()) == width)
+            }
+            Unary::Scale(affine) => shape.get(1) == Some(&affine[0].len()),
+            _ => false,
+        };
+        if !fits {
+            return Ok(None);
+        }
+        Ok(Some(Real::new(apply(tensor, ready.clone()), shape.to_vec())))
     }
 }
 
