@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo run --example diverse                                # filter 9 of VGG16's block4_conv3, eight pictures
-//! cargo run --example diverse -- block5_conv3 3 4 96 100     # layer, filter, pictures, their side, steps
+//! cargo run --example diverse -- block5_conv3 3 4 96 100 block4_conv3
+//!     # layer, filter, pictures, their side, steps, the layer whose features are compared
 //! ```
 
 mod common;
@@ -21,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layer = arguments.first().map_or("block4_conv3", String::as_str);
     let (filter, count, side, steps) = (number(1, 9)?, number(2, 8)?, number(3, 112)?, number(4, 150)?);
 
+    let features = arguments.get(5).map_or("block3_conv3", String::as_str);
     let model = Vgg16::bundled(&Default::default())?;
     let run = |what: &str| {
         visualize_activation(&model, layer).size(side, side).max_iter(steps).progress(common::told(what))
@@ -28,10 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plain = run("other noise").filter_indices(vec![filter; count]).run()?;
     let diverse = run("diverse").filter_indices([filter]).diverse(count).run()?;
 
-    let (alike, different) = (likeness(&model, layer, &plain)?, likeness(&model, layer, &diverse)?);
+    let (alike, different) = (likeness(&model, features, &plain)?, likeness(&model, features, &diverse)?);
     let mean = plain.iter().map(|picture| picture.after).sum::<f32>() / count as f32;
     let least = diverse.iter().map(|picture| picture.after).fold(f32::INFINITY, f32::min);
-    println!("mean pairwise cosine of features: {alike:.3} by noise alone, {different:.3} diverse");
+    println!(
+        "mean pairwise cosine of the features of {features}: {alike:.3} by noise alone, {different:.3} diverse"
+    );
     println!("the ratio is {:.2}", different / alike);
     println!(
         "mean activation {mean:.2} by noise alone; the least of the diverse has {:.2} of it",

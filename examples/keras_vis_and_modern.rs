@@ -12,7 +12,7 @@ use vis::model::{EfficientNetLite0, Model, Preset, Vgg16};
 use vis::picture::Grid;
 use vis::visualize_activation;
 
-const FILTERS: [usize; 8] = [0, 3, 5, 9, 20, 44, 67, 90];
+const FILTERS: [usize; 8] = [0, 3, 5, 9, 20, 44, 67, 71];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -299,6 +299,8 @@ impl Model for EfficientNetLite0 {
         Preset {
             prior: Prior::Fourier { decay: 1.25 },
             learning_rate: 0.03,
+            scales: Vec::new(),
+            sizes: vec![0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25],
             odds: 1.0,
             tv_weight: 0.005,
             ..Preset::for_input(&self.input)

@@ -126,8 +126,7 @@ impl Preset {
     }
 
     /// The settings of lucid: a Fourier image in decorrelated colours, Adam, and an objective that must hold under jitter,
-    /// zoom and rotation; with two things more. Models that take any size see the image at several, which carries over to
-    /// other networks better than zooming within one, and the result is the image of a running mean. Suits networks of
+    /// zoom and rotation; the result is the image of a running mean, not that of the luckiest view. Suits networks of
     /// every kind.
     ///
     /// ```
@@ -151,7 +150,7 @@ impl Preset {
             scales: vec![0.9, 0.95, 1.0, 1.05, 1.1],
             rotations: vec![-10.0, -5.0, 0.0, 0.0, 0.0, 5.0, 10.0],
             crop: None,
-            sizes: vec![0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25],
+            sizes: Vec::new(),
             noise: 0.0,
             average: 0.98,
             transparency: false,
@@ -183,7 +182,8 @@ impl Preset {
     }
 
     /// The settings for a network that nobody has tuned any for, by the image that it takes: [`robust`](Self::robust) with
-    /// views of several sizes where it takes any, and with shifts of two pixels at least where images are small.
+    /// shifts of two pixels at least where images are small. Views of several [`sizes`](Self::sizes) are left to those who
+    /// know that the whole network takes them.
     ///
     /// ```
     /// use vis::model::{InputSpec, Preset};
@@ -193,11 +193,7 @@ impl Preset {
     pub fn for_input(input: &InputSpec) -> Self {
         let (height, width) = input.size();
         let robust = Self::robust();
-        let jitter = robust.jitter.max(2.0 / height.min(width).max(4) as f32);
-        match input.smallest() {
-            Some(_) => Self { jitter, scales: Vec::new(), ..robust },
-            None => Self { jitter, sizes: Vec::new(), ..robust },
-        }
+        Self { jitter: robust.jitter.max(2.0 / height.min(width).max(4) as f32), ..robust }
     }
 
     /// The same without random transforms.

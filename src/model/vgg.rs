@@ -453,9 +453,8 @@ impl<const DEPTH: usize> Model for Vgg<DEPTH> {
     }
 
     fn preset(&self) -> Preset {
-        // Chosen with `examples/presets.rs` and by eye. Views of one size: larger ones take their time, and change little for
-        // filters.
-        Preset { max_iter: 200, sizes: Vec::new(), ..Preset::robust() }
+        // Chosen with `examples/presets.rs` and by eye.
+        Preset { max_iter: 200, ..Preset::robust() }
     }
 }
 

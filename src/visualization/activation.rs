@@ -12,7 +12,7 @@ use super::relative::Relative;
 use crate::callbacks::Print;
 use crate::gradient::Gradient;
 use crate::losses::{ActivationMaximization, Content, LPNorm, Losses, Resemblance, TotalVariation};
-use crate::model::{Model, Preset, Prior};
+use crate::model::{Layer, Model, Preset, Prior};
 use crate::optimizer::{Minimized, Optimizer, Step};
 use crate::progress::{Progress, Watcher};
 use crate::target::{Goal, Target};
@@ -116,7 +116,7 @@ impl<'a> VisualizeActivation<'a> {
 
     /// Makes so many pictures of each target, which differ from each other: several faces of one unit, in a row. Default 1.
     ///
-    /// Each starts from other noise, and what the last map up to the target's layer sees in it is kept from
+    /// Each starts from other noise, and what the last finer map before the target's layer sees in it is kept from
     /// [resembling](crate::losses::Resemblance) what it sees in the others, at little cost to the activation. They are made
     /// in one batch, whatever the [memory limit](Self::memory_limit).
     ///
@@ -478,21 +478,21 @@ impl<'a> VisualizeActivation<'a> {
         let bytes = (3.0 * bytes as f64 * share) as usize; // saturates
         let batch = (self.memory_limit / bytes.max(1)).clamp(1, targets.len().max(1));
         let batch = (batch / self.diverse).max(1) * self.diverse;
-        // The last map up to the deepest target's layer, for what the pictures have in common; the one in the middle, for
-        // what they have in common with a photo.
-        let maps: Vec<&str> = table[..=depth]
-            .iter()
-            .filter(|layer| layer.shape[1..].iter().product::<usize>() > 1)
-            .map(|layer| layer.name.as_str())
-            .collect();
-        let places = [maps.len().saturating_sub(1), maps.len() / 2];
-        let [last, middle] =
-            places.map(|place| maps.get(place).map_or_else(|| self.layer.clone(), |&map| map.to_owned()));
+        // What diverse pictures differ in: the last map up to the deepest target's layer that is finer than the last of all,
+        // one block before, where the same unit can be reached by other ways. What they have in common with a photo: the map
+        // in the middle.
+        let maps: Vec<&Layer> =
+            table[..=depth].iter().filter(|layer| layer.shape[1..].iter().product::<usize>() > 1).collect();
+        let coarsest = maps.last().map_or(0, |last| last.shape[1]);
+        let finer = maps.iter().rposition(|layer| layer.shape[1] > coarsest);
+        let places = [finer.unwrap_or(maps.len().saturating_sub(1)), maps.len() / 2];
+        let [before, middle] =
+            places.map(|place| maps.get(place).map_or_else(|| self.layer.clone(), |map| map.name.clone()));
         let repetitions = repetitions(&targets);
 
         let mut pictures = Vec::with_capacity(targets.len());
         for (number, chunk) in targets.chunks(batch).enumerate() {
-            match self.run_batch(number, number * batch, chunk, &repetitions, [&last, &middle]) {
+            match self.run_batch(number, number * batch, chunk, &repetitions, [&before, &middle]) {
                 Ok((made, broken_off)) => {
                     pictures.extend(made);
                     if broken_off {
@@ -515,7 +515,7 @@ impl<'a> VisualizeActivation<'a> {
         first: usize,
         targets: &[Target],
         repetitions: &[usize],
-        [last, middle]: [&str; 2],
+        [before, middle]: [&str; 2],
     ) -> Result<(Vec<Activation>, bool)> {
         let of = repetitions.len();
         let plain = ActivationMaximization::from(Target::per_image(targets.iter().cloned()));
@@ -529,7 +529,7 @@ impl<'a> VisualizeActivation<'a> {
         let mut losses = losses;
         if self.diverse > 1 {
             let groups = (first..first + targets.len()).map(|picture| picture / self.diverse).collect();
-            let loss = Resemblance::new(last).within(groups);
+            let loss = Resemblance::new(before).within(groups);
             losses =
                 losses.with(Relative { loss, to: wanted.clone() }, DIVERSITY * self.preset.act_max_weight);
         }

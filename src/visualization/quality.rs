@@ -153,8 +153,8 @@ mod tests {
         // White noise and photographs.
         let mut random = random::stream(3, 0);
         let noise =
-            RgbImage::from_vec(64, 64, (0..3 * 4096).map(|_| rand::Rng::random(&mut random)).collect());
-        let of_noise = slope(&spectrum(&noise.unwrap()), [64, 64]);
+            RgbImage::from_vec(200, 200, (0..3 * 40_000).map(|_| rand::Rng::random(&mut random)).collect());
+        let of_noise = slope(&spectrum(&noise.unwrap()), [200, 200]);
         assert!(of_noise.abs() < 0.2, "{of_noise}");
         let cat = picture::load("images/photos/chelsea.png").unwrap();
         let (width, height) = cat.dimensions();
