@@ -45,13 +45,13 @@ def main(vis, images, picture, count="50000"):
     most = max(memory for _, memory in points)
     settled = [memory for at, memory in points if at > taken / 10]
     print(f"{count} images in {taken:.0f} s: {settled[0]:.0f} MB after a tenth, {settled[-1]:.0f} MB at the end, {most:.0f} MB at most")
-    width, height, left, bottom, top = 640, 260, 60, 40, 20
+    width, height, left, bottom, top = 640, 260, 60, 40, 24
     scale = 50 * -(-most // 50) or 50
-    x = lambda at: left + (width - left - 20) * at / taken
+    x = lambda at: left + (width - left - 30) * at / taken
     y = lambda memory: height - bottom - (height - bottom - top) * memory / scale
     line = " ".join(f"{x(at):.1f},{y(memory):.1f}" for at, memory in points)
     marks = "".join(
-        f'<line x1="{left}" x2="{width - 20}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#ddd"/>'
+        f'<line x1="{left}" x2="{width - 30}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#ddd"/>'
         f'<text x="{left - 8}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark}</text>'
         for mark in range(0, int(scale) + 1, 50)
     )
@@ -64,7 +64,7 @@ def main(vis, images, picture, count="50000"):
         f'<title>Memory of a survey over {count} images</title><rect width="100%" height="100%" fill="#fff"/>{marks}{images_at}'
         f'<polyline points="{line}" fill="none" stroke="#c8501f" stroke-width="2"/>'
         f'<text x="{left}" y="14">resident memory, MB</text>'
-        f'<text x="{width - 20}" y="{height - 6}" text-anchor="end">images</text></svg>\n'
+        f'<text x="{width - 30}" y="{height - 6}" text-anchor="end">images</text></svg>\n'
     )
 
 
