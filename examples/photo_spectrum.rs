@@ -23,6 +23,7 @@ const ANGLES: usize = 5;
 const CORRELATION: [[f64; 3]; 3] =
     [[0.562_829, 0.194_825, 0.043_295], [0.584_476, 0.0, -0.108_236], [0.584_476, -0.194_825, 0.064_942]];
 
+#[allow(clippy::needless_range_loop, reason = "a channel is an index of three tables")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let decorrelation = inverse(CORRELATION);
     let mut sums = vec![[[0.0_f64; 3]; ANGLES]; RADII];
