@@ -30,6 +30,10 @@ fn main() -> vis::Result<()> {
 }
 
 /// Named pictures: so many of each digit, and so many crops of each of four photos, which are the same every time.
+///
+/// # Errors
+///
+/// A photo that can't be read.
 pub fn images(digits: u32, crops: u32) -> vis::Result<Vec<(String, RgbImage)>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut images = Vec::new();
