@@ -150,6 +150,7 @@ impl Onnx {
     pub fn load(self) -> Result<Graph> {
         let bytes = tensors::bytes_of(&self.path, self.limits.bytes)?;
         let wrong = |reason: String| Error::Format { path: self.path.clone(), kind: "ONNX file", reason };
+        wire::check_lengths(&bytes).map_err(wrong)?;
         let survey = wire::survey(&bytes).map_err(wrong)?;
         let model = ModelProto::parse_buf(&bytes).map_err(|error| wrong(error.to_string()))?;
         let functions = functions::functions(&bytes, &survey.functions).map_err(wrong)?;

@@ -129,6 +129,63 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey, String> {
     Ok(survey)
 }
 
+/// A message, as far as others lie in it.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    Value,
+    Type,
+    TensorType,
+    Shape,
+    Function,
+    /// One that holds no other.
+    Leaf,
+}
+
+impl Message {
+    /// What lies in a field that has a length, if it is a message.
+    fn inside(self, number: u64) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Model, 7) | (Self::Attribute, 6) => Self::Graph,
+            (Self::Model, 25) => Self::Function,
+            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
+            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Graph, 11..=13) => Self::Value,
+            (Self::Node, 5) | (Self::Function, 11) => Self::Attribute,
+            (Self::Value, 2) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::TensorType, 2) => Self::Shape,
+            (Self::Model, 8 | 14)
+            | (Self::Node, 9)
+            | (Self::Tensor, 13)
+            | (Self::Shape, 1)
+            | (Self::Function, 9) => Self::Leaf,
+            _ => return None,
+        })
+    }
+}
+
+/// Refuses a file with a field that is longer than what it lies in: the parser would take its word and ask for the memory.
+pub(super) fn check_lengths(bytes: &[u8]) -> Result<(), String> {
+    let mut messages = vec![(0..bytes.len(), Message::Model)];
+    while let Some((range, message)) = messages.pop() {
+        let mut fields = Fields::new(bytes, range.clone());
+        for field in fields.by_ref() {
+            if let (Some(range), Some(inside)) = (field.bytes, message.inside(field.number)) {
+                messages.push((range, inside));
+            }
+        }
+        if fields.at != range.end {
+            return Err(format!("at byte {} it is cut off or makes no sense", fields.at));
+        }
+    }
+    Ok(())
+}
+
 /// The modules that PyTorch's exporter notes at a node, of an entry of its metadata.
 fn modules(bytes: &[u8], range: Range<usize>) -> Option<Vec<String>> {
     let mut entry = [None, None];
