@@ -245,12 +245,14 @@ fn filters_that_nothing_moves_are_dead_and_no_others() {
     assert_eq!((pictures[0].before, pictures[0].after), (5.0, 5.0));
     assert_eq!(pictures.dead(), ["Filter 0", "Filter 1"]);
     // Also when the activation is not among the losses.
-    assert_eq!(dead(run().act_max_weight(0.0).max_iter(3)), [true, true, false, false]);
+    assert_eq!(dead(run().act_max_weight(0.0).tv_weight(10.0).max_iter(3)), [true, true, false, false]);
     // Two images must have been seen to tell.
     for steps in [0, 1] {
         assert_eq!(dead(run().max_iter(steps)), [false; 4], "{steps} steps");
     }
-    assert_eq!(dead(run().learning_rate(0.0).max_iter(3)), [false; 4]);
+    // Without views at random, nor steps, the network sees one image alone.
+    let still = || run().preset(vis::model::Preset::keras_vis());
+    assert_eq!(dead(still().learning_rate(0.0).max_iter(3)), [false; 4]);
     // Unless there is nothing at all to follow.
     let alone = run().lp_norm_weight(0.0).tv_weight(0.0);
     assert_eq!(dead(alone.max_iter(3)), [true, true, false, false]);

@@ -383,7 +383,7 @@ fn a_vision_transformer_of_a_file_has_the_maps_of_the_one_written_by_hand() {
     }
     let made = vis::visualize_activation(&graph, "encoder.layers.encoder_layer_0.mlp.1")
         .filter_indices([3])
-        .max_iter(8);
+        .max_iter(60);
     let made = made.run().unwrap();
     assert!(made[0].after > made[0].before, "{} after {}", made[0].after, made[0].before);
 }

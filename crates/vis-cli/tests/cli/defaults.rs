@@ -106,7 +106,7 @@ fn defaults_of_activation_are_those_of_the_networks_preset() {
         "size": null, "preset": null, "learning_rate": preset.learning_rate,
     });
     assert_settings(&place, &said, settings);
-    for (name, preset) in [("keras-vis", Preset::keras_vis()), ("robust", Preset::robust())] {
+    for (name, preset) in [("keras-vis", Preset::keras_vis()), ("robust", Preset::for_input(model.input()))] {
         let run = format!("activation --model digits --layer conv2 --filter 5 --preset {name} --max-iter 2");
         let made = visualize_activation(&model, "conv2")
             .filter_indices([5])
