@@ -251,7 +251,7 @@ fn filters_that_nothing_moves_are_dead_and_no_others() {
         assert_eq!(dead(run().max_iter(steps)), [false; 4], "{steps} steps");
     }
     // Without views at random, nor steps, the network sees one image alone.
-    let still = || run().preset(vis::model::Preset::keras_vis());
+    let still = || run().preset(Preset::keras_vis());
     assert_eq!(dead(still().learning_rate(0.0).max_iter(3)), [false; 4]);
     // Unless there is nothing at all to follow.
     let alone = run().lp_norm_weight(0.0).tv_weight(0.0);
