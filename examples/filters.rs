@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pictures = visualize_activation(&model, &layer)
         .filter_indices(0..count)
         .size(128, 128)
+        .seed(1)
         .max_iter(150)
         .progress(common::told(&layer))
         .run()?;

@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let pictures = visualize_activation(&model, layer)
             .filter_indices(0..count)
             .size(side, side)
+            .seed(1)
             .progress(common::told(layer))
             .run()?;
         let of_layer = pictures.iter().filter(|picture| picture.gain() >= 10.0).count();
