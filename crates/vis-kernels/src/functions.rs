@@ -7,7 +7,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::fused::Rule;
-use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch, load, store};
 use crate::threads::{Parts, for_each};
 
 /// Numbers that a task computes.
@@ -121,19 +121,10 @@ impl Kernel for Forward<'_> {
         let Forward { function, input, output } = self;
         macro_rules! run {
             (|$x:ident| $value:expr) => {{
-                let mut at = 0;
-                while at < input.len() {
-                    let count = LANES.min(input.len() - at);
-                    // SAFETY: so many numbers are there, of both.
-                    unsafe {
-                        let from = input.as_ptr().add(at);
-                        let $x =
-                            if count == LANES { set.load(from) } else { set.load_between(from, 0, count) };
-                        let (y, _) = $value;
-                        let to = output.as_mut_ptr().add(at);
-                        if count == LANES { y.store(to) } else { y.store_first(to, count) }
-                    }
-                    at += LANES;
+                for at in (0..input.len()).step_by(LANES) {
+                    let $x = load(set, input, at);
+                    let (y, _) = $value;
+                    store(y, output, at);
                 }
             }};
         }
@@ -158,24 +149,17 @@ impl Kernel for Backward<'_> {
         let zero = set.splat(0.0);
         macro_rules! run {
             (|$x:ident| $value:expr) => {{
-                let mut at = 0;
-                while at < input.len() {
-                    let count = LANES.min(input.len() - at);
-                    // SAFETY: so many numbers are there, of all three.
-                    unsafe {
-                        let (from, above) = (input.as_ptr().add(at), cotangent.as_ptr().add(at));
-                        let $x = set.load_between(from, 0, count);
-                        let mut g = set.load_between(above, 0, count);
-                        if rule != Rule::Plain {
-                            g = g.zero_where_at_most(g, zero);
-                        }
-                        if rule != Rule::Deconvolution {
-                            let (_, slope) = $value;
-                            g = g.mul(slope);
-                        }
-                        g.store_first(gradient.as_mut_ptr().add(at), count);
+                for at in (0..input.len()).step_by(LANES) {
+                    let $x = load(set, input, at);
+                    let mut g = load(set, cotangent, at);
+                    if rule != Rule::Plain {
+                        g = g.zero_where_at_most(g, zero);
                     }
-                    at += LANES;
+                    if rule != Rule::Deconvolution {
+                        let (_, slope) = $value;
+                        g = g.mul(slope);
+                    }
+                    store(g, gradient, at);
                 }
             }};
         }

@@ -1,7 +1,7 @@
 //! Every plane times a number of its channel, plus another: what is left of batch normalisation when its statistics are
 //! known.
 
-use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch, load, store};
 use crate::threads::{Parts, for_each};
 
 /// Numbers that a task computes, about.
@@ -62,12 +62,7 @@ impl Kernel for Scale<'_> {
             let factor = set.splat(factors[channel]);
             let summand = set.splat(summands.map_or(0.0, |summands| summands[channel]));
             for at in (0..plane).step_by(LANES) {
-                let count = LANES.min(plane - at);
-                // SAFETY: so many numbers are there, of both.
-                unsafe {
-                    let value = set.load_between(x.as_ptr().add(at), 0, count).mul_add(factor, summand);
-                    value.store_first(y.as_mut_ptr().add(at), count);
-                }
+                store(load(set, x, at).mul_add(factor, summand), y, at);
             }
         }
     }

@@ -6,7 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::functions::exponential;
-use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use crate::simd::{InstructionSet, Kernel, LANES, Lanes, dispatch, load, store};
 use crate::threads::{Parts, for_each};
 
 /// Numbers that a task computes, about.
@@ -70,27 +70,6 @@ impl RowFunction<'_> {
                 dispatch(Backward { function: self, width, kept, cotangent, gradient: parts.get(task) });
             }
         });
-    }
-}
-
-/// Up to sixteen numbers of a slice from a place on, zero behind its end.
-#[inline(always)]
-fn load<S: InstructionSet>(set: S, from: &[f32], at: usize) -> S::Lanes {
-    let count = LANES.min(from.len() - at);
-    // SAFETY: so many numbers are there.
-    unsafe {
-        let from = from.as_ptr().add(at);
-        if count == LANES { set.load(from) } else { set.load_between(from, 0, count) }
-    }
-}
-
-#[inline(always)]
-fn store<L: Lanes>(value: L, to: &mut [f32], at: usize) {
-    let count = LANES.min(to.len() - at);
-    // SAFETY: there is room for so many numbers.
-    unsafe {
-        let to = to.as_mut_ptr().add(at);
-        if count == LANES { value.store(to) } else { value.store_first(to, count) }
     }
 }
 

@@ -115,6 +115,28 @@ pub(crate) trait Lanes: Copy + 'static {
     fn interleave(even: Self, odd: Self) -> [Self; 2];
 }
 
+/// Up to [`LANES`] numbers of a slice from a place on, zero behind its end.
+#[inline(always)]
+pub(crate) fn load<S: InstructionSet>(set: S, from: &[f32], at: usize) -> S::Lanes {
+    let from = &from[at..];
+    let count = LANES.min(from.len());
+    // SAFETY: so many numbers are there.
+    unsafe {
+        if count == LANES { set.load(from.as_ptr()) } else { set.load_between(from.as_ptr(), 0, count) }
+    }
+}
+
+/// Writes as many of the lanes as the slice has room for from a place on.
+#[inline(always)]
+pub(crate) fn store<L: Lanes>(value: L, to: &mut [f32], at: usize) {
+    let to = &mut to[at..];
+    let count = LANES.min(to.len());
+    // SAFETY: there is room for so many numbers.
+    unsafe {
+        if count == LANES { value.store(to.as_mut_ptr()) } else { value.store_first(to.as_mut_ptr(), count) }
+    }
+}
+
 /// A computation that is written for any [`InstructionSet`].
 pub(crate) trait Kernel {
     type Output;
