@@ -201,6 +201,6 @@ pub(crate) fn checked_runs(name: &'static str, least: usize, runs: usize) -> Res
     }
 }
 
-fn checked_batch_size(size: usize) -> Result<usize> {
+pub(crate) fn checked_batch_size(size: usize) -> Result<usize> {
     if size > 0 { Ok(size) } else { Err(Error::invalid("the batch size", "1 or more", size)) }
 }

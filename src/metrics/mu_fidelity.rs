@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::check_map;
 use super::correlation::pearson;
 use crate::Target;
-use crate::attribution::{Baseline, checked_runs, refuse_non_finite};
+use crate::attribution::{Baseline, checked_batch_size, checked_runs, refuse_non_finite};
 use crate::model::Model;
 use crate::progress::{Progress, SharedWatcher};
 use crate::{Error, Result, host, random};
@@ -212,9 +212,7 @@ impl MuFidelity {
         let count = height * width;
         check_map(&maps, [batch, 1, height, width])?;
         checked_runs("the sets", 2, self.sets)?;
-        if self.batch_size == 0 {
-            return Err(Error::invalid("the batch size", "1 or more", 0));
-        }
+        checked_batch_size(self.batch_size)?;
         if !(self.share > 0.0 && self.share <= 1.0) {
             return Err(Error::invalid("the share of the pixels", "above 0 and up to 1", self.share));
         }

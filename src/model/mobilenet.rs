@@ -174,7 +174,7 @@ impl MobileNetV2 {
     ///
     /// # Errors
     ///
-    /// None: the result is one as that of every other constructor.
+    /// None. It returns a `Result` as the other constructors do.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Weights::random(seed, device).load(Self::assemble)
     }

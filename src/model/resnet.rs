@@ -85,8 +85,8 @@ impl ResNet<18> {
 
 #[cfg(feature = "download")]
 impl ResNet<34> {
-    /// ResNet-34, as timm trained it by its recipe A1 on ImageNet. The file, 87 MB, is fetched the first time, and read from a cache from then on: see
-    /// [`Pretrained`](super::weights::Pretrained). Its licence is Apache-2.0.
+    /// ResNet-34, as timm trained it by its recipe A1 on ImageNet. The file, 87 MB, is fetched the first
+    /// time, and read from a cache from then on: see [`Pretrained`](super::weights::Pretrained). Its licence is Apache-2.0.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ impl ResNet<34> {
 
 #[cfg(feature = "download")]
 impl ResNet<50> {
-    /// ResNet-50, as torchvision trained it first on ImageNet. The file, 102 MB, is fetched the first time, and read from a cache from then on: see
-    /// [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
+    /// ResNet-50, as torchvision trained it first on ImageNet. The file, 102 MB, is fetched the first
+    /// time, and read from a cache from then on: see [`Pretrained`](super::weights::Pretrained). Its licence is BSD-3-Clause.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl<const DEPTH: usize> ResNet<DEPTH> {
     ///
     /// # Errors
     ///
-    /// None: the result is one as that of every other constructor.
+    /// None. It returns a `Result` as the other constructors do.
     pub fn with_random_weights(seed: u64, device: &Device) -> Result<Self> {
         Weights::random(seed, device).load(Self::assemble)
     }

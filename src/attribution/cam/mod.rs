@@ -218,9 +218,8 @@ impl Cam {
     /// assert_eq!(ended.into_data().to_vec::<f32>().unwrap(), of_two.into_data().to_vec::<f32>().unwrap());
     /// # Ok::<(), vis::Error>(())
     /// ```
-    pub fn progress(mut self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
-        self.progress = SharedWatcher::new(progress);
-        self
+    pub fn progress(self, progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.watched(SharedWatcher::new(progress))
     }
 
     /// The same with a watcher that others share.
